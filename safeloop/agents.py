@@ -1,0 +1,304 @@
+"""Named compositions: safeloop = SAC + ensemble + safeARC; loop = the same without the constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from safeloop.cmdp import Constraint, EnvSpec, UsageError, zero_cost
+from safeloop.dynamics import Dynamics, Heads
+from safeloop.learners.sac import SAC, SACSettings
+from safeloop.lookahead import WorldModel
+from safeloop.planner import Plan, Planner, PlannerSettings
+from safeloop.replay import Replay
+from safeloop.runs import AGENT, Recorder, Run, derived_seed
+from safeloop.training import train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a planning agent. `--set key=value` reaches each; the paper's are in `PAPER`."""
+
+    # Models: what is learned, and what the environment is asked to tell (privileged)
+    dynamics: Literal["auto", "factored", "full"] = "auto"
+    """`auto`: factored where the environment names entities, full elsewhere."""
+    reward: Literal["learned", "known"] = "learned"
+    cost: Literal["auto", "learned", "known"] = "auto"
+    """`auto`: known where the environment has it, learned elsewhere."""
+    members: int = 5
+    """K, models in the ensemble."""
+    layers: int | None = None
+    """Hidden layers of each network; None: 3 (factored) or 4 (full)."""
+    width: int | None = None
+    """Units of each hidden layer; None: 64 (factored) or 200 (full)."""
+    model_learning_rate: float = 1e-3
+    fit_every: int = 250
+    """K_m: decisions between fits of the ensemble."""
+    fit_steps: int = 300
+    """Gradient steps of a fit, at most."""
+    first_fit_steps: int = 2000
+    """Gradient steps of the first fit, at most."""
+    fit_patience: int = 0
+    """A fit ends after so many checks (every 50 steps) without improvement on held-out data; 0: never early."""
+    # Planner: see safeloop/planner.py
+    horizon: int = 8
+    population: int = 100
+    actor_fraction: float = 0.05
+    particles: int = 1
+    iterations: int = 5
+    inverse_temperature: float = 50.0
+    momentum: float = 0.1
+    initial_variance: float = 0.25
+    # Constraint (CoRL 2021, Eq. 10)
+    cost_margin: float = 0.05
+    """Widening of the forbidden region of a known cost, in its unit (metres)."""
+    threshold: float | None = None
+    """d0: allowed worst-case cost in the horizon; None: 0.02 (known: metres), 0.2 (learned: probability)."""
+    min_feasible: int = 10
+    """m of Algorithm 4."""
+    # Learner and data
+    discount: float = 0.95
+    """A decision's, in planning and in the critic."""
+    learning_rate: float = 3e-4
+    polyak: float = 0.005
+    hidden: int = 256
+    initial_temperature: float = 0.1
+    batch_size: int = 256
+    updates_per_decision: int = 1
+    capacity: int = 1_000_000
+    """Transitions kept."""
+    warmup: int = 1000
+    """Random decisions at the start."""
+    warmup_hold: int = 10
+    """Decisions that a random action is held for, on average."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "members", "fit_every", "fit_steps", "first_fit_steps", "horizon", "population", "particles",
+            "iterations", "batch_size", "capacity", "warmup", "warmup_hold", "hidden", "min_feasible",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        for name in ("inverse_temperature", "initial_variance", "learning_rate", "model_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)}: expected more than 0")
+        for name in ("momentum", "discount", "polyak"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected between 0 and 1")
+        if self.threshold is not None and self.threshold < 0:
+            raise ValueError(f"threshold={self.threshold}: expected at least 0")
+
+
+PAPER = {
+    "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
+    "cost_margin": 0.0, "threshold": 0.0, "warmup": 2000, "warmup_hold": 1,
+    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5,
+}  # fmt: skip
+"""CoRL 2021, Tables 2 and 3, C.4: what differs from the defaults."""
+
+
+def _factored(settings: Settings, spec: EnvSpec) -> bool:
+    return settings.dynamics == "factored" or (settings.dynamics == "auto" and spec.entities is not None)
+
+
+def _known_cost(settings: Settings, spec: EnvSpec) -> bool:
+    return settings.cost == "known" or (settings.cost == "auto" and spec.cost is not None)
+
+
+class PlanningAgent:
+    """An ensemble, an off-policy learner and a planner over both. The trainer owns the loop."""
+
+    def __init__(
+        self, spec: EnvSpec, obs_dim: int, act_dim: int, settings: Settings, constrained: bool, seed: int, device: str
+    ):
+        self.spec, self.settings, self.constrained, self.device = spec, settings, constrained, device
+        self.act_dim = act_dim
+        generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(4)]
+        self.generator = generators[0]
+        c, factored, known_reward = settings, _factored(settings, spec), settings.reward == "known"
+        learned_cost = constrained and not _known_cost(settings, spec)
+        heads = Heads(
+            reward=not known_reward,
+            event=spec.has_events and not (known_reward and spec.event is not None),
+            terminated=spec.terminates and spec.terminated is None,
+            violated=learned_cost,
+        )
+        self.dynamics = Dynamics(
+            obs_dim, act_dim,
+            members=c.members, sizes=[c.width or (64 if factored else 200)] * (c.layers or (3 if factored else 4)),
+            heads=heads, entities=spec.entities if factored else None,
+            learning_rate=c.model_learning_rate, generator=generators[1], device=device,
+        )  # fmt: skip
+        self.learner = SAC(
+            obs_dim, act_dim,
+            SACSettings(c.discount, c.learning_rate, c.polyak, c.hidden, c.initial_temperature),
+            generators[2], device,
+        )  # fmt: skip
+        if not constrained:
+            cost = zero_cost
+        else:
+            cost = None if learned_cost or spec.cost is None else partial(spec.cost, margin=c.cost_margin)
+        self.model = WorldModel(
+            self.dynamics,
+            reward=spec.reward if known_reward else None,
+            cost=cost,
+            terminated=spec.terminated if spec.terminates else None,
+            event=spec.event if known_reward else None,
+            event_bonus=spec.event_bonus,
+        )
+        threshold = c.threshold if c.threshold is not None else (0.2 if learned_cost else 0.02)
+        self.constraint = Constraint(threshold, c.min_feasible) if constrained else None
+        self.value_after_event = torch.zeros((), device=device)
+        self.planner = self.new_planner(generators[3])
+        self.replay = Replay(c.capacity, obs_dim, act_dim, device)
+        self.held_action = torch.zeros(act_dim, device=device)
+        self.fitted = False
+
+    def new_planner(self, generator: torch.Generator) -> Planner:
+        """A planner over this agent's models with a warm start and a random stream of its own."""
+        c = self.settings
+        settings = PlannerSettings(
+            c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
+            c.inverse_temperature, c.momentum, c.initial_variance, c.discount,
+        )  # fmt: skip
+        return Planner(
+            settings, self.constraint, self.model, self.act_dim,
+            actor=self.learner.act, value=self.learner.value, generator=generator,
+        )  # fmt: skip
+
+    def random_action(self) -> np.ndarray:
+        """A uniform action `[A]`, held for `warmup_hold` decisions on average."""
+        fresh = torch.rand(self.act_dim + 1, generator=self.generator, device=self.device)
+        if len(self.replay) == 0 or fresh[0] < 1 / self.settings.warmup_hold:
+            self.held_action = 2 * fresh[1:] - 1
+        return self.held_action.cpu().numpy()
+
+    def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
+        """The planner's decision for `obs [S]`."""
+        state = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
+        return (planner or self.planner).plan(state, t0, self.value_after_event)
+
+    def fit(self) -> tuple[int, float, float]:
+        """Fit the ensemble on the replay buffer; returns steps taken and held-out error before and after."""
+        c = self.settings
+        steps = c.fit_steps if self.fitted else c.first_fit_steps
+        self.fitted = True
+        return self.dynamics.fit(self.replay, steps, c.batch_size, c.fit_patience)
+
+    def update(self) -> None:
+        """The learner's gradient steps of one decision."""
+        for _ in range(self.settings.updates_per_decision):
+            self.learner.update(self.replay.sample(self.settings.batch_size, self.generator))
+
+    def refresh_value_after_event(self) -> None:
+        """The mean value of the states that followed the latest events, for imagined rollouts to go on with."""
+        if self.spec.has_events:
+            rows = self.replay.data.event[: len(self.replay)].nonzero()[-256:, 0]
+            if len(rows):
+                self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
+
+    def policy(self, seed: int) -> PlannerPolicy:
+        """The agent as it acts in evaluation: a planner of its own, seeded by `seed`."""
+        return PlannerPolicy(self, torch.Generator(device=self.device).manual_seed(seed))
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that training has changed."""
+        return {
+            "dynamics": self.dynamics.checkpoint(),
+            "learner": self.learner.checkpoint(),
+            "planner": self.planner.state_dict(),
+            "replay": self.replay.state_dict(),
+            "generator": self.generator.get_state(),
+            "held_action": self.held_action,
+            "value_after_event": self.value_after_event,
+            "fitted": self.fitted,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        self.dynamics.restore(state["dynamics"])
+        self.learner.restore(state["learner"])
+        self.planner.load_state_dict(state["planner"])
+        self.replay.load_state_dict(state["replay"])
+        self.generator.set_state(state["generator"])
+        self.held_action = state["held_action"].to(self.device)
+        self.value_after_event = state["value_after_event"].to(self.device)
+        self.fitted = state["fitted"]
+
+
+class PlannerPolicy:
+    """An agent's planner as a `Policy`: executes the planned mean, deterministic given its seed."""
+
+    def __init__(self, agent: PlanningAgent, generator: torch.Generator):
+        self.agent, self.planner, self.t0 = agent, agent.new_planner(generator), True
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self.t0 = True
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Observation `[S]` to action `[A]`."""
+        action = self.agent.plan(obs, self.t0, self.planner).action
+        self.t0 = False
+        return action.cpu().numpy()
+
+
+@dataclass(frozen=True)
+class PlanningAlgorithm:
+    """A planning agent under a name (`registry.Algorithm`)."""
+
+    name: str
+    summary: str
+    constrained: bool
+    default_steps: int = 30_000
+    resumable: bool = True
+    settings: type = Settings
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """`default` and `paper`."""
+        return {"default": {}, "paper": PAPER}
+
+    def told(self, settings: Settings, spec: EnvSpec) -> str:
+        """Known models in use, and the kind of dynamics where the entities are named."""
+        if settings.dynamics == "factored" and spec.entities is None:
+            raise UsageError(f"dynamics=factored: {spec.id} names no entities in its observation; use dynamics=full")
+        if settings.reward == "known" and spec.reward is None:
+            raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
+        if settings.cost == "known" and spec.cost is None:
+            raise UsageError(f"cost=known: {spec.id} has no known cost; use cost=learned")
+        told = ["known reward"] if settings.reward == "known" else []
+        if self.constrained and _known_cost(settings, spec):
+            told.append("known cost")
+        if _factored(settings, spec):
+            told.append("entities")
+        return ", ".join(told)
+
+    def _agent(self, env: Any, spec: EnvSpec, run: Run) -> PlanningAgent:
+        settings = Settings(**run.settings.algo_settings)
+        sizes = (env.observation_space.shape[0], env.action_space.shape[0])
+        return PlanningAgent(spec, *sizes, settings, self.constrained, run.settings.seed, run.settings.device)
+
+    def learn(self, env: Recorder, budget: float, run: Run) -> None:
+        """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""
+        train(self._agent(env, env.safeloop_spec, run), env, run)
+
+    def load(self, run: Run, seed: int) -> PlannerPolicy:
+        """The policy of the run's checkpoint."""
+        from safeloop.registry import find_env
+
+        spec = find_env(run.settings.env, run.settings.env_options)
+        env = spec.make()
+        agent = self._agent(env, spec, run)
+        env.close()
+        agent.restore(run.load_checkpoint()["agent"])
+        return agent.policy(seed)
+
+
+safeloop = PlanningAlgorithm("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)
+loop = PlanningAlgorithm("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)", constrained=False)

@@ -1,0 +1,112 @@
+"""The constrained MDP: what an environment must give, what may be known about it, and the constraint.
+
+An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carries, for each decision:
+
+- `cost`: the simulator's cost, summed over the action repeat;
+- `violations`: the number of simulator steps of this decision whose cost was positive;
+- `simulator_steps`: the number of simulator steps of this decision (fewer than the action repeat at an
+  episode's end);
+- `event` (optional): True when the task relocated something in the observation during this decision (a
+  goal that jumps when it is met), so that the change of the observation says nothing about dynamics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import torch
+from torch import Tensor
+
+Known = Callable[..., Tensor]
+"""`f(obs [..., S], act [..., A], next_obs [..., S]) -> [...]`, batched over any leading dimensions."""
+
+
+class UsageError(ValueError):
+    """A mistake in what the user asked for: shown as one line, exit code 2."""
+
+
+@dataclass(frozen=True)
+class Entities:
+    """The parts of an observation, for `factored` dynamics: the robot's own numbers and named entities.
+
+    Each entity is a position in the robot's frame. Entities of one `kind` are exchangeable.
+    """
+
+    robot: tuple[int, ...]
+    """Observation indices of the robot's own state."""
+    positions: tuple[tuple[int, ...], ...]
+    """For each entity, the observation indices of its position (the same number for all, metres)."""
+    kinds: tuple[str, ...]
+    """For each entity, its kind, for example "goal" or "hazard"."""
+    goal: int | None = None
+    """The entity that the reward is about (an index into `positions`), where there is one. This is the
+    entity that jumps when `info["event"]` is True."""
+
+    def __post_init__(self) -> None:
+        if len(self.positions) != len(self.kinds):
+            raise ValueError(f"{len(self.positions)} positions but {len(self.kinds)} kinds: give one kind each")
+        if len({len(p) for p in self.positions}) > 1:
+            raise ValueError(f"positions {self.positions} differ in dimension: give each the same number")
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What the suite knows about an environment. See docs/adding-an-environment.md."""
+
+    id: str
+    """Short name, as on the command line: `PointGoal1`."""
+    suite: str
+    """Where it comes from: `Safety-Gymnasium 1.0.0`."""
+    make: Callable[..., gymnasium.Env]
+    """`make(render_mode=None) -> Env`."""
+    action_repeat: int
+    """Simulator steps a decision."""
+    episode_steps: int
+    """Simulator steps an episode, at most."""
+    cost_meaning: str
+    """One line: what a cost of 1 stands for."""
+    budget: float = 25.0
+    """Default cost return that an episode may have."""
+    cost: Known | None = None
+    """Known planning cost `cost(obs, act, next_obs, margin=0.0)`: 0 where safe, and how deep (in the
+    environment's own unit, `cost_unit`) into the forbidden region widened by `margin` otherwise."""
+    cost_unit: str = "m"
+    """Unit of `cost` and of its margin."""
+    reward: Known | None = None
+    """Known reward of a decision, without the bonus of an event, which is `event_bonus`."""
+    terminated: Known | None = None
+    """Known termination (a bool tensor). Leave None where episodes only end by truncation."""
+    terminates: bool = False
+    """Whether episodes can end by termination; where unknown it is learned."""
+    event: Known | None = None
+    """Known event (a bool tensor), needed with `reward` where the environment reports events."""
+    event_bonus: float = 0.0
+    """Reward of an event beside `reward`."""
+    has_events: bool = False
+    """Whether `info["event"]` is reported."""
+    entities: Entities | None = None
+    """The entities in the observation, where it has them."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The options that this spec was made with (recorded with each run)."""
+
+    def known(self) -> dict[str, bool]:
+        """Which models this environment can hand out as privileged knowledge."""
+        return {"cost": self.cost is not None, "reward": self.reward is not None}
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The planner's constraint (CoRL 2021, Eq. 10): worst-case cost over the horizon at most `threshold`."""
+
+    threshold: float
+    """d0: allowed discounted cost within the horizon, in the unit of the cost model in use."""
+    min_feasible: int = 10
+    """m of Algorithm 4: with fewer feasible sequences than this, sequences are weighed by cost alone."""
+
+
+def zero_cost(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+    """The cost model of an unconstrained planner: 0 everywhere. Shapes `[..., S] -> [...]`."""
+    return torch.zeros(next_obs.shape[:-1], dtype=next_obs.dtype, device=next_obs.device)

@@ -1,0 +1,334 @@
+"""The probabilistic ensemble: K models of the next observation, reward, event, termination and violation.
+
+Each model is a Gaussian with learned, bounded log-variance (Chua et al., 2018; CoRL 2021, C.1), fitted on
+the same data with its own batches. Inputs and targets are normalised. Two shapes:
+
+- `full`: one network predicts the change of the whole observation and the reward from (s, a).
+- `factored`: one network predicts the change of the robot's own state; another, shared by all entities,
+  predicts an entity's change of position from the robot's state, the action, the entity's position and
+  its kind; the reward and the event are read from the robot and the goal before and after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from safeloop.cmdp import Entities
+from safeloop.networks import EnsembleMLP
+from safeloop.replay import Batch, Replay
+
+LOGITS = ("event", "terminated", "violated")
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What is learned beside the change of the observation."""
+
+    reward: bool = True
+    event: bool = False
+    terminated: bool = False
+    violated: bool = False
+
+    def logits(self) -> list[str]:
+        """Names of the logistic heads in use, in order."""
+        return [name for name in LOGITS if getattr(self, name)]
+
+
+class Outcome(NamedTuple):
+    """What a model says of a transition, in normalised units; absent heads are not in `logits`."""
+
+    reward: Tensor | None  # [K, B]
+    reward_raw: Tensor | None  # [K, B], unbounded log-variance
+    logits: dict[str, Tensor]  # name -> [K, B]
+
+
+class FullNet(nn.Module):
+    """One network per model: (s, a) to the Gaussian of the change of s and of the reward, and the logits."""
+
+    def __init__(self, k: int, obs_dim: int, act_dim: int, heads: Heads, sizes: list[int], generator):
+        super().__init__()
+        self.obs_dim, self.heads = obs_dim, heads
+        self.targets = obs_dim + heads.reward
+        out = 2 * self.targets + len(heads.logits())
+        self.net = EnsembleMLP(k, [obs_dim + act_dim, *sizes, out], F.silu, generator)
+
+    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`."""
+        out = self.net(torch.cat((obs, act), -1))
+        return out[..., : self.obs_dim], out[..., self.targets : self.targets + self.obs_dim], out
+
+    def outcome(self, out: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
+        """The other heads; the paper's model reads them from (s, a), so `next_obs` is not used."""
+        logits = {name: out[..., 2 * self.targets + i] for i, name in enumerate(self.heads.logits())}
+        if not self.heads.reward:
+            return Outcome(None, None, logits)
+        return Outcome(out[..., self.targets - 1], out[..., 2 * self.targets - 1], logits)
+
+
+class FactoredNet(nn.Module):
+    """Small networks per model: one for the robot, one shared by all entities, one for the outcome."""
+
+    def __init__(
+        self, k: int, obs_dim: int, act_dim: int, entities: Entities, heads: Heads, sizes: list[int], generator
+    ):
+        super().__init__()
+        kinds = sorted(set(entities.kinds))
+        self.heads, self.dim = heads, len(entities.positions[0])
+        self.n_entities, self.n_robot = len(entities.kinds), len(entities.robot)
+        self.goal = entities.goal
+        self.register_buffer("robot", torch.tensor(entities.robot), persistent=False)
+        self.register_buffer("positions", torch.tensor(entities.positions), persistent=False)  # [E, D]
+        self.register_buffer(
+            "kind", F.one_hot(torch.tensor([kinds.index(x) for x in entities.kinds])).float(), persistent=False
+        )  # [E, kinds]
+        order = torch.cat((torch.tensor(entities.robot), torch.tensor(entities.positions).flatten()))
+        if sorted(order.tolist()) != list(range(obs_dim)):
+            raise ValueError(f"entities name the observation indices {sorted(order.tolist())}, not 0..{obs_dim - 1}")
+        self.register_buffer("inverse", torch.argsort(order), persistent=False)
+        n = self.n_robot + act_dim
+        self.robot_net = EnsembleMLP(k, [n, *sizes, 2 * self.n_robot], F.silu, generator)
+        n_entity = n + self.dim + len(kinds)
+        self.entity_net = EnsembleMLP(k, [n_entity, *sizes, 2 * self.dim], F.silu, generator)
+        seen = 1 if self.goal is not None else self.n_entities
+        logits = [name for name in heads.logits() if name != "violated"]
+        self.outcome_net = EnsembleMLP(
+            k, [n + 2 * self.dim * seen, *sizes, 2 * heads.reward + len(logits)], F.silu, generator
+        )
+        if heads.violated:
+            self.contact_net = EnsembleMLP(k, [n_entity + self.dim, *sizes, 1], F.silu, generator)
+
+    def _per_entity(self, net: EnsembleMLP, body: Tensor, entity: Tensor) -> Tensor:
+        """`net` on each entity: body `[K, B, n]` (shared), entity `[K, B, E, m]` to `[K, B, E, out]`.
+
+        The first layer is linear, so the part that all entities share is computed once.
+        """
+        k, b, e, m = entity.shape
+        weight, n = net.weights[0], body.shape[-1]
+        shared = torch.baddbmm(net.biases[0], body, weight[:, :n])  # [K, B, h]
+        own = torch.bmm(entity.reshape(k, b * e, m), weight[:, n : n + m]).view(k, b, e, -1)
+        kind = torch.einsum("ec,kch->keh", self.kind, weight[:, n + m :])  # [K, E, h]
+        own = own.add_(shared.unsqueeze(2)).add_(kind.unsqueeze(1))  # [K, B, E, h]
+        return net.after_first_layer(own.view(k, b * e, -1)).view(k, b, e, -1)
+
+    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Mean and raw log-variance of the change, `[K, B, S]` each."""
+        body = torch.cat((obs[..., self.robot], act), -1)
+        robot_mean, robot_raw = self.robot_net(body).chunk(2, -1)
+        entity_mean, entity_raw = self._per_entity(self.entity_net, body, obs[..., self.positions]).chunk(2, -1)
+        mean = torch.cat((robot_mean, entity_mean.flatten(2)), -1)[..., self.inverse]
+        raw = torch.cat((robot_raw, entity_raw.flatten(2)), -1)[..., self.inverse]
+        return mean, raw, None
+
+    def outcome(self, out: None, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
+        """Reward, event and termination from the robot and the goal before and after; violation by entity."""
+        body = torch.cat((obs[..., self.robot], act), -1)
+        positions = self.positions if self.goal is None else self.positions[self.goal]
+        seen = positions.flatten()
+        y = self.outcome_net(torch.cat((body, obs[..., seen], next_obs[..., seen]), -1))
+        names = [name for name in self.heads.logits() if name != "violated"]
+        logits = {name: y[..., 2 * self.heads.reward + i] for i, name in enumerate(names)}
+        if self.heads.violated:
+            before_after = torch.cat((obs[..., self.positions], next_obs[..., self.positions]), -1)
+            log_safe = F.logsigmoid(-self._per_entity(self.contact_net, body, before_after)[..., 0]).sum(-1)
+            # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
+            log_safe = log_safe.clamp(max=-1e-6)
+            logits["violated"] = torch.log(-torch.expm1(log_safe)) - log_safe
+        if not self.heads.reward:
+            return Outcome(None, None, logits)
+        return Outcome(y[..., 0], y[..., 1], logits)
+
+    def tied(self) -> list[list[int]]:
+        """Observation indices that share one scale: all entities' coordinates."""
+        return [self.positions.flatten().tolist()]
+
+
+class Dynamics(nn.Module):
+    """K models, their normalisers and their optimiser. Sampling keeps each model to itself (TS-infinity)."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        *,
+        members: int,
+        sizes: list[int],
+        heads: Heads,
+        entities: Entities | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-5,
+        generator: torch.Generator,
+        device: str = "cpu",
+    ):
+        super().__init__()
+        self.members, self.heads, self.entities = members, heads, entities
+        init = torch.Generator().manual_seed(torch.randint(2**31, (1,), generator=generator, device=device).item())
+        net: FullNet | FactoredNet
+        if entities is None:
+            net = FullNet(members, obs_dim, act_dim, heads, sizes, init)
+        else:
+            net = FactoredNet(members, obs_dim, act_dim, entities, heads, sizes, init)
+        self.net = net
+        for name, size in (("obs", obs_dim), ("delta", obs_dim), ("reward", 1)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+        self.register_buffer("event_reward", torch.zeros(()))
+        n = obs_dim + 1
+        self.log_var_max = nn.Parameter(torch.full((n,), 0.5))
+        self.log_var_min = nn.Parameter(torch.full((n,), -10.0))
+        mask = torch.ones(obs_dim)
+        if entities is not None and entities.goal is not None:
+            mask[list(entities.positions[entities.goal])] = 0
+        self.register_buffer("event_mask", mask, persistent=False)
+        self.to(device)
+        self.generator, self.device = generator, device
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+    # -- prediction ---------------------------------------------------------------------------------------
+
+    def _bounded_variance(self, raw: Tensor, part: slice) -> Tensor:
+        """`e^min + e^max * sigmoid(raw - max)`, which is the exponential of the two softplus clamps."""
+        low, high = self.log_var_min[part], self.log_var_max[part]
+        return low.exp() + high.exp() * torch.sigmoid(raw - high)
+
+    def normalise(self, obs: Tensor) -> Tensor:
+        """Observation to network input."""
+        return (obs - self.obs_mean) / self.obs_std
+
+    def sample(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Next observation `[K, B, S]`, reward `[K, B]` and probabilities `{name: [K, B]}` of `obs, act [K, B, .]`.
+
+        The next observation is drawn with fresh Gaussian noise; the reward is its mean.
+        """
+        x = self.normalise(obs)
+        mean, raw, out = self.net.transition(x, act)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
+        next_obs = obs + self.delta_mean + self.delta_std * change
+        outcome = self.net.outcome(out, x, act, self.normalise(next_obs))
+        chance = {name: torch.sigmoid(logit) for name, logit in outcome.logits.items()}
+        if outcome.reward is None:
+            return next_obs, torch.zeros(mean.shape[:-1], device=mean.device), chance
+        reward = outcome.reward * self.reward_std + self.reward_mean
+        if "event" in chance:  # progress and event apart: an event pays what events paid
+            reward = torch.lerp(reward, self.event_reward, chance["event"])
+        return next_obs, reward, chance
+
+    # -- fitting ------------------------------------------------------------------------------------------
+
+    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> tuple[int, float, float]:
+        """Take at most `steps` gradient steps on the replay's transitions; the best weights are restored.
+
+        The holdout error (mean squared error in normalised units plus logistic losses, per model) is taken
+        before the first step and every 50 steps. With `patience` > 0 fitting stops once no model has
+        improved by 1% for so many checks. Returns the steps taken and the mean error before and after.
+        """
+        train, held = replay.split()
+        self._fit_normalisers(replay.rows(train))
+        held_batch = replay.rows(held[-1000:].expand(self.members, -1))
+        best_error = self._holdout_error(held_batch)
+        first_error = best_error.mean().item()
+        best = [p.detach().clone() for p in self.net.parameters()]
+        stale, done = 0, 0
+        for step in range(1, steps + 1):
+            choice = torch.randint(
+                len(train), (self.members, batch_size), generator=self.generator, device=self.device
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            self._loss(replay.rows(train[choice])).backward()
+            self.optimizer.step()
+            done = step
+            if step % 50 == 0 or step == steps:
+                error = self._holdout_error(held_batch)
+                better = error < best_error
+                stale = 0 if bool((error < 0.99 * best_error).any()) else stale + 1
+                best_error = torch.where(better, error, best_error)
+                with torch.no_grad():
+                    for kept, parameter in zip(best, self.net.parameters(), strict=True):
+                        kept[better] = parameter[better]
+                if patience and stale >= patience:
+                    break
+        with torch.no_grad():
+            for kept, parameter in zip(best, self.net.parameters(), strict=True):
+                parameter.copy_(kept)
+        return done, first_error, best_error.mean().item()
+
+    def _fit_normalisers(self, data: Batch) -> None:
+        """Means and standard deviations of inputs and targets; constant features are left unscaled."""
+        weight = 1 - data.event.unsqueeze(-1) * (1 - self.event_mask)  # [B, S], 0 where the goal jumped
+        delta = data.next_obs - data.obs
+        count = weight.sum(0).clamp(min=1)
+        delta_mean = (weight * delta).sum(0) / count
+        delta_std = ((weight * (delta - delta_mean) ** 2).sum(0) / count).sqrt()
+        obs_mean, obs_std = data.obs.mean(0), data.obs.std(0, unbiased=False)
+        if isinstance(self.net, FactoredNet):  # entities are exchangeable: one scale, centred on the robot
+            for group in self.net.tied():
+                obs_mean[group], delta_mean[group] = 0.0, 0.0
+                obs_std[group] = data.obs[:, group].square().mean().sqrt()
+                delta_std[group] = (weight * delta.square())[:, group].sum().div(count[group].sum()).sqrt()
+        calm = data.event < 0.5 if self.heads.event else torch.ones_like(data.event, dtype=torch.bool)
+        reward = data.reward[calm]
+        for name, value in (
+            ("obs_mean", obs_mean), ("obs_std", obs_std), ("delta_mean", delta_mean), ("delta_std", delta_std),
+            ("reward_mean", reward.mean(0, keepdim=True)), ("reward_std", reward.std(0, unbiased=False, keepdim=True)),
+        ):  # fmt: skip
+            getattr(self, name).copy_(torch.where(value < 1e-6, 1.0, value) if name.endswith("std") else value)
+        if bool((~calm).any()):
+            self.event_reward.copy_(data.reward[~calm].mean())
+
+    def _parts(self, data: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Outcome, Tensor, Tensor]:
+        """Forward pass on transitions `[K, B]`: prediction, target and mask of the change; outcome; reward."""
+        x, y = self.normalise(data.obs), self.normalise(data.next_obs)
+        mean, raw, out = self.net.transition(x, data.act)
+        target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
+        jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
+        # Where the goal jumped, the outcome is read from where the goal would have been.
+        expected = self.normalise(data.obs + self.delta_mean + self.delta_std * mean.detach())
+        outcome = self.net.outcome(out, x, data.act, torch.lerp(y, expected, jumped))
+        reward = (data.reward - self.reward_mean) / self.reward_std
+        calm = 1 - data.event if self.heads.event else torch.ones_like(data.event)
+        return mean, raw, target, 1 - jumped, outcome, reward, calm
+
+    def _loss(self, data: Batch) -> Tensor:
+        """Gaussian negative log-likelihood and logistic losses, summed over models, plus 0.01 times the bounds."""
+        mean, raw, target, mask, outcome, reward, calm = self._parts(data)
+        n = mean.shape[-1]
+        variance = self._bounded_variance(raw, slice(0, n))
+        loss = (mask * ((mean - target).square() / variance + variance.log())).mean((1, 2)).sum()
+        if outcome.reward is not None and outcome.reward_raw is not None:
+            variance = self._bounded_variance(outcome.reward_raw, slice(n, n + 1))
+            loss = loss + (calm * ((outcome.reward - reward).square() / variance + variance.log())).mean(1).sum()
+        for name, logit in outcome.logits.items():
+            loss = loss + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1).sum()
+        return loss + 0.01 * (self.log_var_max.sum() - self.log_var_min.sum())
+
+    @torch.no_grad()
+    def _holdout_error(self, data: Batch) -> Tensor:
+        """Error of each model on held-out transitions, `[K]`."""
+        mean, _, target, mask, outcome, reward, calm = self._parts(data)
+        error = (mask * (mean - target).square()).mean((1, 2))
+        if outcome.reward is not None:
+            error = error + (calm * (outcome.reward - reward).square()).mean(1)
+        for name, logit in outcome.logits.items():
+            error = error + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1)
+        return error
+
+    # -- checkpoints --------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Weights, normalisers, optimiser and random stream."""
+        return {
+            "model": self.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        self.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,138 @@
+"""Soft actor-critic (Haarnoja et al., 2018) with twin critics and a learned temperature; CoRL 2021, C.2."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from safeloop.networks import EnsembleMLP
+from safeloop.replay import Batch
+
+
+@dataclass(frozen=True)
+class SACSettings:
+    """Settings of SAC; C.2 of the paper and Haarnoja et al., but for the initial temperature."""
+
+    discount: float = 0.95
+    learning_rate: float = 3e-4
+    polyak: float = 0.005
+    """Weight on the new critic in the target."""
+    hidden: int = 256
+    initial_temperature: float = 0.1
+
+
+class Actor(nn.Module):
+    """A tanh-squashed Gaussian, `[B, S] -> [B, A]`."""
+
+    def __init__(self, obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator):
+        super().__init__()
+        self.net = EnsembleMLP(1, [obs_dim, hidden, hidden, 2 * act_dim], F.relu, generator)
+
+    def _gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = self.net(obs.reshape(1, -1, obs.shape[-1]))[0].chunk(2, -1)
+        return mean, -5 + 3.5 * (torch.tanh(raw) + 1)  # log standard deviation in [-5, 2]
+
+    def mean(self, obs: Tensor) -> Tensor:
+        """The squashed mean action, for any leading dimensions."""
+        return torch.tanh(self._gaussian(obs)[0]).view(*obs.shape[:-1], -1)
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """An action `[B, A]` and its log-probability `[B]` (differentiable)."""
+        mean, log_std = self._gaussian(obs)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        u = mean + log_std.exp() * noise
+        log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+        # log det of tanh: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
+        return torch.tanh(u), log_prob - (2 * (math.log(2) - u - F.softplus(-2 * u))).sum(-1)
+
+
+class SAC:
+    """Actor, twin critics, targets and temperature, with one `update` a batch."""
+
+    def __init__(
+        self, obs_dim: int, act_dim: int, settings: SACSettings, generator: torch.Generator, device: str = "cpu"
+    ):
+        self.settings, self.generator = settings, generator
+        init = torch.Generator().manual_seed(torch.randint(2**31, (1,), generator=generator, device=device).item())
+        h = settings.hidden
+        self.actor = Actor(obs_dim, act_dim, h, init).to(device)
+        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], F.relu, init).to(device)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
+        self.target_entropy = -float(act_dim)
+        groups = (self.actor.parameters(), self.critic.parameters(), [self.log_temperature])
+        self.optimizers = [torch.optim.Adam(list(g), lr=settings.learning_rate, fused=True) for g in groups]
+
+    @staticmethod
+    def _q(critic: EnsembleMLP, obs: Tensor, act: Tensor) -> Tensor:
+        """Both critics' values, `[2, B]`."""
+        return critic(torch.cat((obs, act), -1).expand(2, -1, -1))[..., 0]
+
+    @torch.no_grad()
+    def value(self, obs: Tensor) -> Tensor:
+        """`min_i Q_i(s, pi(s))` with the actor's mean action, for any leading dimensions: `[..., S] -> [...]`."""
+        flat = obs.reshape(-1, obs.shape[-1])
+        return self._q(self.critic, flat, self.actor.mean(flat)).amin(0).view(obs.shape[:-1])
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Actions `[B, A]`: drawn with `generator`, or the mean where it is None."""
+        return self.actor.mean(obs) if generator is None else self.actor.sample(obs, generator)[0]
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """One gradient step of critics, actor and temperature on `batch`; returns the losses."""
+        actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
+        temperature = self.log_temperature.detach().exp()
+        with torch.no_grad():
+            next_act, next_log_prob = self.actor.sample(batch.next_obs, self.generator)
+            next_q = self._q(self.target, batch.next_obs, next_act).amin(0) - temperature * next_log_prob
+            target = batch.reward + self.settings.discount * (1 - batch.terminated) * next_q
+        critic_loss = (self._q(self.critic, batch.obs, batch.act) - target).square().mean(1).sum()
+        critic_optimizer.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        critic_optimizer.step()
+
+        self.critic.requires_grad_(False)
+        act, log_prob = self.actor.sample(batch.obs, self.generator)
+        actor_loss = (temperature * log_prob - self._q(self.critic, batch.obs, act).amin(0)).mean()
+        actor_optimizer.zero_grad(set_to_none=True)
+        actor_loss.backward()
+        actor_optimizer.step()
+        self.critic.requires_grad_(True)
+
+        temperature_loss = -(self.log_temperature * (log_prob.detach() + self.target_entropy)).mean()
+        temperature_optimizer.zero_grad(set_to_none=True)
+        temperature_loss.backward()
+        temperature_optimizer.step()
+
+        with torch.no_grad():
+            for old, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
+                old.lerp_(new, self.settings.polyak)
+        return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "temperature": temperature.item()}
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Networks, optimisers, temperature and random stream."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "target": self.target.state_dict(),
+            "log_temperature": self.log_temperature.detach(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        for name in ("actor", "critic", "target"):
+            getattr(self, name).load_state_dict(state[name])
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.generator.set_state(state["generator"])

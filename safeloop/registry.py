@@ -1,0 +1,112 @@
+"""Environments and algorithms by name, found by the entry points `safeloop.envs` and `safeloop.algorithms`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
+
+import numpy as np
+
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.runs import Recorder, Run
+from safeloop.settings import nearest
+
+
+class EnvFamily(Protocol):
+    """What an entry point in `safeloop.envs` loads to."""
+
+    def names(self) -> list[str]:
+        """Short names, as on the command line."""
+        ...
+
+    def canonical(self, name: str) -> str | None:
+        """The short name that `name` stands for, or None where it is not one of these environments."""
+        ...
+
+    def spec(self, name: str, **options: Any) -> EnvSpec:
+        """The environment's spec. Raises `UsageError` for an unknown name or option."""
+        ...
+
+
+class Policy(Protocol):
+    """A trained policy, acting deterministically."""
+
+    def reset(self) -> None:
+        """Begin an episode (clears a planner's warm start)."""
+        ...
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Observation `[S]` to action `[A]`."""
+        ...
+
+
+class Algorithm(Protocol):
+    """What an entry point in `safeloop.algorithms` loads to. See docs/adding-an-algorithm.md."""
+
+    name: str
+    summary: str
+    """One line for `safeloop list algos`."""
+    default_steps: int
+    """Simulator steps of a run where the user gives none."""
+    resumable: bool
+    """Whether a killed run continues to the same result; otherwise it starts anew."""
+    settings: type
+    """A frozen dataclass with every setting and its default."""
+    presets: Mapping[str, Mapping[str, Any]]
+    """Named groups of settings; `default` is always there."""
+
+    def told(self, settings: Any, spec: EnvSpec) -> str:
+        """What the algorithm is told beside its samples, for example "known cost"; "" for nothing.
+
+        Raises `UsageError` where the environment can't give what the settings ask for.
+        """
+        ...
+
+    def learn(self, env: Recorder, budget: float, run: Run) -> None:
+        """Train on `env` until `run.settings.steps` simulator steps, for a cost return of `budget`."""
+        ...
+
+    def load(self, run: Run, seed: int) -> Policy:
+        """The policy of the run's checkpoint; `seed` seeds whatever it draws when it acts."""
+        ...
+
+
+def _load(point: EntryPoint, kind: str) -> Any:
+    try:
+        return point.load()
+    except ImportError as error:
+        raise UsageError(
+            f"{kind} {point.name!r} can't be loaded ({error}): `safeloop doctor` says what is missing"
+        ) from None
+
+
+def families() -> list[EnvFamily]:
+    """Every environment family installed."""
+    return [_load(point, "environment family") for point in entry_points(group="safeloop.envs")]
+
+
+def env_names() -> list[str]:
+    """Short names of every environment."""
+    return [name for family in families() for name in family.names()]
+
+
+def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
+    """The spec of the environment `name`. Raises `UsageError` with the nearest names for an unknown one."""
+    for family in families():
+        if family.canonical(name) is not None:
+            return family.spec(name, **(options or {}))
+    raise UsageError(f"unknown environment {name!r}; nearest: {nearest(name, env_names())}")
+
+
+def algorithm_names() -> list[str]:
+    """Names of every algorithm."""
+    return [point.name for point in entry_points(group="safeloop.algorithms")]
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """The algorithm `name`. Raises `UsageError` with the nearest names for an unknown one."""
+    for point in entry_points(group="safeloop.algorithms"):
+        if point.name == name:
+            return _load(point, "algorithm")
+    raise UsageError(f"unknown algorithm {name!r}; nearest: {nearest(name, algorithm_names())}")

@@ -1,0 +1,79 @@
+"""The replay buffer: transitions as they were, with true terminations and true final observations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HOLDOUT_EVERY = 10
+"""Every tenth transition is held out of model fitting for good, so holdout errors stay comparable."""
+
+
+class Batch(NamedTuple):
+    """Transitions with any leading dimensions, here written `[B]`."""
+
+    obs: Tensor  # [B, S]
+    act: Tensor  # [B, A]
+    reward: Tensor  # [B]
+    violated: Tensor  # [B], 1 where a simulator step of the decision had cost > 0
+    terminated: Tensor  # [B], 1 where the episode ended for good; truncation is not stored: it bootstraps
+    event: Tensor  # [B], 1 where the task relocated something in the observation
+    next_obs: Tensor  # [B, S]
+
+
+class Replay:
+    """A ring of at most `capacity` transitions on `device`. Memory is touched only as it fills."""
+
+    def __init__(self, capacity: int, obs_dim: int, act_dim: int, device: str = "cpu"):
+        shapes = ((obs_dim,), (act_dim,), (), (), (), (), (obs_dim,))
+        self.capacity, self.device = capacity, device
+        self.data = Batch(*(torch.empty(capacity, *shape, device=device) for shape in shapes))
+        self.added = 0
+
+    def __len__(self) -> int:
+        return min(self.added, self.capacity)
+
+    def add(
+        self,
+        obs: np.ndarray,
+        act: np.ndarray,
+        reward: float,
+        violated: bool,
+        terminated: bool,
+        event: bool,
+        next_obs: np.ndarray,
+    ) -> None:
+        """Store one transition. Raises `ValueError` where a number is not finite."""
+        if not (np.isfinite(obs).all() and np.isfinite(next_obs).all() and np.isfinite(reward)):
+            raise ValueError(f"transition {self.added} is not finite (reward {reward}): the simulator diverged")
+        row = self.added % self.capacity
+        for store, value in zip(self.data, (obs, act, reward, violated, terminated, event, next_obs), strict=True):
+            store[row] = torch.as_tensor(value, dtype=torch.float32)
+        self.added += 1
+
+    def rows(self, indices: Tensor) -> Batch:
+        """The transitions at `indices` (any shape)."""
+        return Batch(*(store[indices] for store in self.data))
+
+    def sample(self, size: int, generator: torch.Generator) -> Batch:
+        """`size` transitions drawn uniformly with replacement."""
+        return self.rows(torch.randint(len(self), (size,), generator=generator, device=self.device))
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """Indices for fitting and indices held out."""
+        indices = torch.arange(len(self), device=self.device)
+        held = indices % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
+        return indices[~held], indices[held]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The filled part."""
+        return {"added": self.added, "data": [store[: len(self)].cpu().clone() for store in self.data]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.added = state["added"]
+        for store, saved in zip(self.data, state["data"], strict=True):
+            store[: len(saved)] = saved.to(self.device)

@@ -1,0 +1,397 @@
+"""A run's directory: settings, versions, episodes, evaluations, checkpoint, log; and its one recorder.
+
+    DIR/<env>/<algo>/seed-<S>/
+        settings.json     what was asked for, every setting resolved       written once
+        versions.json     what it ran on                                   written once
+        status.json       new, running, finished or failed, with a reason  replaced atomically
+        episodes.csv      training episodes                                append-only
+        evaluations.csv   evaluation episodes                              append-only
+        fits.csv          fits of the ensemble (planning agents)           append-only
+        plans.csv         what the planner found (planning agents)         append-only
+        checkpoint/       enough to load the policy, and to resume         replaced atomically
+        log.txt           what the run printed
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from safeloop.cmdp import EnvSpec, UsageError
+
+SCHEMA = 1
+"""Version of the layout above; a run folder of another version is refused."""
+
+TRAINING, EVALUATION, AGENT = 0, 1, 2
+"""Streams of random numbers of one run: all are derived from its seed, none is shared."""
+
+
+def derived_seed(seed: int, stream: int, index: int = 0) -> int:
+    """A 32-bit seed for one use (`stream`, `index`) of a run's `seed`; distinct uses are independent."""
+    return int(np.random.SeedSequence([seed, stream, index]).generate_state(1)[0])
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader, or a crash, sees the old file or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that determines a run, as in `settings.json`."""
+
+    env: str
+    algo: str
+    steps: int
+    """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them."""
+    seed: int
+    budget: float
+    """Allowed cost return of an episode."""
+    preset: str = "default"
+    env_options: dict[str, Any] = field(default_factory=dict)
+    algo_settings: dict[str, Any] = field(default_factory=dict)
+    """Every setting of the algorithm, resolved."""
+    told: str = ""
+    """What the algorithm was told beside samples (privileged knowledge)."""
+    device: str = "cpu"
+    threads: int = 1
+    eval_every: int = 10_000
+    """Simulator steps between evaluations; 0 evaluates at the end only."""
+    eval_episodes: int = 5
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode, as a row of `episodes.csv`. Steps are cumulative over the run."""
+
+    episode: int
+    simulator_steps: int
+    decisions: int
+    return_: float
+    cost_return: float
+    violations: int
+    """Simulator steps of this episode whose cost was positive."""
+    length: int
+    """Simulator steps of this episode."""
+    wall_seconds: float
+    """Seconds of training so far, evaluations excluded."""
+
+
+@dataclass(frozen=True)
+class EvaluationEpisode:
+    """One evaluation episode, as a row of `evaluations.csv`, `simulator_steps` into the training."""
+
+    simulator_steps: int
+    episode: int
+    return_: float
+    cost_return: float
+    violations: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of the ensemble, as a row of `fits.csv`: held-out error before and after (mean over models)."""
+
+    simulator_steps: int
+    fit_steps: int
+    holdout_before: float
+    holdout: float
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """The planned decisions of one training episode, as a row of `plans.csv` (means over decisions)."""
+
+    simulator_steps: int
+    planned: int
+    """Planned decisions."""
+    best_return: float
+    lowest_cost: float
+    feasible: float
+    """Feasible sequences in the last iteration."""
+    unsafe: float
+    """Fraction of decisions with fewer feasible sequences than m."""
+    divergence: float
+
+
+def _columns(row_type: type) -> list[str]:
+    return [f.name.rstrip("_") for f in fields(row_type)]
+
+
+class Table:
+    """An append-only CSV file of rows of one dataclass. A half-written last line is dropped on reading."""
+
+    def __init__(self, path: Path, row_type: type):
+        self.path, self.row_type = path, row_type
+
+    def read(self) -> list[Any]:
+        """All complete rows. Raises `UsageError` where the file is damaged."""
+        if not self.path.exists():
+            return []
+        text = self.path.read_text()
+        complete = text[: text.rfind("\n") + 1]
+        reader = csv.DictReader(io.StringIO(complete))
+        if complete and reader.fieldnames != _columns(self.row_type):
+            raise UsageError(
+                f"{self.path} is damaged: expected the columns {','.join(_columns(self.row_type))}; "
+                "restore the file or start a new run"
+            )
+        rows = []
+        for number, row in enumerate(reader, start=2):
+            try:
+                rows.append(self._parse(row))
+            except (TypeError, ValueError) as error:
+                raise UsageError(
+                    f"{self.path}, line {number} is damaged ({error}); restore the file or start a new run"
+                ) from None
+        return rows
+
+    def _parse(self, row: dict[str, str]) -> Any:
+        types = {"int": int, "float": float}
+        values = {f.name: types[str(f.type)](row[f.name.rstrip("_")]) for f in fields(self.row_type)}
+        return self.row_type(**values)
+
+    def _lines(self, rows: list[Any], header: bool) -> str:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        if header:
+            writer.writerow(_columns(self.row_type))
+        for row in rows:
+            writer.writerow([round(v, 6) if isinstance(v, float) else v for v in asdict(row).values()])
+        return out.getvalue()
+
+    def append(self, row: Any) -> None:
+        """Add one row at the end."""
+        new = not self.path.exists() or self.path.stat().st_size == 0
+        with open(self.path, "a") as file:
+            file.write(self._lines([row], header=new))
+
+    def keep(self, rows: list[Any]) -> None:
+        """Replace the file by `rows`, atomically."""
+        write_atomically(self.path, self._lines(rows, header=True).encode())
+
+
+class Run:
+    """A run's directory. Make one with `Run.create`, reopen one with `Run.open`."""
+
+    def __init__(self, path: Path, settings: RunSettings):
+        self.path, self.settings = path, settings
+        self.episodes = Table(path / "episodes.csv", Episode)
+        self.evaluations = Table(path / "evaluations.csv", EvaluationEpisode)
+        self.fits = Table(path / "fits.csv", Fit)
+        self.plans = Table(path / "plans.csv", PlanSummary)
+        self.report: Callable[[dict[str, Any]], None] = lambda message: None
+        """Where progress goes: called with a dict of numbers. Set by whoever shows it."""
+
+    @staticmethod
+    def directory(out: Path, settings: RunSettings) -> Path:
+        """`OUT/<env>/<algo>/seed-<S>`."""
+        return out / settings.env / settings.algo.replace(":", "-") / f"seed-{settings.seed}"
+
+    @classmethod
+    def create(cls, out: Path, settings: RunSettings) -> Run:
+        """Make the directory. Raises `UsageError` where it exists already or can't be written."""
+        path = cls.directory(out, settings)
+        if (path / "settings.json").exists():
+            raise UsageError(
+                f"{path} already holds a run: `safeloop resume {path}` continues it, --out DIR starts elsewhere"
+            )
+        try:
+            (path / "checkpoint").mkdir(parents=True, exist_ok=True)
+            _write_json(path / "versions.json", versions())
+            _write_json(path / "status.json", {"state": "new", "reason": ""})
+            _write_json(path / "settings.json", asdict(settings))
+        except OSError as error:
+            raise UsageError(f"can't write {path}: {error.strerror}; choose another folder with --out") from None
+        return cls(path, settings)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Reopen a run. Raises `UsageError` where it is missing, damaged or from another version."""
+        path = Path(path)
+        if not (path / "settings.json").is_file():
+            raise UsageError(
+                f"{path} is not a run: expected a folder with settings.json, such as runs/PointGoal1/safeloop/seed-0"
+            )
+        try:
+            values = json.loads((path / "settings.json").read_text())
+            schema = values["schema"]
+            if schema != SCHEMA:
+                raise UsageError(
+                    f"{path} was made by another version (layout {schema}, this is {SCHEMA}): "
+                    "use that version, or start a new run"
+                )
+            run = cls(path, RunSettings(**values))
+            run.status  # noqa: B018  (damaged status files should be told now)
+        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is damaged ({error}): restore it or start a new run") from None
+        return run
+
+    @property
+    def status(self) -> dict[str, str]:
+        """`{"state": "new" | "running" | "finished" | "failed", "reason": str}`."""
+        value = json.loads((self.path / "status.json").read_text())
+        return {"state": value["state"], "reason": value["reason"]}
+
+    def set_status(self, state: str, reason: str = "") -> None:
+        """Replace the status."""
+        _write_json(self.path / "status.json", {"state": state, "reason": reason})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. Raises `UsageError` where another process holds it."""
+        with open(self.path / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path} is in use by another process: wait for it or stop it") from None
+            yield
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was written."""
+        return (self.path / "checkpoint" / "state.pt").is_file()
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write `state` (tensors, numbers, strings and containers of them), atomically."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.path / "checkpoint" / "state.pt", buffer.getvalue())
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        """Read the checkpoint, without executing anything in it. Raises `UsageError` where it can't."""
+        path = self.path / "checkpoint" / "state.pt"
+        if not path.is_file():
+            raise UsageError(f"{self.path} has no checkpoint yet: `safeloop resume {self.path}` trains it")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise UsageError(f"{path} is damaged ({type(error).__name__}): restore it or start a new run") from None
+
+    def drop_rows_after(self, simulator_steps: int) -> None:
+        """Forget rows that a checkpoint at `simulator_steps` has not seen."""
+        for table in (self.episodes, self.evaluations, self.fits, self.plans):
+            if table.path.exists():
+                table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a result, and the processor."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    found["processor"] = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        found["processor"] = models[0] if models else found["processor"]
+    return found
+
+
+class Recorder(gymnasium.Wrapper):
+    """Records true episodes at the environment, alike for every algorithm, and seeds every episode.
+
+    Episode i of a run starts from `derived_seed(seed, TRAINING, i)` whatever the algorithm, so that all
+    algorithms of a comparison meet the same sequence of episodes and a resumed run meets the rest of it.
+    A `seed` given to `reset` is ignored for that reason. Steps of an episode that the algorithm abandons by
+    an early `reset` count; its row is not written, since its return is not an episode's.
+    """
+
+    def __init__(self, env: gymnasium.Env, spec: EnvSpec, run: Run):
+        super().__init__(env)
+        self.safeloop_spec, self.run = spec, run
+        self.after_episode: Callable[[Episode], None] = lambda episode: None
+        """Called after each finished episode's row is written."""
+        self.episode, self.simulator_steps, self.decisions, self.wall_seconds = 0, 0, 0, 0.0
+        self._clock = time.perf_counter()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._return, self._cost, self._violations, self._length = 0.0, 0.0, 0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Start the next episode (`seed` is ignored, see above)."""
+        self._begin()
+        return self.env.reset(seed=derived_seed(self.run.settings.seed, TRAINING, self.episode), options=options)
+
+    def step(self, action):
+        """Step the environment and record. Raises `ValueError` where `info` lacks what `cmdp` asks for."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        missing = {"cost", "violations", "simulator_steps"} - info.keys()
+        if missing:
+            raise ValueError(
+                f"{self.safeloop_spec.id}: info lacks {sorted(missing)}; see docs/adding-an-environment.md"
+            )
+        self._return += float(reward)
+        self._cost += float(info["cost"])
+        self._violations += int(info["violations"])
+        self._length += int(info["simulator_steps"])
+        self.simulator_steps += int(info["simulator_steps"])
+        self.decisions += 1
+        if terminated or truncated:
+            self._finish()
+        return obs, reward, terminated, truncated, info
+
+    def _finish(self) -> None:
+        self._tick()
+        row = Episode(
+            self.episode, self.simulator_steps, self.decisions, self._return, self._cost,
+            self._violations, self._length, self.wall_seconds,
+        )  # fmt: skip
+        self.run.episodes.append(row)
+        self.run.report({"steps": self.simulator_steps, "return": self._return, "cost_return": self._cost})
+        self.episode += 1
+        self.after_episode(row)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.wall_seconds += now - self._clock
+        self._clock = now
+
+    @contextmanager
+    def clock_stopped(self) -> Iterator[None]:
+        """Time spent inside does not count as training."""
+        self._tick()
+        yield
+        self._clock = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, to be restored between episodes."""
+        self._tick()
+        names = ("episode", "simulator_steps", "decisions", "wall_seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the counters of `state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._clock = time.perf_counter()

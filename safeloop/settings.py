@@ -1,0 +1,74 @@
+"""Settings from the command line: `key=value` texts onto a frozen dataclass, unknown keys refused."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal, TypeVar
+
+from safeloop.cmdp import UsageError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """`"a, b, c"`: the names nearest to `name`, or all of them where few or none is near."""
+    names = list(names)
+    lower = {n.lower(): n for n in names}
+    found = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
+    return ", ".join(found or names[:20])
+
+
+def split_pairs(pairs: typing.Iterable[str], option: str) -> dict[str, str]:
+    """`["a=1"] -> {"a": "1"}`. Raises `UsageError` for a text without `=`."""
+    result = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {pair!r}: expected key=value")
+        result[key.strip()] = value.strip()
+    return result
+
+
+def build(cls: type[T], *layers: Mapping[str, Any], owner: str) -> T:
+    """A `cls` with the values of `layers`, later ones first; texts are converted to the field's type.
+
+    Raises `UsageError` naming the key, the value and what was expected. `owner` names the algorithm.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {f.name: hints[f.name] for f in fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key not in known:
+                raise UsageError(f"{owner} has no setting {key!r}; nearest: {nearest(key, known)}")
+            values[key] = _convert(value, known[key], f"{owner}: {key}={value}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise UsageError(f"{owner}: {error}") from None
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        options = [k for k in typing.get_args(kind) if k is not type(None)]
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return _convert(value, options[0], where)
+    if typing.get_origin(kind) is Literal:
+        if value in typing.get_args(kind):
+            return value
+        raise UsageError(f"{where}: expected one of {', '.join(map(str, typing.get_args(kind)))}")
+    if not isinstance(value, str):
+        return value
+    if kind is bool:
+        if value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise UsageError(f"{where}: expected true or false")
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"{where}: expected {'a whole number' if kind is int else 'a number'}") from None

@@ -1,0 +1,71 @@
+"""The online training loop, shared by every agent of ours (CoRL 2021, Figure 1). The trainer owns the loop."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from safeloop.evaluation import evaluate_when_due
+from safeloop.planner import Plan
+from safeloop.runs import EVALUATION, Fit, PlanSummary, Recorder, Run, derived_seed
+
+if TYPE_CHECKING:
+    from safeloop.agents import PlanningAgent
+
+
+def train(agent: PlanningAgent, env: Recorder, run: Run) -> None:
+    """Train until `run.settings.steps` simulator steps, to the end of that episode; resume where a checkpoint is.
+
+    A checkpoint is written at every episode's end. A resumed run drops the rows that its checkpoint has not
+    seen, and ends as an uninterrupted one would.
+    """
+    if run.has_checkpoint:
+        state = run.load_checkpoint()
+        agent.restore(state["agent"])
+        env.load_state_dict(state["recorder"])
+    run.drop_rows_after(env.simulator_steps)
+    while env.simulator_steps < run.settings.steps:
+        before = env.simulator_steps
+        train_episode(agent, env, run)
+        agent.refresh_value_after_event()
+        seed = derived_seed(run.settings.seed, EVALUATION, 1_000_000 + env.episode)
+        evaluate_when_due(env, run, before, lambda seed=seed: agent.policy(seed))  # type: ignore[misc]
+        run.save_checkpoint({"agent": agent.checkpoint(), "recorder": env.state_dict()})
+
+
+def train_episode(agent: PlanningAgent, env: Recorder, run: Run) -> None:
+    """One episode: act, store, learn, and fit the ensemble every `fit_every` decisions."""
+    settings = agent.settings
+    obs, _ = env.reset()
+    plans: list[Plan] = []
+    t0, done = True, False
+    while not done:
+        if env.decisions < settings.warmup:
+            action = agent.random_action()
+        else:
+            plans.append(agent.plan(obs, t0))
+            action = plans[-1].action.cpu().numpy()
+        next_obs, reward, terminated, truncated, info = env.step(action)
+        agent.replay.add(
+            obs, action, float(reward), info["violations"] > 0, terminated, bool(info.get("event")), next_obs
+        )
+        obs, t0, done = next_obs, False, terminated or truncated
+        if env.decisions >= settings.warmup:
+            agent.update()
+            if (env.decisions - settings.warmup) % settings.fit_every == 0:
+                run.fits.append(Fit(env.simulator_steps, *agent.fit()))
+    if plans:
+        run.plans.append(summarise(plans, env.simulator_steps, settings.min_feasible))
+
+
+def summarise(plans: list[Plan], simulator_steps: int, min_feasible: int) -> PlanSummary:
+    """Means over an episode's planned decisions."""
+    return PlanSummary(
+        simulator_steps,
+        len(plans),
+        best_return=fmean(p.best_return for p in plans),
+        lowest_cost=fmean(p.lowest_cost for p in plans),
+        feasible=fmean(p.feasible for p in plans),
+        unsafe=fmean(p.feasible < min_feasible for p in plans),
+        divergence=fmean(p.divergence for p in plans),
+    )
