@@ -1,0 +1,189 @@
+import math
+
+import pytest
+import torch
+
+from safeloop.cmdp import Constraint
+from safeloop.lookahead import Scores, Step
+from safeloop.planner import Planner, PlannerSettings, actor_rollouts, bounded, refit, weigh
+from tests.core.toy import A, H, K, S, LinearModel
+
+
+def scores(returns, costs):
+    return Scores(torch.tensor(returns), torch.tensor(costs))
+
+
+def test_feasible_sequences_are_weighed_by_return_and_others_not_at_all():
+    weights = weigh(scores([1.0, 3.0, 9.0, 2.0], [0.0, 0.1, 0.5, 0.2]), Constraint(0.2, min_feasible=3), 2.0)
+    raw = torch.tensor([math.exp(2 * 1), math.exp(2 * 3), 0.0, math.exp(2 * 2)])
+    assert torch.allclose(weights, raw / raw.sum())
+
+
+def test_with_too_few_feasible_sequences_all_are_weighed_by_cost():
+    weights = weigh(scores([1.0, 3.0, 9.0, 2.0], [0.3, 0.1, 0.5, 0.4]), Constraint(0.2, min_feasible=2), 2.0)
+    raw = torch.exp(-2 * torch.tensor([0.3, 0.1, 0.5, 0.4]))
+    assert torch.allclose(weights, raw / raw.sum())
+
+
+def test_cost_equal_to_the_threshold_is_feasible():
+    weights = weigh(scores([0.0, 5.0], [0.0, 0.0]), Constraint(0.0, min_feasible=2), 1.0)
+    assert weights[1] > weights[0]
+
+
+def test_without_a_constraint_costs_do_not_matter():
+    weights = weigh(scores([1.0, 3.0], [0.0, 100.0]), None, 1.0)
+    assert torch.allclose(weights, torch.softmax(torch.tensor([1.0, 3.0]), 0))
+
+
+def test_a_non_finite_sequence_gets_no_weight_even_when_costs_decide():
+    weights = weigh(scores([-torch.inf, -5.0, -6.0], [torch.inf, 2.0, 1.0]), Constraint(0.0, 1), 1.0)
+    assert weights[0] == 0 and weights.sum() == pytest.approx(1)
+    assert weigh(scores([-torch.inf, -50.0], [torch.inf, 0.0]), None, 1.0).tolist() == [0.0, 1.0]
+
+
+def test_all_non_finite_sequences_fail_loudly():
+    with pytest.raises(FloatingPointError, match="diverged"):
+        weigh(scores([-torch.inf] * 3, [torch.inf] * 3), Constraint(0.0), 1.0)
+
+
+def test_large_returns_do_not_overflow():
+    assert weigh(scores([1e6, 1e6 - 1], [0.0, 0.0]), None, 50.0).isfinite().all()
+
+
+def test_refit_is_the_weighted_mean_and_variance():
+    actions = torch.arange(24.0).view(3, 4, 2)
+    mean, variance = refit(actions, torch.tensor([0.5, 0.5, 0.0]))
+    assert torch.equal(mean, (actions[0] + actions[1]) / 2)
+    assert torch.equal(variance, torch.full((4, 2), 16.0))
+
+
+def test_variance_is_bounded_by_the_distance_to_the_action_limits():
+    mean = torch.tensor([0.0, 0.9, -1.0])
+    assert torch.allclose(bounded(mean, torch.full((3,), 0.25)), torch.tensor([0.25, 0.0025, 0.0]))
+
+
+class Quadratic:
+    """One step moves nothing; reward is -|a - target_t|^2 where the time is kept in the state."""
+
+    members = K
+
+    def __init__(self, target):
+        self.target = target
+
+    def step(self, obs, act, generator):
+        t = obs[..., 0].long().clamp(max=len(self.target) - 1)
+        reward = -(act - self.target[t]).square().sum(-1)
+        zeros = torch.zeros(reward.shape)
+        return Step(obs + 1, reward, zeros, None, None)
+
+
+def planner(model, constraint=None, seed=0, **settings):
+    return Planner(
+        PlannerSettings(horizon=H, **settings), constraint, model, 2,
+        actor=lambda s, g: torch.zeros(*s.shape[:-1], 2), value=None,
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+
+
+TARGET = torch.tensor([[0.5, -0.3], [0.2, 0.1], [-0.6, 0.4], [0.0, 0.7], [0.3, 0.3]])
+
+
+def test_arc_finds_the_optimum_of_a_quadratic():
+    p = planner(Quadratic(TARGET), iterations=25, population=300, discount=1.0)
+    plan = p.plan(torch.zeros(S), t0=True)
+    assert torch.allclose(p.mean, TARGET, atol=0.05)
+    assert torch.equal(plan.action, p.mean[0])
+
+
+def test_planning_discounts_rewards():
+    # A reward of the last step that pays slightly more than the first step's costs loses under discounting.
+    class Trade(Quadratic):
+        def step(self, obs, act, generator):
+            first, last = obs[..., 0] == 0, obs[..., 0] == H - 1
+            reward = torch.where(first, -act[..., 0], torch.where(last, act[..., 0] * 0 + 1.2 * obs[..., 1], 0.0))
+            kept = torch.where(first, act[..., 0], obs[..., 1])
+            next_obs = torch.stack((obs[..., 0] + 1, kept, obs[..., 2], obs[..., 3]), -1)
+            return Step(next_obs, reward, torch.zeros(reward.shape), None, None)
+
+    patient = planner(Trade(TARGET), iterations=10, discount=1.0).plan(torch.zeros(S), t0=True)
+    hasty = planner(Trade(TARGET), iterations=10, discount=0.5).plan(torch.zeros(S), t0=True)
+    assert patient.action[0] > 0.8 and hasty.action[0] < -0.8
+
+
+def test_the_constraint_holds_against_the_reward():
+    # Reward pushes s_0 up, cost is |s_0| beyond the threshold: the plan stays where it is allowed to.
+    class Push(LinearModel):
+        def step(self, obs, act, generator):
+            step = super().step(obs, act, generator)
+            cost = (step.next_obs[..., 0] - 0.5).clamp(min=0)
+            return step._replace(reward=act[..., 0], cost=cost)
+
+    def final(constraint):
+        p = Planner(
+            PlannerSettings(horizon=H, iterations=10), constraint, Push(torch.zeros(K)), A,
+            actor=lambda s, g: torch.zeros(*s.shape[:-1], A), value=None,
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        p.plan(torch.zeros(S), t0=True)
+        return p.mean[:, 0].sum().item()
+
+    assert final(None) > 3
+    assert final(Constraint(0.0)) < 0.6
+
+
+def test_momentum_is_the_weight_on_the_old_solution():
+    kept = planner(Quadratic(TARGET), momentum=1.0)
+    assert torch.equal(kept.plan(torch.zeros(S), t0=True).action, torch.zeros(2))
+
+
+def test_the_warm_start_is_shifted_and_cleared_at_t0():
+    p = planner(Quadratic(TARGET), momentum=1.0)  # with momentum 1 the mean is the warm start itself
+    p.mean = torch.arange(10.0).view(H, 2) / 10
+    assert torch.allclose(p.plan(torch.zeros(S), t0=False).action, torch.tensor([0.2, 0.3]))
+    assert torch.equal(p.mean[-1], torch.zeros(2))
+    assert torch.equal(p.plan(torch.zeros(S), t0=True).action, torch.zeros(2))
+
+
+def test_a_plan_depends_on_its_seed_alone():
+    first, second, other = (planner(Quadratic(TARGET), seed=s).plan(torch.zeros(S), True).action for s in (1, 1, 2))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_actor_sequences_are_separate_rollouts_in_their_own_models():
+    drift = torch.tensor([0.0, 1.0, 2.0])
+    count, horizon = 5, 3
+    sequences = actor_rollouts(LinearModel(drift), lambda s: s, torch.ones(S), count, horizon, torch.Generator())
+    assert sequences.shape == (count, horizon, S)
+    for j in range(count):  # a = s, so s' = 2 s + drift of model j mod K
+        s, d = 1.0, drift[j % K].item()
+        for t in range(horizon):
+            assert torch.allclose(sequences[j, t], torch.full((S,), s))
+            s = 2 * s + d
+
+
+def test_the_actors_sequences_stay_in_every_iteration():
+    # Only the actor knows the far target; the Gaussian, with a tiny variance, can't reach it.
+    target = torch.full((H, 2), 0.9)
+    p = Planner(
+        PlannerSettings(horizon=H, iterations=3, initial_variance=1e-6), None, Quadratic(target), 2,
+        actor=lambda s, g: torch.full((*s.shape[:-1], 2), 0.9), value=None,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    plan = p.plan(torch.zeros(S), t0=True)
+    assert plan.action.min() > 0.85
+
+
+def test_the_share_of_actor_sequences_follows_the_settings():
+    for fraction, expected in ((0.05, 5), (0.2, 20), (0.0, 0)):
+        calls = []
+
+        def actor(s, g, calls=calls):
+            calls.append(s.shape[0])
+            return torch.zeros(*s.shape[:-1], 2)
+
+        p = Planner(
+            PlannerSettings(horizon=H, actor_fraction=fraction), None, Quadratic(TARGET), 2,
+            actor=actor, value=None, generator=torch.Generator(),
+        )  # fmt: skip
+        p.plan(torch.zeros(S), t0=True)
+        assert calls[0] == expected
