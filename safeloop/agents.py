@@ -131,7 +131,7 @@ class PlanningAgent:
         self.dynamics = Dynamics(
             obs_dim, act_dim,
             members=c.members, sizes=[c.width or (64 if factored else 200)] * (c.layers or (3 if factored else 4)),
-            heads=heads, entities=spec.entities if factored else None,
+            heads=heads, entities=spec.entities, factored=factored,
             learning_rate=c.model_learning_rate, generator=generators[1], device=device,
         )  # fmt: skip
         self.learner = SAC(

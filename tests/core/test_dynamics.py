@@ -1,0 +1,234 @@
+import io
+
+import pytest
+import torch
+
+from safeloop.cmdp import Entities
+from safeloop.dynamics import Dynamics, Heads
+from safeloop.replay import HOLDOUT_EVERY, Replay
+
+K, S, A = 3, 7, 2
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+ENTITIES = Entities(robot=(4, 0, 6), positions=((1, 2), (3, 5)), kinds=("goal", "hazard"), goal=0)
+
+
+def make(entities=None, heads=None, seed=0, sizes=(32, 32), obs_dim=S):
+    return Dynamics(
+        obs_dim, A, members=K, sizes=list(sizes), heads=heads or Heads(), entities=entities or ENTITIES,
+        factored=entities is not None,
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+
+
+def linear_replay(n=1500, seed=0, constant=False, noise=0.0):
+    """s' = s + 0.1 s_rolled + B a, reward = s_0 + a_0."""
+    g = torch.Generator().manual_seed(seed)
+    replay = Replay(4000, S, A)
+    b = torch.randn(A, S, generator=g)
+    for _ in range(n):
+        s, a = torch.randn(S, generator=g), torch.rand(A, generator=g) * 2 - 1
+        if constant:
+            s[2] = 3.0
+        change = 0.1 * s.roll(1) + a @ b + noise * torch.randn(S, generator=g)
+        if constant:
+            change[2] = 0.0
+        replay.add(s.numpy(), a.numpy(), (s[0] + a[0]).item(), False, False, False, (s + change).numpy())
+    return replay
+
+
+@pytest.mark.parametrize("entities", [None, ENTITIES], ids=["full", "factored"])
+def test_shapes_are_models_by_rows(entities):
+    model = make(entities, Heads(event=True, terminated=True, violated=True))
+    obs, act = torch.randn(K, 11, S), torch.randn(K, 11, A)
+    next_obs, reward, chance = model.sample(obs, act, torch.Generator())
+    assert next_obs.shape == (K, 11, S) and reward.shape == (K, 11)
+    assert {n: tuple(c.shape) for n, c in chance.items()} == dict.fromkeys(("event", "terminated", "violated"), (K, 11))
+
+
+def test_full_dynamics_learn_a_linear_system():
+    replay, model = linear_replay(), make()
+    steps, before, after = model.fit(replay, 600)
+    assert steps == 600 and after < 0.03 * before
+
+
+def test_predicted_noise_matches_the_data():
+    replay, model = linear_replay(noise=0.3), make()
+    model.fit(replay, 800)
+    batch = replay.rows(torch.arange(400))
+    obs, act = batch.obs.expand(K, -1, -1), batch.act.expand(K, -1, -1)
+    draws = torch.stack([model.sample(obs, act, torch.Generator().manual_seed(i))[0] for i in range(30)])
+    assert draws.std(0).mean().item() == pytest.approx(0.3, rel=0.25)
+
+
+def test_two_softplus_clamps_equal_the_planning_form():
+    model = make()
+    raw = torch.linspace(-30, 30, S)
+    high, low = model.log_var_max[:S], model.log_var_min[:S]
+    clamped = high - torch.nn.functional.softplus(high - raw)
+    clamped = low + torch.nn.functional.softplus(clamped - low)
+    assert torch.allclose(model._bounded_variance(raw, slice(0, S)), clamped.exp(), rtol=1e-4)
+
+
+def test_constant_features_are_left_unscaled():
+    model = make()
+    model.fit(linear_replay(200, constant=True), 10)
+    assert model.obs_std[2] == 1 and model.delta_std[2] == 1
+    obs = torch.randn(K, 5, S)
+    assert model.normalise(obs).abs().max() < 100
+
+
+def test_normalisers_are_part_of_the_checkpoint():
+    model = make()
+    model.fit(linear_replay(300), 20)
+    other = make(seed=9)
+    other.restore(through_a_file(model.checkpoint()))
+    obs, act = torch.randn(K, 5, S), torch.randn(K, 5, A)
+    first = model.sample(obs, act, torch.Generator().manual_seed(1))[0]
+    assert torch.equal(first, other.sample(obs, act, torch.Generator().manual_seed(1))[0])
+
+
+def test_restored_fits_go_on_exactly():
+    replay, model = linear_replay(300), make()
+    model.fit(replay, 30)
+    other = make(seed=9)
+    other.restore(through_a_file(model.checkpoint()))
+    assert model.fit(replay, 30) == other.fit(replay, 30)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_best_weights_are_restored():
+    replay, model = linear_replay(400), make()
+    model.fit(replay, 400)
+    held = replay.rows(replay.split()[1].expand(K, -1))
+    good = model._holdout_error(held)
+    for group in model.optimizer.param_groups:
+        group["lr"] = 3.0  # every further step makes things worse
+    _, before, after = model.fit(replay, 50)
+    assert torch.equal(model._holdout_error(held), good) and before == after
+
+
+def test_held_out_transitions_are_never_fitted():
+    replay = linear_replay(200)
+    train, held = replay.split()
+    assert len(held) == 200 // HOLDOUT_EVERY and not set(train.tolist()) & set(held.tolist())
+    train_again, _ = linear_replay(300).split()
+    assert set(train.tolist()) <= set(train_again.tolist())
+
+
+def test_patience_ends_a_fit_that_no_longer_improves():
+    model = make()
+    for group in model.optimizer.param_groups:
+        group["lr"] = 0.0
+    assert model.fit(linear_replay(200), 5000, patience=2)[0] == 100
+
+
+def test_factored_dynamics_share_one_network_over_entities():
+    entities = Entities(robot=(0,), positions=((1, 2), (3, 4), (5, 6)), kinds=("goal", "hazard", "hazard"), goal=0)
+    model = make(entities)
+    obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
+    swapped = obs[..., [0, 1, 2, 5, 6, 3, 4]]
+    mean, raw, _ = model.net.transition(obs, act)
+    mean_swapped, raw_swapped, _ = model.net.transition(swapped, act)
+    assert torch.allclose(mean[..., [0, 1, 2, 5, 6, 3, 4]], mean_swapped, atol=1e-6)
+    assert torch.allclose(raw[..., [0, 1, 2, 5, 6, 3, 4]], raw_swapped, atol=1e-6)
+
+
+def test_factored_prediction_of_an_entity_ignores_the_other_entities():
+    model = make(ENTITIES)
+    obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
+    changed = obs.clone()
+    changed[..., [3, 5]] += 1.0
+    mean, changed_mean = model.net.transition(obs, act)[0], model.net.transition(changed, act)[0]
+    assert torch.allclose(mean[..., [0, 1, 2, 4, 6]], changed_mean[..., [0, 1, 2, 4, 6]])
+    assert not torch.allclose(mean[..., [3, 5]], changed_mean[..., [3, 5]])
+
+
+@pytest.mark.parametrize("entities", [None, ENTITIES], ids=["full", "factored"])
+def test_goal_jumps_do_not_train_the_dynamics(entities):
+    """Transitions with an event train neither the goal's change nor the progress reward."""
+    replay, jumping = Replay(400, S, A), Replay(400, S, A)
+    g = torch.Generator().manual_seed(0)
+    for i in range(300):
+        s, a = torch.randn(S, generator=g), torch.rand(A, generator=g)
+        event = i % 7 == 0
+        next_s = s + 0.1
+        jumped = next_s.clone()
+        if event:
+            jumped[[1, 2]] = 100 * torch.randn(2, generator=g)
+        replay.add(s.numpy(), a.numpy(), 0.2 * a[0].item(), False, False, event, next_s.numpy())
+        jumping.add(s.numpy(), a.numpy(), 5.0 if event else 0.2 * a[0].item(), False, False, event, jumped.numpy())
+    model = make(entities, Heads(event=True))
+    model._fit_normalisers(jumping.rows(jumping.split()[0]))
+    assert model.delta_std[[1, 2]].max() <= 1 and model.reward_mean.abs() < 1
+    assert model.event_reward == 5.0
+    rows = torch.arange(300).expand(K, -1)
+    mean, _, target, mask, _, _, calm = model._parts(jumping.rows(rows))
+    event = jumping.data.event[:300] > 0
+    assert (mask[:, event][..., [1, 2]] == 0).all() and (mask[:, ~event] == 1).all()
+    assert (calm[:, event] == 0).all()
+
+
+def test_an_event_pays_what_events_paid():
+    model = make(ENTITIES, Heads(event=True))
+    model.event_reward.fill_(3.0)
+    obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
+    with torch.no_grad():
+        model.net.outcome_net.biases[-1][..., 2] = 50.0  # the event is certain
+    assert torch.allclose(model.sample(obs, act, torch.Generator())[1], torch.full((K, 4), 3.0))
+
+
+def test_learned_violation_is_one_minus_the_product_over_entities():
+    model = make(ENTITIES, Heads(violated=True))
+    obs, act = torch.randn(K, 6, S), torch.randn(K, 6, A)
+    x = model.normalise(obs)
+    body = torch.cat((x[..., model.net.robot], act), -1)
+    pairs = torch.cat((x[..., model.net.positions], x[..., model.net.positions]), -1)
+    p = torch.sigmoid(model.net.contact_net(body, pairs)[..., 0])
+    outcome = model.net.outcome(None, x, act, x)
+    assert torch.allclose(torch.sigmoid(outcome.logits["violated"]), 1 - (1 - p).prod(-1), atol=1e-5)
+
+
+def test_entity_network_modulates_each_entitys_features_by_the_body():
+    net = make(ENTITIES).net.entity_net
+    body, entity = torch.randn(K, 5, 3 + A), torch.randn(K, 5, 2, 2)
+    out = net(body, entity)
+    for k in range(K):
+        for b in range(5):
+            scale, shift = net.trunk(body)[k, b].chunk(2)
+            for e in range(2):
+                seen = torch.cat((entity[k, b, e], net.kind[e]))
+                h = torch.relu((seen @ net.features.weights[0][k] + net.features.biases[0][k, 0]) * scale + shift)
+                expected = h @ net.head.weights[0][k] + net.head.biases[0][k, 0]
+                assert torch.allclose(out[k, b, e], expected, atol=1e-5)
+
+
+def test_entities_must_cover_the_observation():
+    with pytest.raises(ValueError, match=r"not 0\.\.6"):
+        make(Entities(robot=(0, 1), positions=((2, 3),), kinds=("goal",)))
+
+
+def test_replay_refuses_non_finite_numbers():
+    replay = Replay(10, 2, 1)
+    with pytest.raises(ValueError, match="not finite"):
+        replay.add(torch.tensor([0.0, torch.nan]).numpy(), torch.zeros(1).numpy(), 0.0, False, False, False, torch.zeros(2).numpy())
+
+
+def test_replay_wraps_and_restores():
+    replay = Replay(4, 1, 1)
+    for i in range(6):
+        x = torch.tensor([float(i)]).numpy()
+        replay.add(x, x, float(i), False, i == 5, False, x)
+    assert sorted(replay.data.reward.tolist()) == [2, 3, 4, 5]
+    other = Replay(4, 1, 1)
+    other.load_state_dict(replay.state_dict())
+    assert other.added == 6 and torch.equal(other.data.reward, replay.data.reward)
+    assert other.data.terminated.sum() == 1
