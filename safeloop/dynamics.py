@@ -93,7 +93,7 @@ class EntityNet(nn.Module):
         weight, bias = self.features.weights[0], self.features.biases[0]
         by_kind = bias + self.kind @ weight[:, m:]  # [K, E, h]
         h = torch.bmm(entity.reshape(k, b * e, m), weight[:, :m]).view(k, b, e, -1)
-        h = torch.relu((h + by_kind.unsqueeze(1)) * scale + shift)
+        h = torch.addcmul(shift, h.add_(by_kind.unsqueeze(1)), scale).relu_()
         return self.head(h.view(k, b * e, -1)).view(k, b, e, -1)
 
 

@@ -9,6 +9,16 @@ import torch
 from torch import Tensor, nn
 
 
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
+
+    Narrow outputs are computed transposed: the matrix libraries here are then about five times faster.
+    """
+    if weight.shape[-1] < 16:
+        return torch.baddbmm(bias.mT, weight.mT, x.mT).mT
+    return torch.baddbmm(bias, x, weight)
+
+
 class EnsembleMLP(nn.Module):
     """K perceptrons with their own weights and one shape. Layer i maps `[K, B, n_i] -> [K, B, n_i+1]`."""
 
@@ -30,10 +40,7 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[K, B, in] -> [K, B, out]`."""
-        return self.after_first_layer(torch.baddbmm(self.biases[0], x, self.weights[0]))
-
-    def after_first_layer(self, h: Tensor) -> Tensor:
-        """The rest of `forward`, from the first layer's output `[K, B, n_1]`."""
-        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
-            h = torch.baddbmm(bias, self.activation(h), weight)
-        return h
+        layers = list(zip(self.weights, self.biases, strict=True))
+        for weight, bias in layers[:-1]:
+            x = self.activation(affine(x, weight, bias))
+        return affine(x, *layers[-1])

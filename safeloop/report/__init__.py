@@ -1,0 +1,1 @@
+"""Reports of a comparison: `curves.png`, `violations.png`, `summary.csv` and `summary.md`."""

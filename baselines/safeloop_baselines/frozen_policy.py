@@ -1,0 +1,60 @@
+"""A policy trained by OmniSafe, frozen: needs no OmniSafe, draws no random numbers, updates no statistics.
+
+OmniSafe's observation normaliser keeps updating whenever it is used, so an evaluation through it would change
+the training it measures. Here the actor's weights and the normaliser's statistics are copies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CLIP = 5.0
+"""OmniSafe clips normalised observations at +-5."""
+
+
+def snapshot(actor: Any, normaliser: Any, action_space: gymnasium.spaces.Box) -> dict[str, Any]:
+    """Copies, on the CPU, of what acting takes; plain enough for `Run.save_checkpoint`.
+
+    `actor` is OmniSafe's `GaussianLearningActor`, `normaliser` its `Normalizer` of the observations.
+    """
+
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.detach().to("cpu", torch.float32, copy=True)
+
+    linear = [layer for layer in actor.mean if isinstance(layer, torch.nn.Linear)]
+    return {
+        "weights": [copy(layer.weight) for layer in linear],
+        "biases": [copy(layer.bias) for layer in linear],
+        "obs_mean": copy(normaliser.mean),
+        "obs_std": copy(normaliser.std),
+        "action_low": torch.tensor(action_space.low, dtype=torch.float32),
+        "action_high": torch.tensor(action_space.high, dtype=torch.float32),
+    }
+
+
+class FrozenPolicy:
+    """The deterministic policy of a `snapshot`: the mean action, scaled and clipped to the action space."""
+
+    def __init__(self, state: dict[str, Any]):
+        self._layers = list(zip(state["weights"], state["biases"], strict=True))
+        self._mean, self._std = state["obs_mean"], state["obs_std"]
+        self._low, self._high = state["action_low"], state["action_high"]
+
+    def reset(self) -> None:
+        """Nothing: the policy has no memory."""
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Observation `[S]` to action `[A]`, float32."""
+        x = torch.as_tensor(obs, dtype=torch.float32)
+        x = torch.clamp((x - self._mean) / self._std, -CLIP, CLIP)  # [S]
+        for weight, bias in self._layers[:-1]:
+            x = torch.tanh(functional.linear(x, weight, bias))  # [hidden]
+        x = functional.linear(x, *self._layers[-1])  # [A], the action space being [-1, 1]
+        x = self._low + (self._high - self._low) * (x + 1) / 2
+        return torch.clamp(x, self._low, self._high).numpy()

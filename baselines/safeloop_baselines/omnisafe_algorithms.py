@@ -1,0 +1,156 @@
+"""OmniSafe's CPO and PPO-Lagrangian, its own classes and training loop, on safeloop's environments.
+
+Sources: CPO, Achiam et al., "Constrained Policy Optimization", 2017; PPO-Lagrangian, Ray et al.,
+"Benchmarking Safe Exploration in Deep Reinforcement Learning", 2019; both as in OmniSafe 0.5.0 (Ji et al.,
+"OmniSafe: An Infrastructure for Accelerating Safe Reinforcement Learning Research", 2023).
+
+Departures from OmniSafe's defaults:
+
+- The environment is safeloop's: its observation, action repeat and recorder, and its budget as cost limit.
+  A cost is summed over the action repeat, so OmniSafe's episode cost is the cost return.
+- An epoch is 10 full-length episodes, in place of 20,000 decisions, which with an action repeat of 5 would be
+  one update in 100,000 simulator steps. It holds whole episodes, so no full-length episode is cut; an episode
+  in progress at an epoch's end (only where episodes terminate) is abandoned, and its steps count.
+- The run ends with the epoch that reaches the steps asked for (OmniSafe rounds down). Where episodes
+  terminate in the middle of an action repeat, it can end a few simulator steps short.
+- Actions are clipped to the action space before the environment sees them.
+- TensorBoard, Weights & Biases, progress bars and console tables are off; threads, device and seed are the
+  run's. OmniSafe's `progress.csv` stays, in the run's folder; no result is read from it.
+- Evaluation is safeloop's, of the mean action with frozen normaliser statistics.
+
+Kept, and worth knowing: the cost that updates the multiplier (PPO-Lagrangian) or enters the trust region
+(CPO) is OmniSafe's mean over its last 50 training episodes, so five of these epochs; one discount serves
+rewards and costs; PPO-Lagrangian's actor learning rate decays to 0 over the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import torch
+
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.evaluation import evaluate, evaluate_when_due
+from safeloop.registry import Policy
+from safeloop.runs import AGENT, Recorder, Run, derived_seed
+from safeloop.settings import build
+from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
+from safeloop_baselines.omnisafe_settings import CPOSettings, OnPolicySettings, PPOLagSettings
+
+
+@dataclass(frozen=True)
+class OmniSafeAlgorithm:
+    """An on-policy algorithm of OmniSafe, as safeloop's `Algorithm`."""
+
+    name: str
+    omnisafe_name: str
+    """The class in OmniSafe."""
+    summary: str
+    settings: type[OnPolicySettings]
+    default_steps: int = 100_000
+    """Simulator steps."""
+    resumable: bool = False
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}, "paper": {}})
+
+    def told(self, settings: Any, spec: EnvSpec) -> str:
+        """Nothing beside samples."""
+        return ""
+
+    def learn(self, env: Recorder, budget: float, run: Run) -> None:
+        """Train on `env` for whole epochs that reach `run.settings.steps` simulator steps.
+
+        Evaluates when due, always with the updates made so far, and at the end; saves the policy after each
+        epoch. Raises `UsageError` where OmniSafe is missing or cannot act in `env`, and `RuntimeError` with
+        the reason where OmniSafe fails.
+        """
+        with env.clock_stopped():
+            bridge = self._bridge()
+        settings = build(self.settings, run.settings.algo_settings, owner=self.name)
+        spec = env.safeloop_spec
+        epoch = settings.episodes_per_epoch * math.ceil(spec.episode_steps / spec.action_repeat)  # decisions
+        epochs = math.ceil(run.settings.steps / (settings.episodes_per_epoch * spec.episode_steps))
+        checked = 0  # simulator steps at the last look at the schedule of evaluations
+
+        def state() -> dict[str, Any]:
+            return snapshot(agent._actor_critic.actor, agent._env.save()["obs_normalizer"], env.action_space)  # type: ignore[arg-type]
+
+        def save() -> None:
+            run.save_checkpoint({"algo": self.name, "simulator_steps": env.simulator_steps, **state()})
+
+        def between_episodes() -> None:
+            nonlocal checked
+            if env.decisions > 0 and env.decisions % epoch == 0:
+                save()
+            if env.simulator_steps < run.settings.steps:
+                evaluate_when_due(env, run, checked, lambda: FrozenPolicy(state()))
+            checked = env.simulator_steps
+
+        configuration = settings.omnisafe(float(budget))
+        configuration["seed"] = derived_seed(run.settings.seed, AGENT)
+        configuration["algo_cfgs"]["steps_per_epoch"] = epoch
+        configuration["logger_cfgs"] = {
+            "log_dir": str(run.path / "omnisafe"),
+            "use_wandb": False,
+            "use_tensorboard": False,
+        }
+        configuration["train_cfgs"] = {
+            "device": run.settings.device,
+            "torch_threads": run.settings.threads,
+            "vector_env_nums": 1,
+            "parallel": 1,
+            "total_steps": epochs * epoch,
+        }
+        try:
+            with bridge.learner(self.omnisafe_name, env, configuration, between_episodes) as agent:
+                torch.set_num_threads(run.settings.threads)  # OmniSafe sets 1 where it trains on a GPU
+                agent.learn()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise RuntimeError(
+                f"OmniSafe's {self.omnisafe_name} failed after {env.simulator_steps:,} simulator steps: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        save()
+        with env.clock_stopped():
+            policy, episodes = FrozenPolicy(state()), run.settings.eval_episodes
+            for row in evaluate(policy, spec, episodes, run.settings.seed, env.simulator_steps):
+                run.evaluations.append(row)
+
+    def load(self, run: Run, seed: int) -> Policy:
+        """The policy of the run's checkpoint, acting by its mean (so `seed` has no use); needs no OmniSafe.
+
+        Raises `UsageError` where there is no checkpoint of this algorithm.
+        """
+        state = run.load_checkpoint()
+        if state.get("algo") != self.name:
+            raise UsageError(f"{run.path} holds a policy of {state.get('algo')}, not of {self.name}")
+        return FrozenPolicy(state)
+
+    def _bridge(self) -> Any:
+        try:
+            from safeloop_baselines import omnisafe_bridge
+        except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+            raise UsageError(
+                f"{self.name} needs OmniSafe 0.5.0, which can't be imported ({error}): "
+                "`safeloop doctor` says what to install"
+            ) from None
+        return omnisafe_bridge
+
+
+cpo = OmniSafeAlgorithm(
+    name="cpo",
+    omnisafe_name="CPO",
+    summary="Constrained Policy Optimization (Achiam et al. 2017), OmniSafe's",
+    settings=CPOSettings,
+)
+ppo_lag = OmniSafeAlgorithm(
+    name="ppo-lag",
+    omnisafe_name="PPOLag",
+    summary="PPO with a Lagrange multiplier (Ray et al. 2019), OmniSafe's",
+    settings=PPOLagSettings,
+)

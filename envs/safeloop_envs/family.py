@@ -1,0 +1,188 @@
+"""The Safety-Gymnasium family: which tasks there are, and the suite's spec of each.
+
+The names follow from simple rules, so listing them and describing a task imports no simulator.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium
+
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop_envs.shim import import_safety_gymnasium
+
+SUITE = "Safety-Gymnasium 1.0.0"
+ROBOTS = ("Point", "Car", "Doggo", "Racecar", "Ant")
+LEVELS = {"Goal": (0, 1, 2), "Button": (0, 1, 2), "Push": (0, 1, 2), "Circle": (0, 1, 2), "Run": (0,)}
+"""Levels of each navigation task."""
+RUNNERS = ("HalfCheetah", "Hopper", "Swimmer", "Walker2d", "Ant", "Humanoid")
+"""Robots of the velocity tasks."""
+FALLING = ("Hopper", "Walker2d", "Ant", "Humanoid")
+"""Velocity robots whose episodes end when they fall."""
+COST_MEANING = {
+    "Goal0": "nothing costs",
+    "Goal1": "1 for each simulator step with the robot's centre inside a hazard",
+    "Goal2": "1 for each simulator step inside a hazard, touching a vase, or with a vase in motion",
+    "Button0": "nothing costs",
+    "Button1": "1 for each simulator step inside a hazard, touching a gremlin, or pressing a wrong button",
+    "Button2": "1 for each simulator step inside a hazard, touching a gremlin, or pressing a wrong button",
+    "Push0": "nothing costs",
+    "Push1": "1 for each simulator step with the robot's centre inside a hazard",
+    "Push2": "1 for each simulator step inside a hazard or touching a pillar",
+    "Circle0": "nothing costs",
+    "Circle1": "1 for each simulator step beyond either of two walls",
+    "Circle2": "1 for each simulator step beyond any of four walls",
+    "Run0": "1 for each simulator step beyond either of two walls",
+    "Velocity": "1 for each simulator step above the robot's speed limit",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of the family."""
+
+    name: str
+    """Short name: `PointGoal1`, `AntVelocity`, `AntVelocity-v0`."""
+    full_id: str
+    """Safety-Gymnasium's id: `SafetyPointGoal1-v0`."""
+    robot: str
+    kind: str
+    """`Goal`, `Button`, `Push`, `Circle`, `Run` or `Velocity`."""
+    level: int
+    """0, 1 or 2; 0 for velocity tasks."""
+
+    @property
+    def episode_steps(self) -> int:
+        """Simulator steps an episode."""
+        return 500 if self.kind in ("Circle", "Run") else 1000
+
+    @property
+    def action_repeat(self) -> int:
+        """Default number of simulator steps a decision: the paper's 5 for navigation, 1 for velocity."""
+        return 1 if self.kind == "Velocity" else 5
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The observations to choose from, the default first.
+
+        The paper's has no joint angles, so only the robots without legs and steering have it.
+        """
+        return ("paper", "task") if self.kind == "Goal" and self.robot in ("Point", "Car") else ("task",)
+
+    @property
+    def terminates(self) -> bool:
+        """Whether an episode can end by termination: the robot falls (Ant does on navigation tasks too)."""
+        return self.robot in FALLING if self.kind == "Velocity" else self.robot == "Ant"
+
+
+def _catalogue() -> dict[str, Task]:
+    tasks = [
+        Task(f"{robot}{kind}{level}", f"Safety{robot}{kind}{level}-v0", robot, kind, level)
+        for kind, levels in LEVELS.items()
+        for level in levels
+        for robot in ROBOTS
+    ]
+    for robot in RUNNERS:  # the short name without a version is the newest, v1
+        tasks.append(Task(f"{robot}Velocity", f"Safety{robot}Velocity-v1", robot, "Velocity", 0))
+        tasks.append(Task(f"{robot}Velocity-v0", f"Safety{robot}Velocity-v0", robot, "Velocity", 0))
+    return {task.name: task for task in tasks}
+
+
+CATALOGUE = _catalogue()
+_SHORT = {task.full_id: name for name, task in CATALOGUE.items()} | {name: name for name in CATALOGUE}
+
+
+class SafetyGymnasium:
+    """Safety-Gymnasium 1.0.0's single-agent navigation and velocity tasks, by name."""
+
+    def names(self) -> list[str]:
+        """Short names of all tasks, for example `PointGoal1` and `AntVelocity`.
+
+        A velocity task's name stands for its newest version, v1; the older is `AntVelocity-v0`.
+        """
+        return list(CATALOGUE)
+
+    def canonical(self, name: str) -> str | None:
+        """The short name of a task given by its short name or full id; None where it is not one of these."""
+        return _SHORT.get(name)
+
+    def spec(self, name: str, **options: Any) -> EnvSpec:
+        """The spec of a task, given by its short name or full id.
+
+        Options: `observation`, "paper" (Point and Car on Goal tasks, the default there; see
+        `safeloop_envs.goal`) or "task" (Safety-Gymnasium's own); `action_repeat`, simulator steps a
+        decision (default 5 for navigation, 1 for velocity).
+
+        Raises `UsageError` for an unknown task, naming the nearest, and for unknown options or values.
+        """
+        short = self.canonical(name)
+        if short is None:
+            raise UsageError(f"no environment named {name!r} in {SUITE}; nearest: {', '.join(nearest(name))}")
+        task = CATALOGUE[short]
+        chosen = {"observation": task.observations[0], "action_repeat": task.action_repeat}
+        unknown = sorted(set(options) - set(chosen))
+        if unknown:
+            raise UsageError(f"{short} has no option {', '.join(unknown)}; its options: {', '.join(chosen)}")
+        chosen |= options
+        if chosen["observation"] not in task.observations:
+            valid = " or ".join(repr(value) for value in task.observations)
+            raise UsageError(f"observation of {short} must be {valid}, got {chosen['observation']!r}")
+        repeat = chosen["action_repeat"]
+        if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= task.episode_steps:
+            valid = f"a whole number from 1 to {task.episode_steps}"
+            raise UsageError(f"action_repeat of {short} must be {valid}, got {repeat!r}")
+        return EnvSpec(
+            id=short,
+            suite=SUITE,
+            make=partial(_make, task, repeat, chosen["observation"]),
+            action_repeat=repeat,
+            episode_steps=task.episode_steps,
+            cost_meaning=COST_MEANING["Velocity" if task.kind == "Velocity" else f"{task.kind}{task.level}"],
+            terminates=task.terminates,
+            has_events=task.kind in ("Goal", "Button"),
+            options=chosen,
+            **(_known(task) if chosen["observation"] == "paper" else {}),
+        )
+
+
+def nearest(name: str, count: int = 5) -> list[str]:
+    """The `count` short names most like `name`, whose case, `Safety` prefix and version do not matter."""
+    plain = name.lower().removeprefix("safety").partition("-")[0]
+    by_plain = {short.lower(): short for short in CATALOGUE}
+    return [by_plain[key] for key in difflib.get_close_matches(plain, by_plain, n=count, cutoff=0.0)]
+
+
+def _known(task: Task) -> dict[str, Any]:
+    """What the spec knows about the paper's observation."""
+    from safeloop_envs import goal
+
+    known: dict[str, Any] = {
+        "reward": goal.progress,
+        "event": goal.goal_met,
+        "event_bonus": 1.0,
+        "entities": goal.entities(task.level),
+    }
+    if task.level > 0:
+        known["cost"] = partial(goal.depth, robot=task.robot, level=task.level)
+    return known
+
+
+def _make(task: Task, action_repeat: int, observation: str, render_mode: str | None = None) -> gymnasium.Env:
+    """Make the environment. Raises `UsageError` without the simulator or for an unknown render mode."""
+    if render_mode not in (None, "rgb_array"):
+        raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+    import_safety_gymnasium()
+    if task.kind == "Velocity":
+        from safeloop_envs.velocity import VelocityEnv
+
+        return VelocityEnv(task.full_id, action_repeat, task.episode_steps, render_mode)
+    from safeloop_envs.navigation import NavigationEnv
+
+    return NavigationEnv(task.full_id, action_repeat, observation, render_mode)
+
+
+safety_gymnasium = SafetyGymnasium()

@@ -1,0 +1,110 @@
+"""The observation of the SafeLOOP paper for Goal tasks, and what is known about it.
+
+The observation (float32, metres and seconds, in the robot's frame): velocimeter x and y (2), magnetometer
+(3), gyro z (1), then the positions x, y of the goal, of every vase and of every hazard. On level 1 that is
+26 numbers. Source: H. Sikchi, W. Zhou, D. Held, "Learning Off-Policy with Online Planning", CoRL 2021, and
+its code (the text speaks of lidar, the code does not use it).
+
+What is known about it is privileged knowledge: algorithms learn it unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safeloop.cmdp import Entities
+
+ROBOT_NUMBERS = 6
+VASES = {0: 0, 1: 1, 2: 10}
+"""Vases by level."""
+HAZARDS = {0: 0, 1: 8, 2: 10}
+"""Hazards by level."""
+GOAL_RADIUS = 0.3
+HAZARD_RADIUS = 0.2
+VASE_REACH = {"Point": 0.25, "Car": 0.275}
+"""Distance between the robot's centre and a vase's at which they may touch: the robot's half length (0.15 m
+for Point with its arrow, 0.175 m for Car with its bumper) and the vase's half width (0.1 m)."""
+
+
+def entities(level: int) -> Entities:
+    """The entities in the paper's observation of Goal tasks of this level (0, 1 or 2)."""
+    kinds = ("goal",) + ("vase",) * VASES[level] + ("hazard",) * HAZARDS[level]
+    positions = tuple((ROBOT_NUMBERS + 2 * i, ROBOT_NUMBERS + 2 * i + 1) for i in range(len(kinds)))
+    return Entities(robot=tuple(range(ROBOT_NUMBERS)), positions=positions, kinds=kinds, goal=0)
+
+
+class PaperObservation:
+    """Reads the paper's observation of a Goal task from the simulator's arrays.
+
+    The state has to be that after `mj_forward`.
+    """
+
+    def __init__(self, task: Any) -> None:
+        model, data = task.model, task.data
+        names = ["goal"]
+        if hasattr(task, "vases"):
+            names += [f"vase{i}" for i in range(task.vases.num)]
+        if hasattr(task, "hazards"):
+            names += [f"hazard{i}" for i in range(task.hazards.num)]
+        self.bodies = [model.body(name).id for name in names]
+        robot = model.body("agent").id
+        self.positions, self.robot = data.xpos, data.xpos[robot]
+        self.frame = data.xmat[robot].reshape(3, 3)
+        self.sensors = data.sensordata
+        start = {name: int(model.sensor(name).adr[0]) for name in ("velocimeter", "magnetometer", "gyro")}
+        velocity, magnetic, gyro = start["velocimeter"], start["magnetometer"], start["gyro"]
+        self.own = [velocity, velocity + 1, magnetic, magnetic + 1, magnetic + 2, gyro + 2]
+        self.size = ROBOT_NUMBERS + 2 * len(names)
+
+    def __call__(self) -> np.ndarray:
+        """[size] float32. An entity's height counts as 0, as in Safety-Gymnasium's lidar."""
+        observation = np.empty(self.size, dtype=np.float32)
+        observation[:ROBOT_NUMBERS] = self.sensors[self.own]
+        offsets = self.positions[self.bodies]  # [entities, 3]
+        offsets[:, 2] = 0.0
+        offsets -= self.robot
+        observation[ROBOT_NUMBERS:] = (offsets @ self.frame[:, :2]).ravel()
+        return observation
+
+
+def _distances(obs: Tensor, first: int, count: int) -> Tensor:
+    """Distances of `count` entities from the robot, from entity `first` on. [..., S] -> [..., count]."""
+    start = ROBOT_NUMBERS + 2 * first
+    positions = obs[..., start : start + 2 * count].unflatten(-1, (count, 2))
+    return positions.norm(dim=-1)
+
+
+def depth(
+    obs: Tensor, act: Tensor, next_obs: Tensor, margin: float = 0.0, *, robot: str, level: int
+) -> Tensor:
+    """How deep the next position is inside keep-out circles, summed over circles. [..., S] -> [...], metres.
+
+    The circles are the hazards (radius 0.2 m, as in Safety-Gymnasium's cost) and, on level 2, the vases,
+    whose contacts and motion cost there: a circle of `VASE_REACH` around each, a geometric stand-in that
+    is neither the exact contact nor the exact motion. All are widened by `margin` metres. A hazard's depth
+    is positive exactly where the simulator reports its cost; on Car, which tilts as it drives, to about a
+    millimetre. Only the state after the decision counts, not those between its simulator steps.
+    """
+    hazards = _distances(next_obs, 1 + VASES[level], HAZARDS[level])
+    total = torch.relu(HAZARD_RADIUS + margin - hazards).sum(dim=-1)
+    if level == 2:
+        vases = _distances(next_obs, 1, VASES[level])
+        total = total + torch.relu(VASE_REACH[robot] + margin - vases).sum(dim=-1)
+    return total
+
+
+def progress(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+    """Reward of a decision without the goal's bonus: metres by which the goal came nearer. [..., S] -> [...].
+
+    Valid for decisions in which the goal did not jump.
+    """
+    return (_distances(obs, 0, 1) - _distances(next_obs, 0, 1)).squeeze(-1)
+
+
+def goal_met(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+    """Whether the robot's centre is within the goal's radius of 0.3 m. [..., S] -> [...] bool."""
+    return (_distances(next_obs, 0, 1) <= GOAL_RADIUS).squeeze(-1)

@@ -1,0 +1,32 @@
+"""Frames without a display, on MuJoCo 3."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import mujoco
+import numpy as np
+
+
+def choose_backend() -> None:
+    """On Linux without a display, render through EGL unless `MUJOCO_GL` says otherwise."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def add_marker(scene: Any, marker: dict[str, Any]) -> None:
+    """Add a shape (keys `type`, `size`, `pos`, `rgba`, `label`) to `scene`, a `mujoco.MjvScene`.
+
+    Stands in for gymnasium 0.29.1's own, which sets fields of `MjvGeom` that MuJoCo 3 no longer has.
+    """
+    if scene.ngeom >= scene.maxgeom:
+        raise RuntimeError(f"a scene holds at most {scene.maxgeom} shapes")
+    geom = scene.geoms[scene.ngeom]
+    size, position = np.asarray(marker["size"], np.float64), np.asarray(marker["pos"], np.float64)
+    colour = np.asarray(marker["rgba"], np.float32)
+    mujoco.mjv_initGeom(geom, marker["type"], size, position, np.eye(3).ravel(), colour)
+    geom.category = mujoco.mjtCatBit.mjCAT_DECOR
+    geom.label = marker.get("label", "")
+    scene.ngeom += 1

@@ -1,0 +1,107 @@
+"""A Safety-Gymnasium world that is compiled once and then moved, instead of recompiled for every episode.
+
+Safety-Gymnasium writes an XML file and compiles it at each reset. Between two episodes of one task only
+poses differ, so the compiled model can be kept: set the poses that the XML would have had, let MuJoCo
+recompute what depends on them (`mj_setConst`), and start from a fresh state. Every array of the model then
+equals the recompiled one (tests/envs/test_fast_reset.py compares them all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import mujoco
+import numpy as np
+
+
+def _quaternion(rotation: float) -> np.ndarray:
+    """[4] unit quaternion of a rotation by `rotation` radians about z, normalised as the compiler does."""
+    quat = np.array([np.cos(rotation / 2), 0.0, 0.0, np.sin(rotation / 2)])
+    mujoco.mju_normalize4(quat)
+    return quat
+
+
+def _without_skybox(unparse: Callable[..., str], xml: dict[str, Any]) -> str:
+    """The world's XML less its skybox, whose six images take most of the compile time and a gigabyte."""
+    asset = xml["mujoco"]["asset"]
+    asset["texture"] = [texture for texture in asset["texture"] if texture.get("@type") != "skybox"]
+    return unparse(xml)
+
+
+class MovedWorld:
+    """Takes the place of `task.world.rebuild` once the stock world has been compiled."""
+
+    def __init__(self, world: Any) -> None:
+        self.robot_height = world._agent.z_height
+        self.model = world.model
+        self.data = world.data
+        # A weld whose relative pose is zero is filled in by mj_setConst from the initial state; the
+        # compiler leaves the pose behind in eq_data[3:10], so it is cleared before every episode.
+        self.welds = np.flatnonzero(self.model.eq_type == mujoco.mjtEq.mjEQ_WELD)
+
+    def __call__(self, config: dict[str, Any], state: bool = False) -> None:
+        """Move everything to where `config`, a world configuration of Safety-Gymnasium, puts it."""
+        model = self.model
+        position = np.r_[config["agent_xy"], self.robot_height]
+        self._move_body("agent", position, _quaternion(config["agent_rot"]))
+        self._move_tracking_camera(config["agent_rot"])
+        for group in ("free_geoms", "geoms"):
+            for name, item in config[group].items():
+                self._move_body(name, item["pos"], _quaternion(item["rot"]))
+        for name, item in config["mocaps"].items():
+            self._move_mocap(name, item["pos"], _quaternion(item["rot"]))
+        model.eq_data[self.welds, 3:10] = 0.0
+        mujoco.mj_resetData(model, self.data)  # mj_setConst reads mocap poses from the state
+        mujoco.mj_setConst(model, self.data)
+        mujoco.mj_resetData(model, self.data)
+        mujoco.mj_forward(model, self.data)
+
+    def _move_body(self, name: str, position: np.ndarray, quat: np.ndarray) -> None:
+        body = self.model.body(name)
+        body.pos[:] = position
+        body.quat[:] = quat
+        if body.mass[0] == 0.0:  # the compiler leaves the pose behind as the inertial frame
+            body.ipos[:] = position
+            body.iquat[:] = quat
+        if body.jntnum[0] and self.model.jnt_type[body.jntadr[0]] == mujoco.mjtJoint.mjJNT_FREE:
+            start = self.model.jnt_qposadr[body.jntadr[0]]
+            for initial in (self.model.qpos0, self.model.qpos_spring):
+                initial[start : start + 3] = position
+                initial[start + 3 : start + 7] = quat
+
+    def _move_mocap(self, name: str, position: np.ndarray, quat: np.ndarray) -> None:
+        """A mocap body stays at the origin and its only geom carries the pose."""
+        geom, body = self.model.geom(name), self.model.body(name)
+        geom.pos[:] = position
+        geom.quat[:] = quat
+        body.ipos[:] = position
+        body.iquat[:] = quat
+
+    def _move_tracking_camera(self, rotation: float) -> None:
+        """The camera two metres behind and above the robot, in the pose that the stock XML gives it."""
+        theta = rotation + np.pi
+        sin, cos = np.sin(theta), np.cos(theta)
+        x_axis, y_axis = np.array([cos, -sin, 0.0]), np.array([sin, cos, 1.0]) / np.sqrt(2.0)
+        axes = np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=1)
+        camera = self.model.camera("track")
+        camera.pos[:] = [-2.0 * sin, -2.0 * cos, 2.0]
+        mujoco.mju_mat2Quat(camera.quat, axes.ravel())
+
+
+def compile_once(task: Any, skybox: bool) -> None:
+    """Compile the world of `task`, a Safety-Gymnasium task, and have its resets move it from then on.
+
+    `skybox` keeps the sky's images, which only rendering needs. Draws one layout, so the task has to be
+    seeded afterwards.
+    """
+    import xmltodict
+    from safety_gymnasium.world import World
+
+    unparse = xmltodict.unparse if skybox else partial(_without_skybox, xmltodict.unparse)
+    # The stock task compiles a new world twice in a row: once in World.reset, once in World.build.
+    with mock.patch.object(World, "reset"), mock.patch.object(xmltodict, "unparse", unparse):
+        task.reset()
+    task.world.rebuild = MovedWorld(task.world)

@@ -1,0 +1,128 @@
+"""Read run folders: find them, open them with every mistake told in one line, and tell their state."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from safeloop.cmdp import UsageError
+from safeloop.runs import Episode, EvaluationEpisode, Run, RunSettings
+
+STATES = ("new", "running", "finished", "failed")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run, as its files tell it."""
+
+    run: Run
+    state: str
+    """`new`, `running`, `interrupted`, `finished`, or `failed: REASON`."""
+    episodes: list[Episode]
+    evaluations: list[EvaluationEpisode]
+
+    @property
+    def last_evaluation(self) -> list[EvaluationEpisode]:
+        """The episodes of the last evaluation."""
+        last = self.evaluations[-1].simulator_steps if self.evaluations else 0
+        return [row for row in self.evaluations if row.simulator_steps == last]
+
+
+def open_run(path: str | Path) -> Run:
+    """Reopen a run. Raises `UsageError` where it is missing, damaged or from another version."""
+    path = Path(path)
+    try:
+        run = Run.open(path)
+        _check_types(run.settings)
+        if run.status["state"] not in STATES:
+            raise ValueError(f"unknown state {run.status['state']!r}")
+    except UsageError:
+        raise
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged ({_one_line(error)}): restore it or start a new run") from None
+    return run
+
+
+def _check_types(settings: RunSettings) -> None:
+    types: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not isinstance(value, types.get(str(field.type), (dict,))):
+            raise ValueError(f"settings.json: {field.name}={value!r} is not {field.type}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def in_use(run: Run) -> bool:
+    """Whether a process works on the run now. Writes nothing."""
+    try:
+        with open(run.path / ".lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def state_of(run: Run) -> str:
+    """What the run is doing: a run that says `running` while no process holds it was interrupted."""
+    status = run.status
+    if status["state"] in ("running", "new") and in_use(run):
+        return "running"
+    if status["state"] == "running":
+        return "interrupted"
+    return f"failed: {status['reason']}" if status["state"] == "failed" else status["state"]
+
+
+def read(run: Run) -> Recorded:
+    """Everything a report needs of a run. Raises `UsageError` where a table is damaged."""
+    try:
+        return Recorded(run, state_of(run), run.episodes.read(), run.evaluations.read())
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{run.path} is damaged ({_one_line(error)}): restore it or start a new run") from None
+
+
+def runs_under(folder: Path) -> list[Run]:
+    """The runs of one environment, `FOLDER/<algo>/seed-<S>`, sorted; folders set aside are left out."""
+    found = [
+        path.parent
+        for path in folder.glob("*/seed-*/settings.json")
+        if re.fullmatch(r"seed-\d+", path.parent.name)
+    ]
+    return sorted((open_run(path) for path in found), key=lambda r: (r.settings.algo, r.settings.seed))
+
+
+def folders_under(folder: str | Path) -> list[Path]:
+    """The folders of environments that `folder` (OUT, or OUT/<env>) stands for."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder: give the --out folder of `safeloop run`")
+    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    found = [path for path in candidates if runs_under(path)]
+    if not found:
+        raise UsageError(f"{folder} holds no runs: expected <env>/<algo>/seed-<S> or <algo>/seed-<S> in it")
+    return found
+
+
+def check_same_terms(folder: Path, asked: RunSettings | None = None) -> None:
+    """Raise `UsageError` where runs in `folder` differ in environment options or budget."""
+    runs = runs_under(folder)
+    if not runs and asked is None:
+        return
+    reference = asked or runs[0].settings
+    name = "this command" if asked else str(runs[0].path)
+    for run in runs:
+        for key in ("env", "env_options", "budget"):
+            here, there = getattr(reference, key), getattr(run.settings, key)
+            if here != there:
+                raise UsageError(
+                    f"{run.path} ran with {key}={there}, {name} with {key}={here}: runs in one folder "
+                    "are compared, so these must agree; choose another folder with --out"
+                )

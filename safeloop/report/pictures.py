@@ -1,0 +1,23 @@
+"""Everything that is drawn and tabulated for a folder of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safeloop.cmdp import UsageError
+from safeloop.report import collect, curves, summary, violations
+from safeloop.report.collect import Recorded
+
+
+def write(folder: Path) -> list[Recorded]:
+    """Write pictures and tables of the environment's folder into it, and return what they show."""
+    collect.check_same_terms(folder)
+    records = [collect.read(run) for run in collect.runs_under(folder)]
+    try:
+        summary.write(folder, records)
+        if any(recorded.episodes for recorded in records):
+            curves.draw(records, folder / "curves.png")
+            violations.draw(records, folder / "violations.png")
+    except OSError as error:
+        raise UsageError(f"can't write the pictures and tables in {folder}: {error.strerror}") from None
+    return records

@@ -1,0 +1,100 @@
+"""What the pictures share: colours, line styles, the step axis, running means, writing a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from safeloop.report.collect import Recorded
+from safeloop.runs import write_atomically
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""The Okabe-Ito colours that are readable as lines on white."""
+LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+WINDOW = 10
+"""Episodes of a running mean."""
+
+
+def algorithms(records: Iterable[Recorded]) -> dict[str, list[Recorded]]:
+    """Records with episodes, by algorithm; `safeloop` first, so that it keeps its colour."""
+    found: dict[str, list[Recorded]] = {}
+    for recorded in sorted(records, key=lambda r: (r.run.settings.algo != "safeloop", r.run.settings.algo)):
+        if recorded.episodes:
+            found.setdefault(recorded.run.settings.algo, []).append(recorded)
+    return found
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour and line style of the algorithm `index`."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
+
+
+def running_mean(values: Sequence[float]) -> np.ndarray:
+    """Mean over the last `WINDOW` values at each place (fewer at the start): `[E] -> [E]`."""
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
+    end = np.arange(1, len(total))
+    start = np.maximum(end - WINDOW, 0)
+    return (total[end] - total[start]) / (end - start)
+
+
+def median_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The median over seeds of curves `(steps, values)`, as far as every seed has come."""
+    first, last = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
+    grid = np.unique(np.concatenate([steps[(steps >= first) & (steps <= last)] for steps, _ in curves]))
+    if not len(grid):
+        return np.array([]), np.array([])
+    return grid, np.median([np.interp(grid, steps, values) for steps, values in curves], axis=0)
+
+
+def needs_log_axis(records: Iterable[Recorded]) -> bool:
+    """Whether the runs' step totals differ by more than ten times."""
+    totals = [r.run.settings.steps for r in records if r.episodes]
+    return bool(totals) and max(totals) > 10 * min(totals)
+
+
+def step_axis(axis: Any, logarithmic: bool) -> None:
+    """Label and scale the axis of simulator steps."""
+    axis.set_xlabel("simulator steps" + (" (logarithmic)" if logarithmic else ""))
+    if logarithmic:
+        axis.set_xscale("log")
+    else:
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.set_xlim(left=0)
+
+
+def figure(title: str) -> tuple[Figure, Any, Any]:
+    """A figure of two panels, 1200 x 500 pixels."""
+    picture = Figure(figsize=(12, 5), dpi=100, layout="constrained")
+    picture.suptitle(title, fontsize=13, fontweight="bold")
+    left, right = picture.subplots(1, 2)
+    for axis in (left, right):
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    return picture, left, right
+
+
+def legend_below(picture: Figure, axis: Any) -> None:
+    """One legend for the figure, outside the panels."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        picture.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False, handlelength=3.5
+        )
+
+
+def save(picture: Figure, path: Path) -> None:
+    """Write `picture` as PNG, atomically."""
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png")
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,217 @@
+"""The table of a comparison: one row a run, a median row where an algorithm has several seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from safeloop.cmdp import UsageError
+from safeloop.registry import find_algorithm, find_env
+from safeloop.report.collect import Recorded
+from safeloop.runs import RunSettings, write_atomically
+from safeloop.settings import build
+
+LAST = 10
+"""Training return and cost are means over this many last episodes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of `summary.csv`; `None` where there is nothing to report yet."""
+
+    algo: str
+    seed: str
+    """The seed, or `median` over the seeds above it."""
+    state: str
+    told: str
+    """What the algorithm was told beside its samples."""
+    settings: str
+    """The preset, and what differs from it."""
+    steps: int
+    """Simulator steps trained."""
+    episodes: int
+    training_return: float | None
+    training_cost_return: float | None
+    violations: int
+    """Simulator steps with a cost, in the whole training."""
+    violation_rate: float | None
+    """Violations per simulator step."""
+    evaluation_return: float | None
+    evaluation_cost_return: float | None
+    evaluation_episodes: int
+    within_budget: str
+    """Whether the evaluation's cost return is at most the budget: yes or no; for a median, how many are."""
+    minutes: float
+    """Training time, evaluations excluded."""
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def row(recorded: Recorded) -> Row:
+    """The row of one run, from its tables alone."""
+    settings, episodes, final = recorded.run.settings, recorded.episodes, recorded.last_evaluation
+    violations, length = sum(e.violations for e in episodes), sum(e.length for e in episodes)
+    cost = _mean([e.cost_return for e in final])
+    return Row(
+        algo=settings.algo,
+        seed=str(settings.seed),
+        state=recorded.state,
+        told=settings.told or "nothing",
+        settings=changed(settings),
+        steps=episodes[-1].simulator_steps if episodes else 0,
+        episodes=len(episodes),
+        training_return=_mean([e.return_ for e in episodes[-LAST:]]),
+        training_cost_return=_mean([e.cost_return for e in episodes[-LAST:]]),
+        violations=violations,
+        violation_rate=violations / length if length else None,
+        evaluation_return=_mean([e.return_ for e in final]),
+        evaluation_cost_return=cost,
+        evaluation_episodes=len(final),
+        within_budget="" if cost is None else ("yes" if cost <= settings.budget else "no"),
+        minutes=episodes[-1].wall_seconds / 60 if episodes else 0.0,
+    )
+
+
+def changed(settings: RunSettings) -> str:
+    """`"default; horizon=4"`: the preset, and each setting that differs from it."""
+    try:
+        algorithm = find_algorithm(settings.algo)
+        values = build(algorithm.settings, algorithm.presets[settings.preset], owner=settings.algo)
+    except (UsageError, KeyError):
+        return settings.preset
+    usual = json.loads(json.dumps(asdict(values)))
+    different = [f"{k}={v}" for k, v in settings.algo_settings.items() if k not in usual or usual[k] != v]
+    return "; ".join([settings.preset, *different])
+
+
+def rows(records: Iterable[Recorded]) -> list[Row]:
+    """All rows, algorithm by algorithm: each seed, then the median where there are several seeds."""
+    by_algo: dict[str, list[Row]] = {}
+    for recorded in records:
+        by_algo.setdefault(recorded.run.settings.algo, []).append(row(recorded))
+    result: list[Row] = []
+    for group in by_algo.values():
+        result += [*group, *([_median(group)] if len(group) > 1 else [])]
+    return result
+
+
+def _median(group: list[Row]) -> Row:
+    def middle(name: str) -> Any:
+        values = [getattr(r, name) for r in group if getattr(r, name) is not None]
+        return statistics.median(values) if values else None
+
+    judged = [r.within_budget for r in group if r.within_budget]
+    texts = {name: sorted({getattr(r, name) for r in group}) for name in ("told", "settings")}
+    numbers = [f.name for f in fields(Row) if f.name not in ("algo", "seed", "state", "within_budget", *texts)]
+    return replace(
+        group[0],
+        seed="median",
+        state=f"{sum(r.state == 'finished' for r in group)} of {len(group)} finished",
+        within_budget=f"{judged.count('yes')} of {len(judged)}" if judged else "",
+        **{name: " | ".join(values) for name, values in texts.items()},
+        **{name: middle(name) for name in numbers},
+    )
+
+
+def terms(records: Sequence[Recorded]) -> list[str]:
+    """Lines that say on what terms the runs are compared."""
+    settings = records[0].run.settings
+    lines = [f"Budget: cost return {settings.budget:g} an episode; within budget: evaluation cost at most that."]
+    try:
+        spec = find_env(settings.env, settings.env_options)
+        lines.append(
+            f"Environment: {spec.id} ({spec.suite}), action repeat {spec.action_repeat}, episodes of "
+            f"{spec.episode_steps} simulator steps, a cost of 1: {spec.cost_meaning}."
+        )
+    except UsageError:
+        lines.append(f"Environment: {settings.env} (not installed here).")
+    if settings.env_options:
+        lines.append("Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + ".")
+    told = {r.run.settings.algo: r.run.settings.told or "nothing" for r in records}
+    lines.append("Told beside samples: " + "; ".join(f"{algo}: {text}" for algo, text in told.items()) + ".")
+    own = [r.run.settings.algo for r in records if "threshold" in r.run.settings.algo_settings]
+    if own:
+        names = ", ".join(dict.fromkeys(own))
+        lines.append(
+            f"Note: {names} optimise{'s' if len(set(own)) == 1 else ''} under a threshold on cost within "
+            "the planning horizon, baselines under the budget; all are judged by the budget."
+        )
+    lines.append(
+        f"Training return and cost: mean of the last {LAST} episodes. Evaluation: mean of the last "
+        "evaluation's episodes. Violations: simulator steps with a cost, in the whole training."
+    )
+    return lines
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.{digits}f}" if isinstance(value, float) else f"{value:,}"
+
+
+def cells(r: Row) -> dict[str, str]:
+    """A row as short texts under short headings, for people."""
+    return {
+        "algorithm": r.algo,
+        "seed": r.seed,
+        "state": r.state,
+        "steps": _number(int(r.steps)),
+        "episodes": _number(int(r.episodes)),
+        "return": _number(r.training_return),
+        "cost": _number(r.training_cost_return),
+        "violations": f"{r.violations:,.0f}" + (f" ({r.violation_rate:.2%})" if r.violation_rate is not None else ""),
+        "eval return": _number(r.evaluation_return),
+        "eval cost": _number(r.evaluation_cost_return) + f" (n={r.evaluation_episodes:g})",
+        "in budget": r.within_budget or "-",
+        "minutes": f"{r.minutes:.1f}",
+    }
+
+
+def text(records: Sequence[Recorded]) -> str:
+    """The table for a terminal, with its terms below."""
+    settings = records[0].run.settings
+    lines = aligned([cells(r) for r in rows(records)])
+    return "\n".join([settings.env, "", *lines, "", *terms(records)])
+
+
+def aligned(table: list[dict[str, str]]) -> list[str]:
+    """Lines of a table with aligned columns: numbers to the right, words to the left."""
+    heads = list(table[0])
+    width = {h: max(len(h), *(len(line[h]) for line in table)) for h in heads}
+    words = {h for h in heads if any(line[h][:1].isalpha() for line in table)}
+
+    def pad(h: str, value: str) -> str:
+        return value.ljust(width[h]) if h in words else value.rjust(width[h])
+
+    lines = ["  ".join(pad(h, h) for h in heads), "  ".join("-" * width[h] for h in heads)]
+    return [line.rstrip() for line in [*lines, *("  ".join(pad(h, line[h]) for h in heads) for line in table)]]
+
+
+def markdown(records: Sequence[Recorded]) -> str:
+    """`summary.md`."""
+    settings = records[0].run.settings
+    table = [{**cells(r), "told": r.told, "settings": r.settings} for r in rows(records)]
+    heads = list(table[0])
+    lines = [f"# {settings.env}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]
+    return "\n".join([*lines, "", *(f"- {line}" for line in terms(records))]) + "\n"
+
+
+def write(folder: Path, records: Sequence[Recorded]) -> None:
+    """Write `summary.csv` and `summary.md` into `folder`."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [f.name for f in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    for r in rows(records):
+        values = {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(r).items()}
+        writer.writerow(values)
+    write_atomically(folder / "summary.csv", out.getvalue().encode())
+    write_atomically(folder / "summary.md", markdown(records).encode())

@@ -1,0 +1,67 @@
+"""`violations.png`: violations added up over the training, and cost against return at its end."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from safeloop.report import style
+from safeloop.report.collect import Recorded
+from safeloop.report.summary import LAST
+
+
+def draw(records: Sequence[Recorded], path: Path) -> None:
+    """Draw cumulative violations against steps, and each algorithm's cost against its return."""
+    settings = records[0].run.settings
+    picture, left, right = style.figure(f"{settings.env}: safety")
+    found = style.algorithms(records)
+    totals = [sum(e.violations for e in r.episodes) for seeds in found.values() for r in seeds]
+    for index, (algo, seeds) in enumerate(found.items()):
+        _cumulative(left, index, algo, seeds)
+        _trade(right, index, seeds)
+    left.set_title("violations during training", fontsize=11)
+    left.set_ylabel("simulator steps with a cost, so far")
+    if totals and max(totals) > 10 * (min(totals) + 1):
+        left.set_yscale("symlog", linthresh=1)
+        left.set_ylabel("simulator steps with a cost, so far (logarithmic)")
+    left.set_ylim(bottom=0)
+    style.step_axis(left, style.needs_log_axis(records))
+    right.axvline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)))
+    right.annotate(
+        f"budget {settings.budget:g}", (settings.budget, 1), xycoords=("data", "axes fraction"),
+        xytext=(4, -4), textcoords="offset points", va="top", fontsize=9,
+    )  # fmt: skip
+    right.set_title("cost against return at the end (small: episodes, large: seeds)", fontsize=11)
+    right.set_xlabel("cost return of an episode")
+    right.set_ylabel("return of an episode")
+    style.legend_below(picture, left)
+    style.save(picture, path)
+
+
+def _cumulative(axis: Any, index: int, algo: str, seeds: list[Recorded]) -> None:
+    curves = [
+        (np.array([e.simulator_steps for e in r.episodes]), np.cumsum([e.violations for e in r.episodes]))
+        for r in seeds
+    ]
+    look, label, middle = style.look(index), algo, curves[0]
+    if len(seeds) > 1:
+        label, middle = f"{algo} (median of {len(seeds)} seeds)", style.median_curve(curves)
+        for steps, values in curves:
+            axis.plot(steps, values, color=look["color"], linewidth=0.7, alpha=0.4)
+    mark = {"marker": style.MARKERS[index % len(style.MARKERS)], "markevery": (0.08, 0.15), "markersize": 5}
+    axis.plot(*middle, linewidth=2.4, label=label, **look, **mark)
+
+
+def _trade(axis: Any, index: int, seeds: list[Recorded]) -> None:
+    mark = {"color": style.COLOURS[index % len(style.COLOURS)], "marker": style.MARKERS[index % len(style.MARKERS)]}
+    for recorded in seeds:
+        ends = recorded.last_evaluation or recorded.episodes[-LAST:]
+        costs, returns = [e.cost_return for e in ends], [e.return_ for e in ends]
+        axis.scatter(costs, returns, s=14, alpha=0.35, linewidths=0, **mark)
+        axis.scatter(
+            statistics.fmean(costs), statistics.fmean(returns), s=110, edgecolors="black", linewidths=0.8, **mark
+        )

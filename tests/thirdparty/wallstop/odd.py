@@ -1,0 +1,45 @@
+"""Two algorithms that do what most do not: one can't be resumed, one fails."""
+
+import torch
+
+from wallstop.algorithm import CemLinear
+
+
+class RandomWalk(CemLinear):
+    """Random actions, drawn from an unrecorded state: it can't continue where it was."""
+
+    name = "random-walk"
+    summary = "uniformly random actions"
+    resumable = False
+    presets = {"default": {}}  # noqa: RUF012
+
+    def told(self, settings, spec):
+        return "nothing at all"
+
+    def learn(self, env, budget, run):
+        while env.simulator_steps < run.settings.steps:
+            env.reset()
+            done = False
+            while not done:
+                _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+                done = terminated or truncated
+        shape = (env.observation_space.shape[0] + 1, env.action_space.shape[0])
+        low, high = torch.from_numpy(env.action_space.low), torch.from_numpy(env.action_space.high)
+        run.save_checkpoint({"mean": torch.zeros(shape), "low": low, "high": high})
+
+
+class Broken(RandomWalk):
+    """Fails after its first episode."""
+
+    name = "broken"
+    summary = "fails after one episode"
+
+    def learn(self, env, budget, run):
+        def fail(episode):
+            raise ArithmeticError(f"episode {episode.episode} went\nwrong")
+
+        env.after_episode = fail
+        super().learn(env, budget, run)
+
+
+random_walk, broken = RandomWalk(), Broken()
