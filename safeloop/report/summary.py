@@ -137,18 +137,24 @@ def terms(records: Sequence[Recorded]) -> list[str]:
         lines.append("Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + ".")
     told = {r.run.settings.algo: r.run.settings.told or "nothing" for r in records}
     lines.append("Told beside samples: " + "; ".join(f"{algo}: {text}" for algo, text in told.items()) + ".")
-    own = [r.run.settings.algo for r in records if "threshold" in r.run.settings.algo_settings]
-    if own:
-        names = ", ".join(dict.fromkeys(own))
+    planners = [algo for algo in told if _plans_under_threshold(algo)]
+    if planners:
         lines.append(
-            f"Note: {names} optimise{'s' if len(set(own)) == 1 else ''} under a threshold on cost within "
-            "the planning horizon, baselines under the budget; all are judged by the budget."
+            f"Note: {', '.join(planners)}: keeps the cost within its planning horizon under a threshold; baselines "
+            "train for the budget; all are judged by the budget."
         )
     lines.append(
         f"Training return and cost: mean of the last {LAST} episodes. Evaluation: mean of the last "
         "evaluation's episodes. Violations: simulator steps with a cost, in the whole training."
     )
     return lines
+
+
+def _plans_under_threshold(algo: str) -> bool:
+    try:
+        return bool(getattr(find_algorithm(algo), "constrained", False))
+    except UsageError:
+        return False
 
 
 def _number(value: float | None, digits: int = 2) -> str:

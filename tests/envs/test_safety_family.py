@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from safeloop_envs import safety_gymnasium
+from safeloop_envs.actions import ActionRange
 from safeloop_envs.family import CATALOGUE
 from safeloop_envs.shim import import_safety_gymnasium
 
@@ -137,14 +138,22 @@ def test_action_repeat_sums_reward_cost_and_violations() -> None:
 def test_actions_beyond_the_bounds_are_clipped_and_non_finite_ones_refused(name: str) -> None:
     env = safety_gymnasium.spec(name).make()
     env.reset(seed=0)
-    beyond = env.step(np.array([7.0, -3.0]))[0]
+    beyond, beyond_reward, *_ = env.step(np.array([7.0, -3.0]))
     env.reset(seed=0)
-    np.testing.assert_array_equal(beyond, env.step(np.array([1.0, -1.0]))[0])
+    clipped, clipped_reward, *_ = env.step(np.array([1.0, -1.0]))
+    np.testing.assert_array_equal(beyond, clipped)
+    assert beyond_reward == clipped_reward
     for bad in ([np.nan, 0.0], [np.inf, 0.0]):
         with pytest.raises(ValueError, match="must be finite"):
             env.step(np.array(bad))
     with pytest.raises(ValueError, match="shape"):
         env.step(np.zeros(3))
+
+
+def test_actions_map_linearly_to_the_simulators_bounds() -> None:
+    actions = ActionRange(np.array([[-20.0, 20.0], [-0.4, 0.4], [0.0, 1.0]]))
+    np.testing.assert_array_equal(actions.control(np.array([1.0, -1.0, 0.0])), [20.0, -0.4, 0.5])
+    np.testing.assert_array_equal(actions.control(np.array([-0.5, 9.0, -9.0])), [-10.0, 0.4, 0.0])
 
 
 def test_importing_and_describing_needs_no_simulator() -> None:

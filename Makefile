@@ -1,0 +1,49 @@
+# safeloop: each target sets up what it needs; a second call does no work again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+PINS := requirements/python$(VERSION).txt
+READY := $(VENV)/.ready-$(VERSION)
+OUT ?= runs
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint format clean
+
+help:  ## show this text
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): $(PINS) requirements/no-deps.txt requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -r $(PINS) -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --no-deps -r requirements/no-deps.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/safeloop doctor
+	@touch $@
+
+requirements/python%.txt:
+	@echo "safeloop supports Python 3.10 to 3.13; found $(VERSION). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2
+
+setup: $(READY)  ## install everything into .venv
+
+run: $(READY)  ## the main job: safeloop, CPO and PPO-Lagrangian on PointGoal1, table and pictures in runs/
+	$(BIN)/safeloop run PointGoal1 --out $(OUT)
+
+test: $(READY)  ## the fast tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(READY)  ## the learning-regression tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv (results are kept)
+	rm -rf $(VENV)

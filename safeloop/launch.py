@@ -1,0 +1,449 @@
+"""Plan a comparison and start it: everything is checked before anything starts or is written.
+
+`plan` turns what the user asked for into the settings of each run, `prepare` decides for each whether it is
+started, resumed or kept, and `execute` trains them, each in a process of its own (`safeloop.worker`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from safeloop.cmdp import UsageError
+from safeloop.registry import Algorithm, find_algorithm, find_env
+from safeloop.report import collect
+from safeloop.report.progress import Quiet
+from safeloop.runs import Run, RunSettings, versions
+from safeloop.settings import build, nearest, split_pairs
+
+Pairs = Mapping[str, Any] | Iterable[str]
+"""`{"key": value}`, or texts `key=value`."""
+
+STOP_SECONDS = 10.0
+"""Time that a worker has to end by itself when it is told to stop."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is to be trained."""
+
+    run: Run
+    threads: int
+    fresh: bool
+
+    @property
+    def name(self) -> str:
+        """`cpo seed 0`."""
+        return f"{self.run.settings.algo} seed {self.run.settings.seed}"
+
+
+@dataclass
+class Work:
+    """What `prepare` decided: runs to train, and what to tell the user about the others."""
+
+    jobs: list[Job] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not finish. `refused`: it could not even be tried, because of bad input."""
+
+    job: Job
+    reason: str
+    refused: bool = False
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped the runs; the message says how to go on."""
+
+
+# Planning
+
+
+def plan(
+    env: str,
+    algos: Sequence[str],
+    steps: int | str | Pairs | None,
+    seeds: Sequence[int],
+    preset: str,
+    budget: float | None,
+    device: str,
+    settings: Pairs,
+    env_options: Pairs,
+    eval_every: int,
+    eval_episodes: int,
+    threads: int,
+) -> list[RunSettings]:
+    """The settings of every run. Raises `UsageError` for the first thing that can't be."""
+    check_device(device)
+    for name, value, least in (
+        ("eval-every", eval_every, 0), ("eval-episodes", eval_episodes, 0), ("threads", threads, 1),
+        *(("seed", seed, 0) for seed in seeds),
+    ):  # fmt: skip
+        _whole(f"--{name}", value, least)
+    if not algos or not seeds:
+        raise UsageError("give at least one algorithm and one seed")
+    given = _pairs(env_options, "--env-set")
+    spec = find_env(env, given)
+    allowed = _budget(spec.budget if budget is None else budget)
+    found = {name: find_algorithm(name) for name in dict.fromkeys(algos)}
+    if not any(preset in algorithm.presets for algorithm in found.values()):
+        known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
+        raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
+    totals = step_totals(steps, found)
+    overrides = settings_by_algorithm(settings, found)
+    result = []
+    for name, algorithm in found.items():
+        used = preset if preset in algorithm.presets else "default"
+        values = build(algorithm.settings, algorithm.presets[used], overrides[name], owner=name)
+        for seed in dict.fromkeys(seeds):
+            asked = RunSettings(
+                env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
+                env_options={**given, **spec.options}, algo_settings=asdict(values),
+                told=algorithm.told(values, spec), device=device, threads=threads,
+                eval_every=eval_every, eval_episodes=eval_episodes,
+            )  # fmt: skip
+            result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
+    return result
+
+
+def check_device(device: str) -> None:
+    """Raise `UsageError` for a device that is unknown or not there."""
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; use --device cpu")
+
+
+def _pairs(pairs: Pairs, option: str) -> dict[str, Any]:
+    return dict(pairs) if isinstance(pairs, Mapping) else dict(split_pairs(pairs, option))
+
+
+def _whole(option: str, value: Any, least: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{option} {value}: expected a whole number") from None
+    if number != value and not isinstance(value, str):
+        raise UsageError(f"{option} {value}: expected a whole number")
+    if number < least:
+        raise UsageError(f"{option} {value}: expected at least {least}")
+    return number
+
+
+def _budget(value: float) -> float:
+    if not math.isfinite(value) or value < 0:
+        raise UsageError(f"--budget {value:g}: expected a cost return of at least 0")
+    return float(value)
+
+
+def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algorithm]) -> dict[str, int]:
+    """Steps of each algorithm, from a number for all, `name=number` for one, or its own default."""
+    totals = {name: algorithm.default_steps for name, algorithm in algorithms.items()}
+    if steps is None:
+        return totals
+    if isinstance(steps, int | str | float):
+        steps = [str(steps)]
+    items = list(steps.items()) if isinstance(steps, Mapping) else [_split_steps(text) for text in steps]
+    for name, number in sorted(items, key=lambda item: bool(item[0])):  # a number for all comes first
+        if name and name not in totals:
+            raise UsageError(f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}")
+        for each in [name] if name else totals:
+            totals[each] = _whole("--steps", number, 1)
+    return totals
+
+
+def _split_steps(text: Any) -> tuple[str, str]:
+    name, _, number = str(text).rpartition("=")
+    return name.strip(), number.strip()
+
+
+def settings_by_algorithm(settings: Pairs, algorithms: Mapping[str, Algorithm]) -> dict[str, dict[str, Any]]:
+    """Overrides of each algorithm: `key` reaches all that have it, `algorithm.key` one."""
+    result: dict[str, dict[str, Any]] = {name: {} for name in algorithms}
+    keys = {name: [f.name for f in fields(algorithm.settings)] for name, algorithm in algorithms.items()}
+    for key, value in _pairs(settings, "--set").items():
+        owner, dot, rest = key.partition(".")
+        if dot:
+            if owner not in keys:
+                raise UsageError(f"--set {key}: {owner!r} is not a selected algorithm: {', '.join(keys)}")
+            owners, plain = [owner], rest
+        else:
+            owners, plain = [name for name in keys if key in keys[name]], key
+        if not owners or plain not in keys[owners[0]]:
+            known = dict.fromkeys(k for name in owners or keys for k in keys[name])
+            raise UsageError(f"{', '.join(owners or keys)}: no setting {plain!r}; nearest: {nearest(plain, known)}")
+        for name in owners:
+            result[name][plain] = value
+    return result
+
+
+# Preparing folders
+
+
+def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
+    """Start, resume or keep each run. Nothing is written before every folder was looked at."""
+    work, aside, new = Work(), [], []
+    for settings in asked:
+        path = Run.directory(out, settings)
+        if not (path / "settings.json").exists():
+            if path.exists() and any(p.suffix == ".csv" for p in path.iterdir()):
+                raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
+            new.append(settings)
+            continue
+        run = collect.open_run(path)
+        _check_same(run, settings)
+        if resumption(run, run.settings.threads, work) == "anew":
+            aside.append(run)
+    folder = out / asked[0].env
+    collect.check_same_terms(folder, asked[0])
+    _check_writable(folder)
+    for run in aside:
+        work.notices.append(set_aside(run))
+        new.append(run.settings)
+    work.jobs += [Job(Run.create(out, settings), settings.threads, fresh=True) for settings in new]
+    order = [Run.directory(out, settings) for settings in asked]
+    work.jobs.sort(key=lambda job: order.index(job.run.path))
+    return work
+
+
+def _check_same(run: Run, asked: RunSettings) -> None:
+    there, here = asdict(run.settings), asdict(asked)
+    different = [key for key in here if key not in ("algo_settings", "schema") and here[key] != there[key]]
+    texts = [f"{key} is {there[key]!r} there, {here[key]!r} here" for key in different]
+    old, new = there["algo_settings"], here["algo_settings"]
+    texts += [
+        f"{key} is {old.get(key, 'missing')!r} there, {new.get(key, 'missing')!r} here"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key, "missing") != new.get(key, "missing")
+    ]
+    if texts:
+        raise UsageError(f"{run.path} holds a run with other settings ({'; '.join(texts)}): choose another --out")
+
+
+def resumption(run: Run, threads: int, work: Work) -> str:
+    """Look at an existing run; adds to `work`. `"keep"`, `"resume"`, or `"anew"` for one that can't be resumed."""
+    recorded = collect.read(run)
+    if recorded.state == "running" or collect.in_use(run):
+        raise UsageError(f"{run.path} is in use by another process: wait for it or stop it")
+    if recorded.state == "finished":
+        work.notices.append(f"{run.path}: already finished, kept")
+        return "keep"
+    algorithm = find_algorithm(run.settings.algo)
+    if recorded.state != "new" and not algorithm.resumable:
+        return "anew"
+    if recorded.state != "new":
+        work.notices.append(f"{run.path}: resumed ({recorded.state})")
+        changed = changed_versions(run)
+        if changed:
+            work.notices.append(f"{run.path}: made with other versions, results may differ: {changed}")
+    work.jobs.append(Job(run, threads, fresh=recorded.state == "new"))
+    return "resume"
+
+
+def changed_versions(run: Run) -> str:
+    """`"torch 2.4.0, now 2.5.0"`: what differs from when the run was made."""
+    try:
+        then = json.loads((run.path / "versions.json").read_text())
+        items = dict(then).items()
+    except (OSError, ValueError, TypeError):
+        raise UsageError(f"{run.path} is damaged (versions.json): restore it or start a new run") from None
+    now = versions()
+    return ", ".join(f"{key} {old}, now {now.get(key)}" for key, old in items if now.get(key) != old)
+
+
+def set_aside(run: Run) -> str:
+    """Move the folder of a run that can't be resumed out of the way; returns what to tell the user."""
+    number = 1
+    while (aside := run.path.with_name(f"{run.path.name}.interrupted-{number}")).exists():
+        number += 1
+    try:
+        run.path.rename(aside)
+    except OSError as error:
+        raise UsageError(f"can't move {run.path} to {aside}: {error.strerror}") from None
+    return f"{run.path}: {run.settings.algo} can't resume; what it recorded is kept in {aside.name}, started anew"
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"can't write {folder}: {error.strerror}; choose another folder with --out") from None
+
+
+def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work:
+    """What `safeloop resume` has to do. Raises `UsageError` where the run can't go on."""
+    run, work = collect.open_run(path.resolve()), Work()
+    settings = run.settings
+    wanted = settings.threads if threads is None else _whole("--threads", threads, 1)
+    if wanted != settings.threads and not force_threads:
+        raise UsageError(
+            f"{path} ran with threads={settings.threads}; {wanted} would change its results: "
+            "leave --threads out, or give --force-threads"
+        )
+    check_device(settings.device)
+    spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
+    algorithm.told(build(algorithm.settings, settings.algo_settings, owner=settings.algo), spec)
+    _check_writable(run.path)
+    if resumption(run, wanted, work) == "anew":
+        out = run.path.parents[2]
+        if Run.directory(out, settings) != run.path:
+            raise UsageError(f"{path} was moved: a new run needs the folder <out>/<env>/<algo>/seed-<S>")
+        work.notices.append(set_aside(run))
+        work.jobs.append(Job(Run.create(out, settings), wanted, fresh=True))
+    return work
+
+
+# Training
+
+
+class _Child:
+    """One worker process and the pipe that its progress comes through."""
+
+    def __init__(self, job: Job):
+        self.job, self.buffer, self.message = job, b"", {}  # type: ignore[var-annotated]
+        self.pipe, report = os.pipe()
+        leash, self.leash = os.pipe()
+        os.set_blocking(self.pipe, False)
+        threads = str(job.threads)
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        command = [
+            sys.executable, "-m", "safeloop.worker", str(job.run.path), "--threads", threads,
+            "--report", str(report), "--leash", str(leash),
+        ]  # fmt: skip
+        try:
+            with open(job.run.path / "log.txt", "a") as log:
+                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} started with {threads} thread(s)\n")
+                log.flush()
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(report, leash),
+                    env={**os.environ, **dict.fromkeys(names, threads)}, start_new_session=True,
+                )  # fmt: skip
+        finally:
+            os.close(report)
+            os.close(leash)
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Messages that have arrived."""
+        try:
+            while chunk := os.read(self.pipe, 65536):
+                self.buffer += chunk
+        except BlockingIOError:
+            pass
+        *lines, self.buffer = self.buffer.split(b"\n")
+        for line in lines:
+            self.message = json.loads(line)
+            yield self.message
+
+    def failure(self) -> Failure | None:
+        """Why the worker ended, or None where its run is finished."""
+        code = self.process.wait()
+        if code == 0:
+            return None
+        if "refused" in self.message:
+            return Failure(self.job, self.message["refused"], refused=True)
+        reason = self.message.get("failed")
+        if reason is None:
+            signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            reason = f"the process was ended by {signal_name}"
+            self.job.run.set_status("failed", reason)
+        return Failure(self.job, reason)
+
+    def signal(self, number: int) -> None:
+        """Signal the worker and whatever it started."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        os.close(self.pipe)
+        os.close(self.leash)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def execute(jobs: Sequence[Job], parallel: int | None, display: Quiet) -> list[Failure]:
+    """Train `jobs`, at most `parallel` at once. Raises `Stopped` when told to stop; all can be resumed then."""
+    limit = cores() if parallel is None else _whole("--jobs", parallel, 1)
+    waiting, active, failures = list(jobs), list[_Child](), list[Failure]()
+    with _signals_interrupt(), display, selectors.DefaultSelector() as selector:
+        try:
+            while waiting or active:
+                while waiting and len(active) < limit:
+                    child = _Child(waiting.pop(0))
+                    active.append(child)
+                    selector.register(child.pipe, selectors.EVENT_READ)
+                    display.begin(child.job.name, child.job.run.settings.steps, child.job.fresh)
+                selector.select(timeout=0.1)
+                for child in list(active):
+                    ended = child.process.poll() is not None
+                    for message in child.messages():
+                        if "steps" in message:
+                            display.update(child.job.name, message)
+                    if ended:
+                        failure = child.failure()
+                        failures += [failure] if failure else []
+                        display.end(child.job.name, f"failed: {failure.reason}" if failure else "finished")
+                        selector.unregister(child.pipe)
+                        child.close()
+                        active.remove(child)
+        except KeyboardInterrupt:
+            unfinished = [child.job.run.path for child in active] + [job.run.path for job in waiting]
+            commands = " ; ".join(f"safeloop resume {path}" for path in unfinished)
+            raise Stopped(f"stopped; to continue: {commands}") from None
+        finally:
+            _stop(active)
+    return failures
+
+
+def _stop(children: Sequence[_Child]) -> None:
+    for child in children:
+        child.signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for child in children:
+        try:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.signal(signal.SIGKILL)
+            child.process.wait()
+        child.close()
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""Train one run, in a process of its own: `python -m safeloop.worker RUN`. The launcher starts it.
+
+Progress goes to the file descriptor `--report` as one JSON object a line; what the algorithm prints goes to
+stdout and stderr, which the launcher appends to the run's log. `--leash` is a pipe that the launcher holds
+open: when the launcher dies, the worker does too, leaving the run as a kill leaves it, ready to be resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from safeloop.cmdp import UsageError
+from safeloop.registry import find_algorithm, find_env
+from safeloop.report.collect import open_run
+from safeloop.runs import Recorder, Run
+
+
+def train(run: Run, threads: int) -> None:
+    """Train `run` to its end, or from its checkpoint to its end."""
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    settings = run.settings
+    spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
+    env = Recorder(spec.make(), spec, run)
+    try:
+        algorithm.learn(env, settings.budget, run)
+    finally:
+        env.close()
+
+
+def work(run: Run, threads: int, send: Callable[[dict[str, Any]], None]) -> int:
+    """Train `run` and keep its status. Returns 0, or 1 where it failed, or 2 where it can't be trained."""
+    with run.locked():
+        before = run.status
+        run.report = send
+        run.set_status("running")
+        try:
+            train(run, threads)
+        except UsageError as error:
+            new = before["state"] == "new"
+            run.set_status("failed" if new else before["state"], str(error) if new else before["reason"])
+            print(f"safeloop: error: {error}", file=sys.stderr, flush=True)
+            send({"refused": str(error)})
+            return 2
+        except Exception as error:
+            traceback.print_exc()
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            run.set_status("failed", reason)
+            send({"failed": reason})
+            return 1
+        run.set_status("finished")
+    return 0
+
+
+def _die_with(leash: int) -> None:
+    def wait() -> None:
+        while os.read(leash, 1):
+            pass
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> int:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(prog="python -m safeloop.worker", description=__doc__)
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("--threads", type=int, help="threads of this process (default: as recorded)")
+    parser.add_argument("--report", type=int, help="file descriptor for progress")
+    parser.add_argument("--leash", type=int, help="file descriptor that closes when the launcher dies")
+    arguments = parser.parse_args()
+    for descriptor in (arguments.report, arguments.leash):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
+    if arguments.leash is not None:
+        _die_with(arguments.leash)
+
+    def send(message: dict[str, Any]) -> None:
+        if arguments.report is not None:
+            os.write(arguments.report, (json.dumps(message, default=float) + "\n").encode())
+
+    try:
+        run = open_run(arguments.run)
+        return work(run, arguments.threads or run.settings.threads, send)
+    except UsageError as error:
+        print(f"safeloop: error: {error}", file=sys.stderr)
+        send({"refused": str(error)})
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
