@@ -33,9 +33,11 @@ class Settings:
     members: int = 5
     """K, models in the ensemble."""
     layers: int | None = None
-    """Hidden layers of each network; None: 3 (factored) or 4 (full)."""
+    """Hidden layers of each network; None: 2 (factored) or 4 (full)."""
     width: int | None = None
-    """Units of each hidden layer; None: 64 (factored) or 200 (full)."""
+    """Units of each hidden layer; None: 128 (factored) or 200 (full)."""
+    entity_width: int = 32
+    """Units of the hidden layer that each entity has (factored)."""
     model_learning_rate: float = 1e-3
     fit_every: int = 250
     """K_m: decisions between fits of the ensemble."""
@@ -130,8 +132,8 @@ class PlanningAgent:
         )
         self.dynamics = Dynamics(
             obs_dim, act_dim,
-            members=c.members, sizes=[c.width or (64 if factored else 200)] * (c.layers or (3 if factored else 4)),
-            heads=heads, entities=spec.entities, factored=factored,
+            members=c.members, sizes=[c.width or (128 if factored else 200)] * (c.layers or (2 if factored else 4)),
+            heads=heads, entities=spec.entities, factored=factored, entity_width=c.entity_width,
             learning_rate=c.model_learning_rate, generator=generators[1], device=device,
         )  # fmt: skip
         self.learner = SAC(

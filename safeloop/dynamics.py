@@ -4,9 +4,9 @@ Each model is a Gaussian with learned, bounded log-variance (Chua et al., 2018; 
 the same data with its own batches. Inputs and targets are normalised. Two shapes:
 
 - `full`: one network predicts the change of the whole observation and the reward from (s, a).
-- `factored`: one network predicts the change of the robot's own state; another, shared by all entities,
-  predicts an entity's change of position from the robot's state, the action, the entity's position and
-  its kind; the reward and the event are read from the robot and the goal before and after.
+- `factored`: a small network reads the robot's own state and the action and predicts the robot's change;
+  another, shared by all entities, predicts an entity's change of position from the same and the entity's
+  position and kind; the reward and the event are read from the robot and the goal before and after.
 """
 
 from __future__ import annotations
@@ -71,77 +71,86 @@ class FullNet(nn.Module):
 
 
 class EntityNet(nn.Module):
-    """K networks shared by all entities: body `[K, B, n]`, entity `[K, B, E, m]` to `[K, B, E, out]`.
+    """One hidden layer per model, shared by all entities and modulated by what the robot is and does.
 
-    A trunk reads the body (robot and action) once and modulates one hidden layer of each entity's features
-    (feature-wise linear modulation, Perez et al., 2018). The work per entity is then a small fraction of
-    what a network on the concatenated inputs needs, at the same accuracy (docs/architecture.md).
+    Feature-wise linear modulation (Perez et al., 2018): the robot's state and the action are read once, by
+    the body network; the work per entity is then a small fraction of what a network on the concatenated
+    inputs needs, at the same accuracy (docs/architecture.md).
     """
 
-    def __init__(self, k: int, body: int, entity: int, kind: Tensor, sizes: list[int], out: int, generator):
+    def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
         super().__init__()
         self.register_buffer("kind", kind, persistent=False)  # [E, kinds], one-hot
-        self.entity, width = entity, sizes[-1]
-        self.trunk = EnsembleMLP(k, [body, *sizes, 2 * width], F.relu, generator)
         self.features = EnsembleMLP(k, [entity + kind.shape[1], width], F.relu, generator)
         self.head = EnsembleMLP(k, [width, out], F.relu, generator)
 
-    def forward(self, body: Tensor, entity: Tensor) -> Tensor:
-        """`[K, B, n], [K, B, E, m] -> [K, B, E, out]`."""
+    def forward(self, modulation: Tensor, entity: Tensor) -> Tensor:
+        """Modulation `[K, B, 2 * width]` and entities `[K, B, E, m]` to `[K, B, E, out]`."""
         k, b, e, m = entity.shape
-        scale, shift = self.trunk(body).unsqueeze(2).chunk(2, -1)  # [K, B, 1, h]
+        scale, shift = modulation.unsqueeze(2).chunk(2, -1)  # [K, B, 1, width]
         weight, bias = self.features.weights[0], self.features.biases[0]
-        by_kind = bias + self.kind @ weight[:, m:]  # [K, E, h]
+        by_kind = bias + self.kind @ weight[:, m:]  # [K, E, width]
         h = torch.bmm(entity.reshape(k, b * e, m), weight[:, :m]).view(k, b, e, -1)
         h = torch.addcmul(shift, h.add_(by_kind.unsqueeze(1)), scale).relu_()
         return self.head(h.view(k, b * e, -1)).view(k, b, e, -1)
 
 
 class FactoredNet(nn.Module):
-    """Small networks per model: one for the robot, one shared by all entities, one for the outcome."""
+    """Per model: a body network for the robot, an entity network shared by all entities, an outcome network."""
 
     def __init__(
-        self, k: int, obs_dim: int, act_dim: int, entities: Entities, heads: Heads, sizes: list[int], generator
+        self, k: int, obs_dim: int, act_dim: int, entities: Entities, heads: Heads, sizes: list[int], width: int, generator
     ):
         super().__init__()
         kinds = sorted(set(entities.kinds))
-        self.heads, self.dim, self.goal = heads, len(entities.positions[0]), entities.goal
-        self.n_robot = len(entities.robot)
-        self.register_buffer("robot", torch.tensor(entities.robot), persistent=False)
-        self.register_buffer("positions", torch.tensor(entities.positions), persistent=False)  # [E, D]
+        self.heads, self.goal, self.n_robot = heads, entities.goal, len(entities.robot)
+        self.n_entities, self.dim = len(entities.kinds), len(entities.positions[0])
         order = torch.cat((torch.tensor(entities.robot), torch.tensor(entities.positions).flatten()))
         if sorted(order.tolist()) != list(range(obs_dim)):
             raise ValueError(f"entities name the observation indices {sorted(order.tolist())}, not 0..{obs_dim - 1}")
+        self.in_order = order.tolist() == list(range(obs_dim))
+        self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         kind = F.one_hot(torch.tensor([kinds.index(x) for x in entities.kinds])).float()
-        n, d = self.n_robot + act_dim, self.dim
-        self.robot_net = EnsembleMLP(k, [n, *sizes, 2 * self.n_robot], F.relu, generator)
-        self.entity_net = EntityNet(k, n, d, kind, sizes[:-1], 2 * d, generator)
-        seen = d * (1 if self.goal is not None else len(entities.kinds))
+        body, seen = self.n_robot + act_dim, self.dim * (1 if self.goal is not None else self.n_entities)
+        self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
+        self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], F.relu, generator)
+        self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
         self.outcome_logits = [name for name in heads.logits() if name != "violated"]
         outputs = 2 * heads.reward + len(self.outcome_logits)
-        self.outcome_net = EnsembleMLP(k, [n + 2 * seen, *sizes, outputs], F.relu, generator)
+        self.outcome_net = EnsembleMLP(k, [body + 2 * seen, *sizes, outputs], F.relu, generator)
         if heads.violated:
-            self.contact_net = EntityNet(k, n, 2 * d, kind, sizes[:-1], 1, generator)
+            self.contact_net = EntityNet(k, 2 * self.dim, kind, width, 1, generator)
 
-    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Mean and raw log-variance of the change, `[K, B, S]` each."""
-        body = torch.cat((obs[..., self.robot], act), -1)
-        robot_mean, robot_raw = self.robot_net(body).chunk(2, -1)
-        entity_mean, entity_raw = self.entity_net(body, obs[..., self.positions]).chunk(2, -1)
-        mean = torch.cat((robot_mean, entity_mean.flatten(2)), -1)[..., self.inverse]
-        raw = torch.cat((robot_raw, entity_raw.flatten(2)), -1)[..., self.inverse]
-        return mean, raw, None
+    def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, B, E, D]`."""
+        ordered = obs if self.in_order else obs[..., self.order]
+        entities = ordered[..., self.n_robot :].unflatten(-1, (self.n_entities, self.dim))
+        return ordered[..., : self.n_robot], entities
 
-    def outcome(self, out: None, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
+    def join(self, robot: Tensor, entities: Tensor) -> Tensor:
+        """The inverse of `split`."""
+        ordered = torch.cat((robot, entities.flatten(2)), -1)
+        return ordered if self.in_order else ordered[..., self.inverse]
+
+    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `outcome`."""
+        robot, entities = self.split(obs)
+        own, modulation, contact = self.body_net(torch.cat((robot, act), -1)).split(self.parts, -1)
+        robot_mean, robot_raw = own.chunk(2, -1)
+        entity_mean, entity_raw = self.entity_net(modulation, entities).chunk(2, -1)
+        return self.join(robot_mean, entity_mean), self.join(robot_raw, entity_raw), contact
+
+    def outcome(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
         """Reward, event and termination from the robot and the goal before and after; violation by entity."""
-        body = torch.cat((obs[..., self.robot], act), -1)
-        seen = (self.positions if self.goal is None else self.positions[self.goal]).flatten()
-        y = self.outcome_net(torch.cat((body, obs[..., seen], next_obs[..., seen]), -1))
+        (robot, before), (_, after) = self.split(obs), self.split(next_obs)
+        which = slice(None) if self.goal is None else slice(self.goal, self.goal + 1)
+        seen = (before[..., which, :].flatten(2), after[..., which, :].flatten(2))
+        y = self.outcome_net(torch.cat((robot, act, *seen), -1))
         logits = {name: y[..., 2 * self.heads.reward + i] for i, name in enumerate(self.outcome_logits)}
         if self.heads.violated:
-            before_after = torch.cat((obs[..., self.positions], next_obs[..., self.positions]), -1)
-            log_safe = F.logsigmoid(-self.contact_net(body, before_after)[..., 0]).sum(-1).clamp(max=-1e-6)
+            by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0]  # [K, B, E]
+            log_safe = F.logsigmoid(-by_entity).sum(-1).clamp(max=-1e-6)
             # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
             logits["violated"] = torch.log(-torch.expm1(log_safe)) - log_safe
         if not self.heads.reward:
@@ -150,7 +159,7 @@ class FactoredNet(nn.Module):
 
     def tied(self) -> list[list[int]]:
         """Observation indices that share one scale: all entities' coordinates."""
-        return [self.positions.flatten().tolist()]
+        return [self.order[self.n_robot :].tolist()]
 
 
 class Dynamics(nn.Module):
@@ -166,6 +175,7 @@ class Dynamics(nn.Module):
         heads: Heads,
         entities: Entities | None = None,
         factored: bool = False,
+        entity_width: int = 32,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
         generator: torch.Generator,
@@ -178,7 +188,7 @@ class Dynamics(nn.Module):
         if not factored or entities is None:
             net = FullNet(members, obs_dim, act_dim, heads, sizes, init)
         else:
-            net = FactoredNet(members, obs_dim, act_dim, entities, heads, sizes, init)
+            net = FactoredNet(members, obs_dim, act_dim, entities, heads, sizes, entity_width, init)
         self.net = net
         for name, size in (("obs", obs_dim), ("delta", obs_dim), ("reward", 1)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))

@@ -385,12 +385,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def execute(jobs: Sequence[Job], parallel: int | None, display: Quiet) -> list[Failure]:
-    """Train `jobs`, at most `parallel` at once. Raises `Stopped` when told to stop; all can be resumed then."""
-    limit = cores() if parallel is None else _whole("--jobs", parallel, 1)
-    waiting, active, failures = list(jobs), list[_Child](), list[Failure]()
+def check_jobs(jobs: int | None) -> int:
+    """How many runs to train side by side: `jobs`, or one for each core."""
+    return cores() if jobs is None else _whole("--jobs", jobs, 1)
+
+
+def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
+    """Train all, at most `limit` at once. Raises `Stopped` when told to stop; the runs can be resumed then."""
+    waiting, active, failures = list(work.jobs), list[_Child](), list[Failure]()
     with _signals_interrupt(), display, selectors.DefaultSelector() as selector:
         try:
+            for notice in work.notices:
+                display.note(notice)
             while waiting or active:
                 while waiting and len(active) < limit:
                     child = _Child(waiting.pop(0))

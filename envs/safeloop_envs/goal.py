@@ -10,9 +10,6 @@ What is known about it is privileged knowledge: algorithms learn it unless told 
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,40 +32,6 @@ def entities(level: int) -> Entities:
     kinds = ("goal",) + ("vase",) * VASES[level] + ("hazard",) * HAZARDS[level]
     positions = tuple((ROBOT_NUMBERS + 2 * i, ROBOT_NUMBERS + 2 * i + 1) for i in range(len(kinds)))
     return Entities(robot=tuple(range(ROBOT_NUMBERS)), positions=positions, kinds=kinds, goal=0)
-
-
-class PaperObservation:
-    """Reads the paper's observation of a Goal task from the simulator's arrays.
-
-    The state has to be that after `mj_forward`.
-    """
-
-    def __init__(self, task: Any) -> None:
-        model, data = task.model, task.data
-        names = ["goal"]
-        if hasattr(task, "vases"):
-            names += [f"vase{i}" for i in range(task.vases.num)]
-        if hasattr(task, "hazards"):
-            names += [f"hazard{i}" for i in range(task.hazards.num)]
-        self.bodies = [model.body(name).id for name in names]
-        robot = model.body("agent").id
-        self.positions, self.robot = data.xpos, data.xpos[robot]
-        self.frame = data.xmat[robot].reshape(3, 3)
-        self.sensors = data.sensordata
-        start = {name: int(model.sensor(name).adr[0]) for name in ("velocimeter", "magnetometer", "gyro")}
-        velocity, magnetic, gyro = start["velocimeter"], start["magnetometer"], start["gyro"]
-        self.own = [velocity, velocity + 1, magnetic, magnetic + 1, magnetic + 2, gyro + 2]
-        self.size = ROBOT_NUMBERS + 2 * len(names)
-
-    def __call__(self) -> np.ndarray:
-        """[size] float32. An entity's height counts as 0, as in Safety-Gymnasium's lidar."""
-        observation = np.empty(self.size, dtype=np.float32)
-        observation[:ROBOT_NUMBERS] = self.sensors[self.own]
-        offsets = self.positions[self.bodies]  # [entities, 3]
-        offsets[:, 2] = 0.0
-        offsets -= self.robot
-        observation[ROBOT_NUMBERS:] = (offsets @ self.frame[:, :2]).ravel()
-        return observation
 
 
 def _distances(obs: Tensor, first: int, count: int) -> Tensor:

@@ -17,8 +17,8 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from safeloop_envs.actions import ActionRange
-from safeloop_envs.goal import PaperObservation
 from safeloop_envs.layout import sample_quickly
+from safeloop_envs.observation import PaperObservation
 from safeloop_envs.rendering import add_marker, choose_backend
 from safeloop_envs.shim import import_safety_gymnasium
 from safeloop_envs.violations import Contacts, checks
@@ -186,7 +186,6 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def _observe(self, observation: np.ndarray | None = None) -> np.ndarray:
         if self._paper is not None:
-            mujoco.mj_forward(self._model, self._data)
             return self._paper()
         return (self._task.obs() if observation is None else observation).astype(np.float32)
 

@@ -46,6 +46,9 @@ class Quiet:
     def __exit__(self, *exception: object) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        """Something to know before the runs start."""
+
     def begin(self, name: str, total: int, fresh: bool) -> None:
         """A run starts (`fresh`) or continues."""
 
@@ -80,6 +83,10 @@ class Lines(Quiet):
         """A run has ended."""
         self._say(f"{name}: {outcome}")
 
+    def note(self, text: str) -> None:
+        """Something to know before the runs start."""
+        self._say(text)
+
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
@@ -101,6 +108,10 @@ class Bars(Quiet):
 
     def __exit__(self, *exception: object) -> None:
         self.progress.stop()
+
+    def note(self, text: str) -> None:
+        """Something to know before the runs start."""
+        self.progress.console.print(text, markup=False, highlight=False)
 
     def begin(self, name: str, total: int, fresh: bool) -> None:
         """A run starts (`fresh`) or continues."""

@@ -10,6 +10,7 @@ import gymnasium
 import mujoco
 import numpy as np
 import xmltodict
+
 from safeloop_envs.family import CATALOGUE
 from safeloop_envs.shim import import_safety_gymnasium
 from safeloop_envs.world import _without_skybox

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stock import make_stock, model_arrays
+
 from safeloop_envs import safety_gymnasium
 from safeloop_envs.navigation import NavigationEnv
-from stock import make_stock, model_arrays
 
 
 @pytest.fixture(params=["PointGoal2", "CarButton1", "PointCircle2", "DoggoPush2", "RacecarRun0"])

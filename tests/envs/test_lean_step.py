@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from safeloop_envs import safety_gymnasium
 from stock import make_stock, seek_goal, stock_decision
+
+from safeloop_envs import safety_gymnasium
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 import pytest
 import torch
-from safeloop_envs import safety_gymnasium
 from stock import make_stock, seek_goal, stock_decision
+
+from safeloop_envs import safety_gymnasium
 
 
 def stock_paper_observation(task, vases: int, hazards: int) -> np.ndarray:
@@ -37,6 +39,16 @@ def test_numbers_are_those_of_the_stock_environment(name: str, vases: int, hazar
         observation, reward, _, _, info = ours.step(action)
         _, stock_reward, cost, _, _, met = stock_decision(stock, action, 5)
         assert (reward, info["cost"], info["event"]) == (stock_reward, cost, met)
+
+
+@pytest.mark.parametrize("name", ["PointGoal1", "CarGoal2"])
+def test_sensors_equal_those_of_a_full_forward_pass(name: str) -> None:
+    env = safety_gymnasium.spec(name).make()
+    env.reset(seed=2)
+    for _ in range(20):
+        observation = env.step(np.array([1.0, 0.4]))[0]
+        mujoco.mj_forward(env._model, env._data)
+        np.testing.assert_array_equal(observation, env._paper())
 
 
 def test_entities_name_every_number_of_the_observation() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from safeloop_envs import safety_gymnasium
-from safeloop_envs.rendering import choose_backend
 
 from safeloop.cmdp import UsageError
+from safeloop_envs import safety_gymnasium
+from safeloop_envs.rendering import choose_backend
 
 
 @pytest.mark.parametrize(("name", "size"), [("PointGoal1", 256), ("HopperVelocity", 480)])

@@ -10,12 +10,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+
+from safeloop.cmdp import UsageError
 from safeloop_envs import safety_gymnasium
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.family import CATALOGUE
 from safeloop_envs.shim import import_safety_gymnasium
-
-from safeloop.cmdp import UsageError
 
 
 def test_catalogue_is_the_registry_of_navigation_and_velocity_tasks() -> None:

@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from safeloop_envs import safety_gymnasium, shim
 
 from safeloop.cmdp import UsageError
+from safeloop_envs import safety_gymnasium, shim
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

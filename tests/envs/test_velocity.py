@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stock import make_stock, stock_decision
+
 from safeloop_envs import safety_gymnasium
 from safeloop_envs.family import RUNNERS
-from stock import make_stock, stock_decision
 
 
 @pytest.mark.parametrize(("name", "bound"), [("HalfCheetahVelocity", 1.0), ("HumanoidVelocity", 0.4)])

@@ -1,0 +1,50 @@
+"""Reads the paper's observation of Goal tasks (see `safeloop_envs.goal`) from the simulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from safeloop_envs.goal import ROBOT_NUMBERS
+
+
+class PaperObservation:
+    """The paper's observation of a Goal task, from the simulator's arrays.
+
+    The state has to be that after `mj_kinematics`; of the rest of `mj_forward`, these sensors need only what
+    is computed here.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self.model, self.data = model, data = task.model, task.data
+        names = ["goal"]
+        if hasattr(task, "vases"):
+            names += [f"vase{i}" for i in range(task.vases.num)]
+        if hasattr(task, "hazards"):
+            names += [f"hazard{i}" for i in range(task.hazards.num)]
+        self.bodies = [model.body(name).id for name in names]
+        robot = model.body("agent").id
+        self.positions, self.robot = data.xpos, data.xpos[robot]
+        self.frame = data.xmat[robot].reshape(3, 3)
+        self.sensors = data.sensordata
+        start = {name: int(model.sensor(name).adr[0]) for name in ("velocimeter", "magnetometer", "gyro")}
+        velocity, magnetic, gyro = start["velocimeter"], start["magnetometer"], start["gyro"]
+        self.own = [velocity, velocity + 1, magnetic, magnetic + 1, magnetic + 2, gyro + 2]
+        self.size = ROBOT_NUMBERS + 2 * len(names)
+
+    def __call__(self) -> np.ndarray:
+        """[size] float32. An entity's height counts as 0, as in Safety-Gymnasium's lidar."""
+        model, data = self.model, self.data
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_comVel(model, data)
+        mujoco.mj_sensorPos(model, data)
+        mujoco.mj_sensorVel(model, data)
+        observation = np.empty(self.size, dtype=np.float32)
+        observation[:ROBOT_NUMBERS] = self.sensors[self.own]
+        offsets = self.positions[self.bodies]  # [entities, 3]
+        offsets[:, 2] = 0.0
+        offsets -= self.robot
+        observation[ROBOT_NUMBERS:] = (offsets @ self.frame[:, :2]).ravel()
+        return observation

@@ -1,0 +1,31 @@
+"""safeloop: learned models, online planning under cost constraints, and published baselines on the same terms.
+
+The verbs of the command line, for Python: `run`, `resume`, `evaluate`, `plot`, `load`; with `Comparison` and
+`Evaluation`, what they return, and `UsageError`, what they raise for bad input. Imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from safeloop.api import Comparison, Evaluation, evaluate, load, plot, resume, run
+    from safeloop.cmdp import UsageError
+
+__all__ = ["Comparison", "Evaluation", "UsageError", "evaluate", "load", "plot", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'safeloop' has no attribute {name!r}")
+    if name == "UsageError":
+        from safeloop.cmdp import UsageError
+
+        return UsageError
+    from safeloop import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

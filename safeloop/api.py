@@ -1,0 +1,310 @@
+"""The verbs of the command line, for Python. The command line calls these and prints what they return."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from safeloop import launch
+from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
+from safeloop.evaluation import evaluate as evaluation_episodes
+from safeloop.launch import Failure, Job, Pairs
+from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
+from safeloop.report import collect, pictures, summary
+from safeloop.report.progress import display
+from safeloop.report.video import Video
+from safeloop.runs import EvaluationEpisode, Run
+from safeloop.settings import build
+
+ALGORITHMS = ("safeloop", "cpo", "ppo-lag")
+"""What `run` compares unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `run`, `resume` and `plot` leave in an environment's folder."""
+
+    folder: Path
+    """Holds `curves.png`, `violations.png`, `summary.csv` and `summary.md`."""
+    rows: list[summary.Row]
+    """The rows of `summary.csv`."""
+    text: str
+    """The same as a table for a terminal."""
+    failures: list[Failure]
+    """Runs that failed this time, with the reason."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Episodes of a trained policy."""
+
+    run: Path
+    budget: float
+    episodes: list[EvaluationEpisode]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Means over the episodes."""
+        names = ("return_", "cost_return", "violations", "length")
+        return {name.rstrip("_"): fmean(getattr(e, name) for e in self.episodes) for name in names}
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the mean cost return is at most the budget."""
+        return self.means["cost_return"] <= self.budget
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items()} for e in self.episodes]
+        return {
+            "run": str(self.run), "budget": self.budget, "episodes": episodes,
+            "mean": self.means, "within_budget": self.within_budget,
+        }  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """A table for a terminal."""
+        means = self.means
+        lines = [
+            (str(e.episode), f"{e.return_:.2f}", f"{e.cost_return:.2f}", str(e.violations), str(e.length))
+            for e in self.episodes
+        ]
+        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "cost_return", "violations", "length"))))
+        heads = ("episode", "return", "cost", "violations", "steps")
+        table = summary.aligned([dict(zip(heads, line, strict=True)) for line in lines])
+        verdict = "within" if self.within_budget else "above"
+        return "\n".join([*table, "", f"Mean cost return is {verdict} the budget of {self.budget:g}."])
+
+
+def run(
+    env: str,
+    algos: Sequence[str] = ALGORITHMS,
+    *,
+    steps: int | str | Pairs | None = None,
+    seeds: Iterable[int] = (0,),
+    preset: str = "default",
+    out: str | Path = "runs",
+    budget: float | None = None,
+    device: str = "cpu",
+    settings: Pairs = (),
+    env_options: Pairs = (),
+    eval_every: int = 10_000,
+    eval_episodes: int = 5,
+    jobs: int | None = None,
+    threads: int = 1,
+    quiet: bool = False,
+) -> Comparison:
+    """Train `algos` on `env`, each with each seed, and write the comparison to `OUT/<env>`.
+
+    `steps` are simulator steps: a number, `{"cpo": 100_000}` for some algorithms, or None for their defaults.
+    `settings` are the algorithms': `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one.
+    A finished run with the same settings is kept and an unfinished one resumed; others are refused.
+    Raises `UsageError` for bad input, before anything is written.
+    """
+    asked = launch.plan(
+        env, algos, steps, list(seeds), preset, budget, device, settings, env_options,
+        eval_every, eval_episodes, threads,
+    )  # fmt: skip
+    limit = launch.check_jobs(jobs)
+    work = launch.prepare(Path(out), asked)
+    failures = launch.execute(work, limit, display(quiet))
+    return _compare(Path(out) / asked[0].env, failures)
+
+
+def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
+    """The seeds that `--seed S` or `--seeds N` stand for."""
+    if seed is not None and seeds is not None:
+        raise UsageError("give --seed S for one seed or --seeds N for the seeds 0 to N-1, not both")
+    if seeds is not None and seeds < 1:
+        raise UsageError(f"--seeds {seeds}: expected at least 1")
+    return list(range(seeds)) if seeds is not None else [seed or 0]
+
+
+def resume(path: str | Path, *, threads: int | None = None, force_threads: bool = False, quiet: bool = False) -> Comparison:
+    """Train the run at `path` to its end, and redraw its comparison.
+
+    Another number of threads than the run was made with can change results: `force_threads` allows it.
+    """
+    work = launch.prepare_resume(Path(path), threads, force_threads)
+    failures = launch.execute(work, 1, display(quiet))
+    folder = Path(path).resolve().parents[1]
+    return _compare(folder, failures)
+
+
+def plot(folder: str | Path) -> list[Comparison]:
+    """Redraw the comparisons in `folder`: an `out` folder, or one environment's folder in it."""
+    return [_compare(each, []) for each in collect.folders_under(folder)]
+
+
+def _compare(folder: Path, failures: list[Failure]) -> Comparison:
+    records = pictures.write(folder)
+    return Comparison(folder, summary.rows(records), summary.text(records), failures)
+
+
+def load(path: str | Path, seed: int | None = None) -> Policy:
+    """The policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
+
+    `seed` (default: the run's) seeds whatever the policy draws when it acts.
+    """
+    return _load(collect.open_run(path), seed)[0]
+
+
+def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
+    settings = run.settings
+    launch.check_device(settings.device)
+    spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
+    build(algorithm.settings, settings.algo_settings, owner=settings.algo)
+    try:
+        return algorithm.load(run, settings.seed if seed is None else seed), spec
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"{run.path}: its checkpoint can't be loaded ({what}): restore it or train anew") from None
+
+
+def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
+    """Evaluate the run at `path`, in an environment of its own; nothing is written to the run.
+
+    `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused.
+    """
+    if episodes < 1:
+        raise UsageError(f"--episodes {episodes}: expected at least 1")
+    run = collect.open_run(path)
+    recorder = Video(Path(video)) if video is not None else None
+    policy, spec = _load(run)
+    with _threads(run.settings.threads):
+        if recorder is None:
+            rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed))
+        else:
+            with recorder.open(spec) as on_frame:
+                rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed, on_frame=on_frame))
+    return Evaluation(run.path, run.settings.budget, rows)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def show(path: str | Path, last: int = 10) -> str:
+    """Settings, status, versions and last episodes of a run, for a terminal."""
+    run = collect.open_run(path)
+    recorded = collect.read(run)
+    try:
+        made_with = json.loads((run.path / "versions.json").read_text()).items()
+    except (OSError, ValueError, AttributeError):
+        raise UsageError(f"{path} is damaged (versions.json): restore it or start a new run") from None
+    settings = asdict(run.settings)
+    algorithm_settings = settings.pop("algo_settings")
+    lines = [f"{run.path}: {recorded.state}"]
+    for title, values in (
+        ("settings", settings.items()), (f"settings of {run.settings.algo}", algorithm_settings.items()),
+        ("made with", made_with),
+    ):  # fmt: skip
+        lines += ["", title, *(f"  {key:<20} {value}" for key, value in values)]
+    lines += ["", f"last episodes (of {len(recorded.episodes)})"]
+    for e in recorded.episodes[-last:]:
+        lines.append(
+            f"  {e.episode:>6}  {e.simulator_steps:>10,} steps  return {e.return_:9.2f}  "
+            f"cost {e.cost_return:8.2f}  violations {e.violations}"
+        )
+    if final := recorded.last_evaluation:
+        lines += [
+            "",
+            f"last evaluation (at {final[-1].simulator_steps:,} steps, {len(final)} episodes): "
+            f"return {fmean(e.return_ for e in final):.2f}, cost {fmean(e.cost_return for e in final):.2f}",
+        ]
+    return "\n".join(lines)
+
+
+def environments() -> list[dict[str, Any]]:
+    """Every environment, for `safeloop list envs`."""
+    result = []
+    for family in families():
+        for name in family.names():
+            spec = family.spec(name)
+            known = [model for model, is_known in spec.known().items() if is_known]
+            result.append(
+                {
+                    "name": spec.id, "suite": spec.suite, "action_repeat": spec.action_repeat,
+                    "episode_steps": spec.episode_steps, "budget": spec.budget,
+                    "cost_meaning": spec.cost_meaning, "known": known,
+                }
+            )  # fmt: skip
+    return result
+
+
+def algorithms() -> list[dict[str, Any]]:
+    """Every algorithm, for `safeloop list algos`; one that can't be loaded says why."""
+    result = []
+    for name in algorithm_names():
+        try:
+            result.append(_describe(name))
+        except UsageError as error:
+            result.append({"name": name, "summary": str(error), "error": True})
+    return result
+
+
+def _describe(name: str) -> dict[str, Any]:
+    algorithm = find_algorithm(name)
+    defaults = build(algorithm.settings, algorithm.presets["default"], owner=name)
+    settings = [
+        {"name": f.name, "type": str(f.type), "default": getattr(defaults, f.name)}
+        for f in fields(algorithm.settings)
+    ]
+    everything = EnvSpec(
+        id="any", suite="", make=lambda: None, action_repeat=1, episode_steps=1, cost_meaning="",  # type: ignore[arg-type,return-value]
+        cost=zero_cost, reward=zero_cost, entities=Entities((0,), ((1,),), ("goal",), 0),
+    )  # fmt: skip
+    return {
+        "name": name,
+        "summary": algorithm.summary,
+        "told": algorithm.told(defaults, everything) or "nothing",
+        "default_steps": algorithm.default_steps,
+        "resumable": algorithm.resumable,
+        "presets": list(algorithm.presets),
+        "settings": settings,
+    }
+
+
+def environments_text(found: list[dict[str, Any]]) -> str:
+    """A table of `environments`, for a terminal."""
+    table = [
+        {
+            "name": e["name"], "suite": e["suite"], "repeat": str(e["action_repeat"]),
+            "episode": str(e["episode_steps"]), "budget": f"{e['budget']:g}", "known": ", ".join(e["known"]) or "-",
+        }
+        for e in found
+    ]  # fmt: skip
+    return "\n".join(summary.aligned(table)) if table else "no environments are installed"
+
+
+def algorithms_text(found: list[dict[str, Any]]) -> str:
+    """A table of `algorithms`, for a terminal."""
+    table = [
+        {
+            "name": a["name"], "steps": f"{a.get('default_steps', 0):,}", "resumable": "yes" if a.get("resumable") else "no",
+            "told": a.get("told", "-"), "summary": a["summary"],
+        }
+        for a in found
+    ]  # fmt: skip
+    return "\n".join(summary.aligned(table)) if table else "no algorithms are installed"
+
+
+__all__ = [
+    "ALGORITHMS", "Comparison", "Evaluation", "Failure", "Job", "algorithms", "environments",
+    "evaluate", "load", "plot", "resume", "run", "show",
+]  # fmt: skip

@@ -1,0 +1,200 @@
+"""The command line: options in, text out. What it does is in `safeloop.api`, imported when a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    name="safeloop", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    pretty_exceptions_enable=False, context_settings=HELP,
+    help="Benchmark safe reinforcement learning: train, resume, evaluate and compare runs.",
+    epilog="Example: safeloop run PointGoal1. Each command has its own --help, with examples.",
+)  # fmt: skip
+lists = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List environments or algorithms.", context_settings=HELP
+)
+app.add_typer(lists, name="list")
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
+
+
+def _report(comparison: Any, quiet: bool) -> None:
+    if not quiet:
+        print(f"{comparison.text}\n\npictures and tables: {comparison.folder}")
+    for failure in comparison.failures:
+        kind = "error:" if failure.refused else f"{failure.job.name} failed:"
+        print(f"safeloop: {kind} {failure.reason} (log: {failure.job.run.path / 'log.txt'})", file=sys.stderr)
+    if comparison.failures:
+        raise typer.Exit(2 if all(failure.refused for failure in comparison.failures) else 1)
+
+
+@app.command(epilog="Examples: safeloop run PointGoal1 --steps 30000 | "
+             "safeloop run PointGoal1 --algo safeloop --algo cpo --steps cpo=1000000 --seeds 3 | "
+             "safeloop run CarGoal1 --algo safeloop --set dynamics=full --set reward=known --out ablation")  # fmt: skip
+def run(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")],
+    algo: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag].")
+    ] = None,
+    steps: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N|NAME=N", help="Simulator steps, for all or one algorithm; repeatable [default: each its own]."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed [default: 0].")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")] = None,
+    preset: Annotated[str, typer.Option(help="Named settings, for the algorithms that have them.")] = "default",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("runs"),
+    budget: Annotated[
+        float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
+    ] = None,
+    env_set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
+    ] = None,
+    eval_every: Annotated[int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")] = 10_000,
+    eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 5,
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Train algorithms on an environment and compare them.
+
+    The same command again keeps finished runs, resumes unfinished ones, and redraws. Settings that differ
+    from those of an existing run are refused.
+    """
+    from safeloop import api
+
+    comparison = api.run(
+        env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
+        budget=budget, device=device, settings=set_ or (), env_options=env_set or (), eval_every=eval_every,
+        eval_episodes=eval_episodes, jobs=jobs, threads=threads, quiet=quiet,
+    )  # fmt: skip
+    _report(comparison, quiet)
+
+
+@app.command(epilog="Example: safeloop resume runs/PointGoal1/safeloop/seed-0")
+def resume(
+    run: RunFolder,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads [default: as recorded].")] = None,
+    force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an unfinished run to its end, as if it had never stopped."""
+    from safeloop import api
+
+    _report(api.resume(run, threads=threads, force_threads=force_threads, quiet=quiet), quiet)
+
+
+@app.command("eval", epilog="Examples: safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 20 --json | "
+             "safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 1 --video drive.mp4")  # fmt: skip
+def evaluate(
+    run: RunFolder,
+    episodes: Annotated[int, typer.Option(metavar="N", help="Episodes to run.")] = 10,
+    video: Annotated[Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate a trained policy in an environment of its own; the run's folder is not touched."""
+    from contextlib import redirect_stdout
+
+    from safeloop import api
+
+    with redirect_stdout(sys.stderr):
+        result = api.evaluate(run, episodes=episodes, video=video)
+    if json_:
+        print(json.dumps(result.as_dict(), indent=2))
+    elif not quiet:
+        print(result.text)
+
+
+@app.command(epilog="Example: safeloop plot runs")
+def plot(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")],
+    quiet: Quiet = False,
+) -> None:
+    """Redraw the pictures and tables of a folder of runs."""
+    from safeloop import api
+
+    for comparison in api.plot(folder):
+        _report(comparison, quiet)
+
+
+@app.command(epilog="Example: safeloop show runs/PointGoal1/safeloop/seed-0")
+def show(run: RunFolder) -> None:
+    """Print the settings, status, versions and last episodes of a run."""
+    from safeloop import api
+
+    print(api.show(run))
+
+
+@lists.command("envs", epilog="Example: safeloop list envs --json")
+def list_envs(json_: Json = False) -> None:
+    """List the environments installed."""
+    from safeloop import api
+
+    found = api.environments()
+    print(json.dumps(found, indent=2) if json_ else api.environments_text(found))
+
+
+@lists.command("algos", epilog="Example: safeloop list algos --json")
+def list_algos(json_: Json = False) -> None:
+    """List the algorithms installed; --json adds every setting with its default."""
+    from safeloop import api
+
+    found = api.algorithms()
+    print(json.dumps(found, indent=2) if json_ else api.algorithms_text(found))
+
+
+@app.command(epilog="Example: safeloop doctor")
+def doctor() -> None:
+    """Check the installation, and print the command for whatever is missing."""
+    from safeloop.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+def main() -> None:
+    """Run the command line; bad usage is one line on stderr and exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except KeyboardInterrupt as stop:
+        print(f"safeloop: {stop or 'stopped'}", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        code = _explain(error)
+        if code is None:
+            raise
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> int | None:
+    """Print the one line for a mistake of the user and return its exit code; None for anything else."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(getattr(error, "format_message", str)() or error)
+        return 2
+    if hasattr(error, "format_message"):  # the parser's own errors
+        message = error.format_message()
+    else:
+        from safeloop.cmdp import UsageError
+
+        if not isinstance(error, UsageError):
+            return None
+        message = str(error)
+    print(f"safeloop: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()
