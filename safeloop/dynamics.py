@@ -81,6 +81,7 @@ class EntityNet(nn.Module):
     def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
         super().__init__()
         self.register_buffer("kind", kind, persistent=False)  # [E, kinds], one-hot
+        self.width, self.out = width, out
         self.features = EnsembleMLP(k, [entity + kind.shape[1], width], F.relu, generator)
         self.head = EnsembleMLP(k, [width, out], F.relu, generator)
 
@@ -90,9 +91,9 @@ class EntityNet(nn.Module):
         scale, shift = modulation.unsqueeze(2).chunk(2, -1)  # [K, B, 1, width]
         weight, bias = self.features.weights[0], self.features.biases[0]
         by_kind = bias + self.kind @ weight[:, m:]  # [K, E, width]
-        h = torch.bmm(entity.reshape(k, b * e, m), weight[:, :m]).view(k, b, e, -1)
+        h = torch.bmm(entity.reshape(k, b * e, m), weight[:, :m]).view(k, b, e, self.width)
         h = torch.addcmul(shift, h.add_(by_kind.unsqueeze(1)), scale).relu_()
-        return self.head(h.view(k, b * e, -1)).view(k, b, e, -1)
+        return self.head(h.view(k, b * e, self.width)).view(k, b, e, self.out)
 
 
 class FactoredNet(nn.Module):

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from safeloop.agents import PAPER, PlanningAgent, Settings, loop, safeloop
+from safeloop.cmdp import UsageError
+from safeloop.registry import find_env
+from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.settings import build
+
+POINT = find_env("PointGoal1")
+BUTTON = find_env("PointButton1")
+
+
+def agent(spec=POINT, constrained=True, obs_dim=26, **settings):
+    return PlanningAgent(spec, obs_dim, 2, Settings(**settings), constrained, seed=0, device="cpu")
+
+
+def test_defaults_are_factored_dynamics_learned_reward_known_cost():
+    a = agent()
+    assert type(a.dynamics.net).__name__ == "FactoredNet"
+    assert a.model.cost is not None and a.model.reward is None
+    assert a.constraint.threshold == 0.02
+    assert safeloop.told(Settings(), POINT) == "known cost, entities"
+
+
+def test_the_paper_preset_is_full_dynamics_with_the_papers_numbers():
+    settings = build(Settings, PAPER, owner="safeloop")
+    a = agent(**PAPER)
+    assert a.dynamics.net.net.weights[1].shape == (5, 200, 200) and len(a.dynamics.net.net.weights) == 5
+    p = a.planner.settings
+    assert (p.horizon, p.population, p.particles, p.iterations, p.inverse_temperature) == (8, 100, 4, 8, 1.0)
+    assert a.constraint.threshold == 0 and safeloop.told(settings, POINT) == "known cost"
+
+
+def test_loop_has_no_constraint_and_needs_no_cost_model():
+    a = agent(constrained=False)
+    assert a.constraint is None and not a.dynamics.heads.violated
+    assert loop.told(Settings(), POINT) == "entities"
+
+
+def test_where_no_cost_is_known_a_violation_head_is_learned_with_a_threshold_of_its_own():
+    a = agent(BUTTON, obs_dim=76)
+    assert a.dynamics.heads.violated and a.model.cost is None and a.constraint.threshold == 0.2
+    assert safeloop.told(Settings(), BUTTON) == ""
+
+
+def test_known_models_that_an_environment_lacks_are_refused():
+    for setting in ("cost", "reward"):
+        with pytest.raises(UsageError, match=f"{setting}=known: PointButton1"):
+            safeloop.told(Settings(**{setting: "known"}), BUTTON)
+    with pytest.raises(UsageError, match="factored: PointButton1 names no entities"):
+        safeloop.told(Settings(dynamics="factored"), BUTTON)
+
+
+@pytest.mark.parametrize("setting", [{"horizon": 0}, {"discount": 1.5}, {"inverse_temperature": 0.0}, {"threshold": -1.0}])
+def test_impossible_settings_are_refused_with_their_value(setting):
+    ((key, value),) = setting.items()
+    with pytest.raises(UsageError, match=f"{key}={value}"):
+        build(Settings, setting, owner="safeloop")
+
+
+@pytest.mark.parametrize(
+    ("reward", "cost", "dynamics"),
+    [("known", "known", "factored"), ("learned", "learned", "factored"), ("learned", "learned", "full"), ("known", "known", "full")],
+)  # fmt: skip
+def test_known_and_learned_models_all_plan(reward, cost, dynamics):
+    a = agent(reward=reward, cost=cost, dynamics=dynamics, first_fit_steps=5, population=12, iterations=2)
+    env = POINT.make()
+    obs, _ = env.reset(seed=0)
+    for _ in range(60):
+        act = a.random_action()
+        next_obs, r, _, _, info = env.step(act)
+        a.replay.add(obs, act, r, info["violations"] > 0, False, info["event"], next_obs)
+        obs = next_obs
+    a.fit()
+    action = a.plan(obs, True).action
+    assert action.shape == (2,) and action.abs().max() <= 1
+
+
+def test_random_actions_are_held_for_about_the_given_time():
+    a = agent(warmup_hold=10)
+    actions = []
+    for _ in range(3000):
+        actions.append(a.random_action().copy())
+        a.replay.added += 1
+    changes = sum(bool((x != y).any()) for x, y in zip(actions[1:], actions[:-1], strict=True))
+    assert 230 < changes < 370 and np.abs(actions).max() > 0.95
+
+
+def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_events():
+    a = agent()
+    obs = torch.randn(6, 26).numpy()
+    for i in range(6):
+        a.replay.add(obs[i], np.zeros(2), 0.0, False, False, i % 2 == 0, obs[i] + 1)
+    a.refresh_value_after_event()
+    expected = a.learner.value(torch.as_tensor(obs[::2] + 1)).mean()
+    assert torch.allclose(a.value_after_event, expected)
+
+
+def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
+    asked = RunSettings(
+        "PointGoal1", "safeloop", 2000, seed=0, budget=25.0, eval_episodes=0,
+        algo_settings=dict(vars(Settings(warmup=250, first_fit_steps=5, fit_steps=5, population=8, iterations=1))),
+    )  # fmt: skip
+    run = Run.create(tmp_path, asked)
+    env = Recorder(POINT.make(), POINT, run)
+    safeloop.learn(env, 25.0, run)
+    obs, _ = POINT.make().reset(seed=1)
+    first, second = safeloop.load(run, seed=5), safeloop.load(run, seed=5)
+    for _ in range(3):
+        assert np.array_equal(first.act(obs), second.act(obs))
+    assert run.plans.read()[-1].planned == 150 and [f.simulator_steps for f in run.fits.read()] == [1250]
