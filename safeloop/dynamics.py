@@ -22,6 +22,11 @@ from safeloop.cmdp import Entities
 from safeloop.networks import EnsembleMLP
 from safeloop.replay import Batch, Replay
 
+ACTION_SCALES = (5.0, 25.0)
+"""Actuators are limited: their effect can saturate within a small part of the action's range (Point's motor at
+a twentieth of it). `factored` networks see an action a with tanh(scale * a) beside it, or they learn the
+steep part too slowly."""
+
 LOGITS = ("event", "terminated", "violated")
 
 
@@ -113,7 +118,7 @@ class FactoredNet(nn.Module):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         kind = F.one_hot(torch.tensor([kinds.index(x) for x in entities.kinds])).float()
-        body, seen = self.n_robot + act_dim, self.dim * (1 if self.goal is not None else self.n_entities)
+        body, seen = self.n_robot + act_dim * (1 + len(ACTION_SCALES)), self.dim * (1 if self.goal is not None else self.n_entities)
         self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], F.relu, generator)
         self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
@@ -134,10 +139,15 @@ class FactoredNet(nn.Module):
         ordered = torch.cat((robot, entities.flatten(2)), -1)
         return ordered if self.in_order else ordered[..., self.inverse]
 
+    @staticmethod
+    def body(robot: Tensor, act: Tensor) -> Tensor:
+        """The robot's state and the action at several scales."""
+        return torch.cat((robot, act, *(torch.tanh(scale * act) for scale in ACTION_SCALES)), -1)
+
     def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `outcome`."""
         robot, entities = self.split(obs)
-        own, modulation, contact = self.body_net(torch.cat((robot, act), -1)).split(self.parts, -1)
+        own, modulation, contact = self.body_net(self.body(robot, act)).split(self.parts, -1)
         robot_mean, robot_raw = own.chunk(2, -1)
         entity_mean, entity_raw = self.entity_net(modulation, entities).chunk(2, -1)
         return self.join(robot_mean, entity_mean), self.join(robot_raw, entity_raw), contact
@@ -147,7 +157,7 @@ class FactoredNet(nn.Module):
         (robot, before), (_, after) = self.split(obs), self.split(next_obs)
         which = slice(None) if self.goal is None else slice(self.goal, self.goal + 1)
         seen = (before[..., which, :].flatten(2), after[..., which, :].flatten(2))
-        y = self.outcome_net(torch.cat((robot, act, *seen), -1))
+        y = self.outcome_net(torch.cat((self.body(robot, act), *seen), -1))
         logits = {name: y[..., 2 * self.heads.reward + i] for i, name in enumerate(self.outcome_logits)}
         if self.heads.violated:
             by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0]  # [K, B, E]
