@@ -1,4 +1,4 @@
-"""safeloop: learned models, online planning under cost constraints, and published baselines on the same terms.
+"""Learned models, online planning under cost constraints, and published baselines on the same terms.
 
 The verbs of the command line, for Python: `run`, `resume`, `evaluate`, `plot`, `load`; with `Comparison` and
 `Evaluation`, what they return, and `UsageError`, what they raise for bad input. Imported when first used.
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from safeloop.cmdp import UsageError
 
 __all__ = ["Comparison", "Evaluation", "UsageError", "evaluate", "load", "plot", "resume", "run"]
+
+
+try:  # gymnasium-robotics prints three paragraphs about a task of its own when gymnasium loads its plugins
+    from farama_notifications import notifications
+
+    notifications.pop("gymnasium_robotics", None)
+except ImportError:
+    pass
 
 
 def __getattr__(name: str) -> Any:

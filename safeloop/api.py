@@ -17,7 +17,7 @@ from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
 from safeloop.evaluation import evaluate as evaluation_episodes
 from safeloop.launch import Failure, Job, Pairs
 from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
-from safeloop.report import collect, pictures, summary
+from safeloop.report import collect, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
 from safeloop.runs import EvaluationEpisode, Run
@@ -72,11 +72,13 @@ class Evaluation:
     def text(self) -> str:
         """A table for a terminal."""
         means = self.means
-        lines = [
+        lines: list[tuple[str, ...]] = [
             (str(e.episode), f"{e.return_:.2f}", f"{e.cost_return:.2f}", str(e.violations), str(e.length))
             for e in self.episodes
         ]
-        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "cost_return", "violations", "length"))))
+        lines.append(
+            ("mean", *(f"{means[k]:.2f}" for k in ("return", "cost_return", "violations", "length")))
+        )
         heads = ("episode", "return", "cost", "violations", "steps")
         table = summary.aligned([dict(zip(heads, line, strict=True)) for line in lines])
         verdict = "within" if self.within_budget else "above"
@@ -127,7 +129,9 @@ def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
     return list(range(seeds)) if seeds is not None else [seed or 0]
 
 
-def resume(path: str | Path, *, threads: int | None = None, force_threads: bool = False, quiet: bool = False) -> Comparison:
+def resume(
+    path: str | Path, *, threads: int | None = None, force_threads: bool = False, quiet: bool = False
+) -> Comparison:
     """Train the run at `path` to its end, and redraw its comparison.
 
     Another number of threads than the run was made with can change results: `force_threads` allows it.
@@ -144,6 +148,8 @@ def plot(folder: str | Path) -> list[Comparison]:
 
 
 def _compare(folder: Path, failures: list[Failure]) -> Comparison:
+    from safeloop.report import pictures  # matplotlib takes a second to import
+
     records = pictures.write(folder)
     return Comparison(folder, summary.rows(records), summary.text(records), failures)
 
@@ -167,7 +173,9 @@ def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(f"{run.path}: its checkpoint can't be loaded ({what}): restore it or train anew") from None
+        raise UsageError(
+            f"{run.path}: its checkpoint can't be loaded ({what}): restore it or train anew"
+        ) from None
 
 
 def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
@@ -260,7 +268,7 @@ def algorithms() -> list[dict[str, Any]]:
 
 def _describe(name: str) -> dict[str, Any]:
     algorithm = find_algorithm(name)
-    defaults = build(algorithm.settings, algorithm.presets["default"], owner=name)
+    defaults: Any = build(algorithm.settings, algorithm.presets["default"], owner=name)
     settings = [
         {"name": f.name, "type": str(f.type), "default": getattr(defaults, f.name)}
         for f in fields(algorithm.settings)
@@ -285,7 +293,8 @@ def environments_text(found: list[dict[str, Any]]) -> str:
     table = [
         {
             "name": e["name"], "suite": e["suite"], "repeat": str(e["action_repeat"]),
-            "episode": str(e["episode_steps"]), "budget": f"{e['budget']:g}", "known": ", ".join(e["known"]) or "-",
+            "episode": str(e["episode_steps"]), "budget": f"{e['budget']:g}",
+            "known": ", ".join(e["known"]) or "-",
         }
         for e in found
     ]  # fmt: skip
@@ -296,7 +305,8 @@ def algorithms_text(found: list[dict[str, Any]]) -> str:
     """A table of `algorithms`, for a terminal."""
     table = [
         {
-            "name": a["name"], "steps": f"{a.get('default_steps', 0):,}", "resumable": "yes" if a.get("resumable") else "no",
+            "name": a["name"], "steps": f"{a.get('default_steps', 0):,}",
+            "resumable": "yes" if a.get("resumable") else "no",
             "told": a.get("told", "-"), "summary": a["summary"],
         }
         for a in found

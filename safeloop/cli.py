@@ -10,6 +10,10 @@ from typing import Annotated, Any
 import typer
 
 HELP = {"help_option_names": ["-h", "--help"]}
+RUN_EXAMPLES = """Examples:
+safeloop run PointGoal1 --steps 30000 |
+safeloop run PointGoal1 --algo safeloop --algo cpo --steps cpo=1000000 --seeds 3 |
+safeloop run CarGoal1 --algo safeloop --set dynamics=full --set reward=known --out ablation"""
 app = typer.Typer(
     name="safeloop", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False, context_settings=HELP,
@@ -17,7 +21,10 @@ app = typer.Typer(
     epilog="Example: safeloop run PointGoal1. Each command has its own --help, with examples.",
 )  # fmt: skip
 lists = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="List environments or algorithms.", context_settings=HELP
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List environments or algorithms.",
+    context_settings=HELP,
 )
 app.add_typer(lists, name="list")
 
@@ -36,21 +43,25 @@ def _report(comparison: Any, quiet: bool) -> None:
         raise typer.Exit(2 if all(failure.refused for failure in comparison.failures) else 1)
 
 
-@app.command(epilog="Examples: safeloop run PointGoal1 --steps 30000 | "
-             "safeloop run PointGoal1 --algo safeloop --algo cpo --steps cpo=1000000 --seeds 3 | "
-             "safeloop run CarGoal1 --algo safeloop --set dynamics=full --set reward=known --out ablation")  # fmt: skip
+@app.command(epilog=RUN_EXAMPLES)
 def run(
     env: Annotated[str, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")],
     algo: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag].")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag]."),
     ] = None,
     steps: Annotated[
         list[str] | None,
-        typer.Option(metavar="N|NAME=N", help="Simulator steps, for all or one algorithm; repeatable [default: each its own]."),
+        typer.Option(
+            metavar="N|NAME=N",
+            help="Simulator steps, for all or one algorithm; repeatable [default: each its own].",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed [default: 0].")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")] = None,
-    preset: Annotated[str, typer.Option(help="Named settings, for the algorithms that have them.")] = "default",
+    preset: Annotated[
+        str, typer.Option(help="Named settings, for the algorithms that have them.")
+    ] = "default",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("runs"),
     budget: Annotated[
         float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
@@ -58,14 +69,20 @@ def run(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."
+        ),
     ] = None,
     env_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
     ] = None,
-    eval_every: Annotated[int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")] = 10_000,
+    eval_every: Annotated[
+        int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")
+    ] = 10_000,
     eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 5,
-    jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")
+    ] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -88,7 +105,9 @@ def run(
 def resume(
     run: RunFolder,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads [default: as recorded].")] = None,
-    force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
+    force_threads: Annotated[
+        bool, typer.Option("--force-threads", help="Allow another number of threads.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train an unfinished run to its end, as if it had never stopped."""
@@ -102,7 +121,9 @@ def resume(
 def evaluate(
     run: RunFolder,
     episodes: Annotated[int, typer.Option(metavar="N", help="Episodes to run.")] = 10,
-    video: Annotated[Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -121,7 +142,9 @@ def evaluate(
 
 @app.command(epilog="Example: safeloop plot runs")
 def plot(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")
+    ],
     quiet: Quiet = False,
 ) -> None:
     """Redraw the pictures and tables of a folder of runs."""

@@ -26,6 +26,9 @@ ACTION_SCALES = (5.0, 25.0)
 """Actuators are limited: their effect can saturate within a small part of the action's range (Point's motor at
 a twentieth of it). `factored` networks see an action a with tanh(scale * a) beside it, or they learn the
 steep part too slowly."""
+GOAL_SCALE = 3.0
+"""The event network sees normalised goal positions p with tanh(scale * p) beside them: what happens at the goal
+is decided close to it."""
 
 LOGITS = ("event", "terminated", "violated")
 
@@ -122,9 +125,10 @@ class FactoredNet(nn.Module):
         self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], F.relu, generator)
         self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
-        self.outcome_logits = [name for name in heads.logits() if name != "violated"]
-        outputs = 2 * heads.reward + len(self.outcome_logits)
+        outputs = 2 * heads.reward + heads.terminated
         self.outcome_net = EnsembleMLP(k, [body + 2 * seen, *sizes, outputs], F.relu, generator)
+        if heads.event:  # apart, and on the goal alone: events are few, and with more inputs it overfits
+            self.event_net = EnsembleMLP(k, [4 * seen, *(n // 2 for n in sizes), 1], F.relu, generator)
         if heads.violated:
             self.contact_net = EntityNet(k, 2 * self.dim, kind, width, 1, generator)
 
@@ -153,12 +157,16 @@ class FactoredNet(nn.Module):
         return self.join(robot_mean, entity_mean), self.join(robot_raw, entity_raw), contact
 
     def outcome(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
-        """Reward, event and termination from the robot and the goal before and after; violation by entity."""
+        """Reward and termination from robot and goal, event from the goal, before and after; violation by entity."""
         (robot, before), (_, after) = self.split(obs), self.split(next_obs)
         which = slice(None) if self.goal is None else slice(self.goal, self.goal + 1)
-        seen = (before[..., which, :].flatten(2), after[..., which, :].flatten(2))
-        y = self.outcome_net(torch.cat((self.body(robot, act), *seen), -1))
-        logits = {name: y[..., 2 * self.heads.reward + i] for i, name in enumerate(self.outcome_logits)}
+        goal = torch.cat((before[..., which, :].flatten(2), after[..., which, :].flatten(2)), -1)
+        y = self.outcome_net(torch.cat((self.body(robot, act), goal), -1))
+        logits = {}
+        if self.heads.event:
+            logits["event"] = self.event_net(torch.cat((goal, torch.tanh(GOAL_SCALE * goal)), -1))[..., 0]
+        if self.heads.terminated:
+            logits["terminated"] = y[..., -1]
         if self.heads.violated:
             by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0]  # [K, B, E]
             log_safe = F.logsigmoid(-by_entity).sum(-1).clamp(max=-1e-6)

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,15 @@ def plan(
     found = {name: find_algorithm(name) for name in dict.fromkeys(algos)}
     if not any(preset in algorithm.presets for algorithm in found.values()):
         known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
-        raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
+        raise UsageError(
+            f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}"
+        )
     totals = step_totals(steps, found)
     overrides = settings_by_algorithm(settings, found)
     result = []
     for name, algorithm in found.items():
         used = preset if preset in algorithm.presets else "default"
-        values = build(algorithm.settings, algorithm.presets[used], overrides[name], owner=name)
+        values: Any = build(algorithm.settings, algorithm.presets[used], overrides[name], owner=name)
         for seed in dict.fromkeys(seeds):
             asked = RunSettings(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
@@ -128,7 +130,9 @@ def check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise UsageError(f"--device {device}: expected cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; use --device cpu")
+        raise UsageError(
+            "--device cuda: this machine has no CUDA device that torch can use; use --device cpu"
+        )
 
 
 def _pairs(pairs: Pairs, option: str) -> dict[str, Any]:
@@ -163,7 +167,9 @@ def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algori
     items = list(steps.items()) if isinstance(steps, Mapping) else [_split_steps(text) for text in steps]
     for name, number in sorted(items, key=lambda item: bool(item[0])):  # a number for all comes first
         if name and name not in totals:
-            raise UsageError(f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}")
+            raise UsageError(
+                f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}"
+            )
         for each in [name] if name else totals:
             totals[each] = _whole("--steps", number, 1)
     return totals
@@ -188,7 +194,9 @@ def settings_by_algorithm(settings: Pairs, algorithms: Mapping[str, Algorithm]) 
             owners, plain = [name for name in keys if key in keys[name]], key
         if not owners or plain not in keys[owners[0]]:
             known = dict.fromkeys(k for name in owners or keys for k in keys[name])
-            raise UsageError(f"{', '.join(owners or keys)}: no setting {plain!r}; nearest: {nearest(plain, known)}")
+            raise UsageError(
+                f"{', '.join(owners or keys)}: no setting {plain!r}; nearest: {nearest(plain, known)}"
+            )
         for name in owners:
             result[name][plain] = value
     return result
@@ -204,7 +212,9 @@ def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
         path = Run.directory(out, settings)
         if not (path / "settings.json").exists():
             if path.exists() and any(p.suffix == ".csv" for p in path.iterdir()):
-                raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
+                raise UsageError(
+                    f"{path} holds results but no settings.json: restore it, or choose another --out"
+                )
             new.append(settings)
             continue
         run = collect.open_run(path)
@@ -234,11 +244,16 @@ def _check_same(run: Run, asked: RunSettings) -> None:
         if old.get(key, "missing") != new.get(key, "missing")
     ]
     if texts:
-        raise UsageError(f"{run.path} holds a run with other settings ({'; '.join(texts)}): choose another --out")
+        raise UsageError(
+            f"{run.path} holds a run with other settings ({'; '.join(texts)}): choose another --out"
+        )
 
 
 def resumption(run: Run, threads: int, work: Work) -> str:
-    """Look at an existing run; adds to `work`. `"keep"`, `"resume"`, or `"anew"` for one that can't be resumed."""
+    """Look at an existing run; adds to `work`. `"keep"`, `"resume"` or `"anew"`.
+
+    `"anew"` is for a run whose algorithm can't resume; it is left to the caller.
+    """
     recorded = collect.read(run)
     if recorded.state == "running" or collect.in_use(run):
         raise UsageError(f"{run.path} is in use by another process: wait for it or stop it")
@@ -277,7 +292,8 @@ def set_aside(run: Run) -> str:
         run.path.rename(aside)
     except OSError as error:
         raise UsageError(f"can't move {run.path} to {aside}: {error.strerror}") from None
-    return f"{run.path}: {run.settings.algo} can't resume; what it recorded is kept in {aside.name}, started anew"
+    algo = run.settings.algo
+    return f"{run.path}: {algo} can't resume; what it recorded is kept in {aside.name}, started anew"
 
 
 def _check_writable(folder: Path) -> None:
@@ -286,7 +302,9 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"can't write {folder}: {error.strerror}; choose another folder with --out") from None
+        raise UsageError(
+            f"can't write {folder}: {error.strerror}; choose another folder with --out"
+        ) from None
 
 
 def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work:
@@ -369,10 +387,8 @@ class _Child:
 
     def signal(self, number: int) -> None:
         """Signal the worker and whatever it started."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def close(self) -> None:
         """Let go of the pipes."""
@@ -391,7 +407,7 @@ def check_jobs(jobs: int | None) -> int:
 
 
 def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
-    """Train all, at most `limit` at once. Raises `Stopped` when told to stop; the runs can be resumed then."""
+    """Train all, at most `limit` at once. Raises `Stopped` when told to stop; all can be resumed then."""
     waiting, active, failures = list(work.jobs), list[_Child](), list[Failure]()
     with _signals_interrupt(), display, selectors.DefaultSelector() as selector:
         try:

@@ -86,7 +86,9 @@ def read(run: Run) -> Recorded:
     except UsageError:
         raise
     except (OSError, ValueError) as error:
-        raise UsageError(f"{run.path} is damaged ({_one_line(error)}): restore it or start a new run") from None
+        raise UsageError(
+            f"{run.path} is damaged ({_one_line(error)}): restore it or start a new run"
+        ) from None
 
 
 def runs_under(folder: Path) -> list[Run]:

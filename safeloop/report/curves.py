@@ -26,9 +26,13 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
         axis.set_title(name, fontsize=11)
         style.step_axis(axis, logarithmic)
     axes[1].axhline(
-        settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)), label=f"budget {settings.budget:g}"
+        settings.budget,
+        color="black",
+        linewidth=1.4,
+        linestyle=(0, (4, 3)),
+        label=f"budget {settings.budget:g}",
     )
-    axes[1].set_ylim(bottom=min(0.0, axes[1].get_ylim()[0] * 0.0))
+    style.from_zero(axes[1])
     style.legend_below(picture, axes[1])
     style.save(picture, path)
 
@@ -36,7 +40,10 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
 def _algorithm(axis: Any, index: int, algo: str, seeds: list[Recorded], column: str) -> None:
     look = style.look(index)
     raw = [
-        (np.array([e.simulator_steps for e in r.episodes]), np.array([getattr(e, column) for e in r.episodes]))
+        (
+            np.array([e.simulator_steps for e in r.episodes]),
+            np.array([getattr(e, column) for e in r.episodes]),
+        )
         for r in seeds
     ]
     smooth = [(steps, style.running_mean(values)) for steps, values in raw]

@@ -96,7 +96,8 @@ class Bars(Quiet):
 
     def __init__(self) -> None:
         columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
+            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
         )  # fmt: skip
         self.progress = Progress(*columns, console=Console(stderr=True))
         self.rates: dict[str, Rate] = {}

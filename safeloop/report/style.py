@@ -40,7 +40,7 @@ def look(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
 
 
-def running_mean(values: Sequence[float]) -> np.ndarray:
+def running_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Mean over the last `WINDOW` values at each place (fewer at the start): `[E] -> [E]`."""
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
     end = np.arange(1, len(total))
@@ -73,6 +73,12 @@ def step_axis(axis: Any, logarithmic: bool) -> None:
         axis.set_xlim(left=0)
 
 
+def from_zero(axis: Any) -> None:
+    """Let the vertical axis begin just below 0, so that a curve at 0 is seen."""
+    top = max(axis.get_ylim()[1], 1.0)
+    axis.set_ylim(-0.03 * top, top)
+
+
 def figure(title: str) -> tuple[Figure, Any, Any]:
     """A figure of two panels, 1200 x 500 pixels."""
     picture = Figure(figsize=(12, 5), dpi=100, layout="constrained")
@@ -89,7 +95,12 @@ def legend_below(picture: Figure, axis: Any) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         picture.legend(
-            handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False, handlelength=3.5
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(len(labels), 6),
+            frameon=False,
+            handlelength=3.5,
         )
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +34,14 @@ class Video:
         try:
             import imageio.v2 as imageio
         except ImportError as error:
-            raise UsageError(f"--video needs imageio ({error}): `safeloop doctor` says how to install it") from None
+            raise UsageError(
+                f"--video needs imageio ({error}): `safeloop doctor` says how to install it"
+            ) from None
         temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix}")
         gif = self.path.suffix == ".gif"
-        options = {"duration": 1000 / fps, "loop": 0} if gif else {"fps": fps, "macro_block_size": 2}
+        options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0} if gif else {"fps": fps, "macro_block_size": 2}
         try:
+            writer: Any
             with imageio.get_writer(temporary, **options) as writer:
                 yield writer.append_data
             os.link(temporary, self.path)
@@ -52,12 +56,14 @@ def _check_rendering(spec: EnvSpec) -> float:
     try:
         env = spec.make(render_mode="rgb_array")
         env.reset(seed=0)
-        shape = np.shape(env.render())
+        shape = np.asarray(env.render()).shape
         fps = float(env.metadata.get("render_fps") or 10)
         env.close()
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(f"{spec.id} can't be rendered here ({what}): `safeloop doctor` checks rendering") from None
+        raise UsageError(
+            f"{spec.id} can't be rendered here ({what}): `safeloop doctor` checks rendering"
+        ) from None
     if len(shape) != 3:
         raise UsageError(f"{spec.id} renders no frames: --video is not possible")
     return fps

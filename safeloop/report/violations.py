@@ -28,7 +28,9 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     if totals and max(totals) > 10 * (min(totals) + 1):
         left.set_yscale("symlog", linthresh=1)
         left.set_ylabel("simulator steps with a cost, so far (logarithmic)")
-    left.set_ylim(bottom=0)
+        left.set_ylim(bottom=-0.3)
+    else:
+        style.from_zero(left)
     style.step_axis(left, style.needs_log_axis(records))
     right.axvline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)))
     right.annotate(
@@ -57,11 +59,19 @@ def _cumulative(axis: Any, index: int, algo: str, seeds: list[Recorded]) -> None
 
 
 def _trade(axis: Any, index: int, seeds: list[Recorded]) -> None:
-    mark = {"color": style.COLOURS[index % len(style.COLOURS)], "marker": style.MARKERS[index % len(style.MARKERS)]}
+    mark = {
+        "color": style.COLOURS[index % len(style.COLOURS)],
+        "marker": style.MARKERS[index % len(style.MARKERS)],
+    }
     for recorded in seeds:
         ends = recorded.last_evaluation or recorded.episodes[-LAST:]
         costs, returns = [e.cost_return for e in ends], [e.return_ for e in ends]
         axis.scatter(costs, returns, s=14, alpha=0.35, linewidths=0, **mark)
         axis.scatter(
-            statistics.fmean(costs), statistics.fmean(returns), s=110, edgecolors="black", linewidths=0.8, **mark
+            statistics.fmean(costs),
+            statistics.fmean(returns),
+            s=110,
+            edgecolors="black",
+            linewidths=0.8,
+            **mark,
         )

@@ -182,7 +182,7 @@ def test_an_event_pays_what_events_paid():
     model.event_reward.fill_(3.0)
     obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
     with torch.no_grad():
-        model.net.outcome_net.biases[-1][..., 2] = 50.0  # the event is certain
+        model.net.event_net.biases[-1][:] = 50.0  # the event is certain
     assert torch.allclose(model.sample(obs, act, torch.Generator())[1], torch.full((K, 4), 3.0))
 
 

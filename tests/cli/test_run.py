@@ -1,0 +1,168 @@
+"""The happy path of every command, on an environment and algorithms from another package."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import TRAIN
+
+import safeloop
+
+
+def test_run_leaves_runs_tables_and_pictures(trained, printed):
+    folder = trained / "WallStop"
+    for algo in ("cem-linear", "random-walk"):
+        run = folder / algo / "seed-0"
+        assert json.loads((run / "status.json").read_text())["state"] == "finished"
+        assert (run / "checkpoint" / "state.pt").is_file() and (run / "log.txt").is_file()
+        assert len(list(csv.DictReader(open(run / "episodes.csv")))) == 30
+    for name in ("curves.png", "violations.png"):
+        assert (folder / name).stat().st_size > 10_000
+    rows = list(csv.DictReader(open(folder / "summary.csv")))
+    assert [(r["algo"], r["seed"], r["state"]) for r in rows] == [
+        ("cem-linear", "0", "finished"),
+        ("random-walk", "0", "finished"),
+    ]
+    assert "WallStop" in printed.stdout and "Budget: cost return 5" in printed.stdout
+    assert "random-walk: nothing at all" in printed.stdout and "action repeat 2" in printed.stdout
+    assert "started" in printed.stderr and "finished" in printed.stderr
+
+
+def test_the_same_command_again_keeps_everything_and_redraws(trained, main):
+    episodes = trained / "WallStop/cem-linear/seed-0/episodes.csv"
+    before = episodes.stat()
+    (trained / "WallStop/curves.png").unlink()
+    code, _, errors = main(*TRAIN, "--out", trained)
+    assert code == 0 and errors.count("already finished, kept") == 2
+    assert episodes.stat() == before
+    assert (trained / "WallStop/curves.png").is_file()
+
+
+def test_seeds_settings_steps_and_options_reach_the_run(main, tmp_path):
+    code, out, errors = main(
+        "run", "wallstop", "--algo", "cem-linear", "--algo", "random-walk", "--steps", "cem-linear=600",
+        "--steps", "400", "--seeds", "2", "--set", "population=6", "--set", "cem-linear.elites=2", "--budget", "7",
+        "--env-set", "wall=0.5", "--eval-every", "0", "--eval-episodes", "1", "--out", tmp_path, "-q",
+    )  # fmt: skip
+    assert (code, out, errors) == (0, "", "")
+    for seed in (0, 1):
+        settings = json.loads((tmp_path / f"WallStop/cem-linear/seed-{seed}/settings.json").read_text())
+        assert settings["steps"] == 600 and settings["seed"] == seed and settings["budget"] == 7.0
+        assert settings["algo_settings"] == {"population": 6, "elites": 2, "penalty": 10.0}
+        assert settings["env_options"] == {"wall": 0.5} and settings["threads"] == 1
+        other = json.loads((tmp_path / f"WallStop/random-walk/seed-{seed}/settings.json").read_text())
+        assert other["steps"] == 400 and other["algo_settings"]["elites"] == 3
+    rows = list(csv.DictReader(open(tmp_path / "WallStop/summary.csv")))
+    assert [r["seed"] for r in rows] == ["0", "1", "median"] * 2
+    assert rows[0]["settings"] == "default; population=6; elites=2"
+    assert rows[0]["evaluation_episodes"] == "1"
+
+
+def test_a_preset_goes_to_the_algorithms_that_have_it(trained, main, tmp_path):
+    arguments = [*TRAIN[:-1], "100", "--preset", "wide", "--eval-episodes", "0", "--out", tmp_path, "-q"]
+    assert main(*arguments)[0] == 0
+    presets = {
+        algo: json.loads((tmp_path / f"WallStop/{algo}/seed-0/settings.json").read_text())["preset"]
+        for algo in ("cem-linear", "random-walk")
+    }
+    assert presets == {"cem-linear": "wide", "random-walk": "default"}
+
+
+def test_a_failing_run_is_told_and_does_not_stop_the_others(main, tmp_path):
+    arguments = ["run", "WallStop", "--algo", "broken", "--algo", "cem-linear", "--steps", "300"]
+    code, out, errors = main(*arguments, "--out", tmp_path)
+    assert code == 1
+    assert "broken seed 0 failed: ArithmeticError: episode 0 went wrong" in errors
+    table = list(csv.DictReader(open(tmp_path / "WallStop/summary.csv")))
+    assert [r["state"] for r in table] == ["failed: ArithmeticError: episode 0 went wrong", "finished"]
+    assert "failed: ArithmeticError" in out
+    assert "Traceback" in (tmp_path / "WallStop/broken/seed-0/log.txt").read_text()
+
+
+def test_eval_prints_and_writes_nothing_to_the_run(trained, main):
+    run = trained / "WallStop/cem-linear/seed-0"
+    before = {path: path.stat() for path in run.rglob("*")}
+    code, out, _ = main("eval", run, "--episodes", "3", "--json")
+    result = json.loads(out)
+    assert code == 0 and len(result["episodes"]) == 3
+    assert result["mean"]["return"] == pytest.approx(sum(e["return"] for e in result["episodes"]) / 3)
+    assert result["within_budget"] == (result["mean"]["cost_return"] <= 5.0)
+    code, out, _ = main("eval", run, "--episodes", "2")
+    assert code == 0 and "mean" in out and "budget of 5" in out
+    assert {path: path.stat() for path in run.rglob("*")} == before
+
+
+def test_eval_meets_the_episodes_of_the_last_evaluation(trained, main):
+    run = trained / "WallStop/cem-linear/seed-0"
+    recorded = list(csv.DictReader(open(run / "evaluations.csv")))[-5:]
+    evaluated = json.loads(main("eval", run, "--episodes", "5", "--json")[1])["episodes"]
+    assert [float(r["return"]) for r in recorded] == pytest.approx([e["return"] for e in evaluated], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["drive.mp4", "drive.gif"])
+def test_a_video_is_recorded_once_and_never_overwritten(trained, main, tmp_path, name):
+    run, video = trained / "WallStop/cem-linear/seed-0", tmp_path / name
+    assert main("eval", run, "--episodes", "1", "--video", video, "-q") == (0, "", "")
+    content = video.read_bytes()
+    assert len(content) > 1000 and [p.name for p in tmp_path.glob("*drive*")] == [name]
+    code, _, errors = main("eval", run, "--episodes", "1", "--video", video)
+    assert code == 2 and "exists already" in errors and video.read_bytes() == content
+
+
+def test_plot_show_and_lists(trained, main):
+    picture = trained / "WallStop/violations.png"
+    for folder in (trained, trained / "WallStop"):
+        picture.unlink()
+        code, out, _ = main("plot", folder)
+        assert code == 0 and "cem-linear" in out and picture.is_file()
+    code, out, _ = main("show", trained / "WallStop/cem-linear/seed-0")
+    assert code == 0 and "finished" in out and "population" in out and "torch" in out and "3,000 steps" in out
+    envs = {e["name"]: e for e in json.loads(main("list", "envs", "--json")[1])}
+    assert envs["WallStop"] == {
+        "name": "WallStop", "suite": "wallstop 1.0.0", "action_repeat": 2, "episode_steps": 100,
+        "budget": 5.0, "cost_meaning": "a simulator step behind the wall", "known": ["cost"],
+    }  # fmt: skip
+    algos = {a["name"]: a for a in json.loads(main("list", "algos", "--json")[1])}
+    assert algos["cem-linear"]["resumable"] is True and algos["cem-linear"]["default_steps"] == 20_000
+    assert algos["cem-linear"]["settings"][0]["default"] == 10
+    assert algos["random-walk"]["told"] == "nothing at all"
+    assert "WallStop" in main("list", "envs")[1] and "cem-linear" in main("list", "algos")[1]
+
+
+def test_the_python_interface_has_the_same_verbs(tmp_path):
+    comparison = safeloop.run(
+        "WallStop", ["cem-linear"], steps=300, settings={"population": 3}, out=tmp_path, eval_episodes=2, quiet=True
+    )
+    assert comparison.failures == [] and comparison.rows[0].steps == 300
+    run = tmp_path / "WallStop/cem-linear/seed-0"
+    assert safeloop.resume(run, quiet=True).rows == comparison.rows
+    assert safeloop.plot(tmp_path)[0].rows == comparison.rows
+    evaluation = safeloop.evaluate(run, episodes=2)
+    assert evaluation.means["return"] == pytest.approx(comparison.rows[0].evaluation_return, abs=1e-5)
+    policy = safeloop.load(run)
+    policy.reset()
+    assert policy.act([0.8, 0.0]).shape == (1,)
+    with pytest.raises(safeloop.UsageError, match="expected at least 1"):
+        safeloop.run("WallStop", ["cem-linear"], steps=0, out=tmp_path)
+
+
+def test_help_answers_at_once_without_torch():
+    script = (
+        "import sys, time; begin = time.perf_counter(); sys.argv = ['safeloop', '--help']\n"
+        "from safeloop import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert time.perf_counter() - begin < 1.0, time.perf_counter() - begin\n"
+        "heavy = {'torch', 'gymnasium', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path.home())
+
+
+@pytest.mark.parametrize("words", [["run"], ["resume"], ["eval"], ["plot"], ["show"], ["list", "envs"], ["doctor"]])
+def test_every_command_has_help_with_an_example(main, words):
+    code, out, _ = main(*words, "--help")
+    assert code == 0 and "Example" in out and "safeloop " + " ".join(words) in out

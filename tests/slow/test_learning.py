@@ -1,0 +1,44 @@
+"""Learning regressions on the real PointGoal1 (a few minutes): safe from the first planned episode on, and useful."""
+
+from dataclasses import asdict
+from statistics import fmean
+
+import pytest
+import torch
+
+from safeloop.agents import Settings, loop, safeloop
+from safeloop.registry import find_env
+from safeloop.runs import Recorder, Run, RunSettings
+
+pytestmark = pytest.mark.slow
+
+
+def learn(out, algorithm, steps, **settings):
+    """Planned training episodes of a run with default settings."""
+    torch.set_num_threads(1)
+    spec = find_env("PointGoal1")
+    values = asdict(Settings(**settings))
+    asked = RunSettings("PointGoal1", algorithm.name, steps, 0, 25.0, algo_settings=values, eval_episodes=0)
+    run = Run.create(out, asked)
+    algorithm.learn(Recorder(spec.make(), spec, run), 25.0, run)
+    warmup = run.episodes.read()[: values["warmup"] // 200]
+    return warmup, run.episodes.read()[len(warmup) :]
+
+
+def test_safeloop_is_safe_and_nears_the_goal_from_its_first_planned_episodes(tmp_path):
+    warmup, planned = learn(tmp_path, safeloop, 9000)
+    assert fmean(e.cost_return for e in warmup) > 10  # there is something to avoid
+    assert fmean(e.return_ for e in planned) > fmean(e.return_ for e in warmup) + 5
+    assert fmean(e.cost_return for e in planned) <= 1
+
+
+def test_without_the_constraint_the_same_planner_pays_with_cost(tmp_path):
+    _, planned = learn(tmp_path, loop, 8000)
+    assert fmean(e.return_ for e in planned) > 5
+    assert fmean(e.cost_return for e in planned) > 10
+
+
+def test_a_learned_cost_halves_the_cost_of_planning_without_one(tmp_path):
+    _, planned = learn(tmp_path / "safe", safeloop, 9000, cost="learned")
+    _, free = learn(tmp_path / "free", loop, 9000)
+    assert fmean(e.cost_return for e in planned) < 0.5 * fmean(e.cost_return for e in free)
