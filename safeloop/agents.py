@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from safeloop.cmdp import Constraint, EnvSpec, UsageError, zero_cost
+from safeloop.cmdp import Constraint, EnvSpec, Known, UsageError, zero_cost
 from safeloop.dynamics import Dynamics, Heads
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.lookahead import WorldModel
@@ -116,7 +116,14 @@ class PlanningAgent:
     """An ensemble, an off-policy learner and a planner over both. The trainer owns the loop."""
 
     def __init__(
-        self, spec: EnvSpec, obs_dim: int, act_dim: int, settings: Settings, constrained: bool, seed: int, device: str
+        self,
+        spec: EnvSpec,
+        obs_dim: int,
+        act_dim: int,
+        settings: Settings,
+        constrained: bool,
+        seed: int,
+        device: str,
     ):
         self.spec, self.settings, self.constrained, self.device = spec, settings, constrained, device
         self.act_dim = act_dim
@@ -141,10 +148,11 @@ class PlanningAgent:
             SACSettings(c.discount, c.learning_rate, c.polyak, c.hidden, c.initial_temperature),
             generators[2], device,
         )  # fmt: skip
+        cost: Known | None = None
         if not constrained:
             cost = zero_cost
-        else:
-            cost = None if learned_cost or spec.cost is None else partial(spec.cost, margin=c.cost_margin)
+        elif spec.cost is not None and not learned_cost:
+            cost = partial(spec.cost, margin=c.cost_margin)
         self.model = WorldModel(
             self.dynamics,
             reward=spec.reward if known_reward else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,15 @@ app.add_typer(lists, name="list")
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
+
+
+def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **options: Any) -> None:
+    try:
+        comparison = verb(*arguments, quiet=quiet, **options)
+    except KeyboardInterrupt as stop:
+        print(f"safeloop: {stop or 'stopped'}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _report(comparison, quiet)
 
 
 def _report(comparison: Any, quiet: bool) -> None:
@@ -93,12 +103,11 @@ def run(
     """
     from safeloop import api
 
-    comparison = api.run(
-        env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
+    _train(
+        api.run, env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
         budget=budget, device=device, settings=set_ or (), env_options=env_set or (), eval_every=eval_every,
         eval_episodes=eval_episodes, jobs=jobs, threads=threads, quiet=quiet,
     )  # fmt: skip
-    _report(comparison, quiet)
 
 
 @app.command(epilog="Example: safeloop resume runs/PointGoal1/safeloop/seed-0")
@@ -113,7 +122,7 @@ def resume(
     """Train an unfinished run to its end, as if it had never stopped."""
     from safeloop import api
 
-    _report(api.resume(run, threads=threads, force_threads=force_threads, quiet=quiet), quiet)
+    _train(api.resume, run, threads=threads, force_threads=force_threads, quiet=quiet)
 
 
 @app.command("eval", epilog="Examples: safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 20 --json | "
@@ -192,8 +201,7 @@ def main() -> None:
     """Run the command line; bad usage is one line on stderr and exit code 2."""
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except KeyboardInterrupt as stop:
-        print(f"safeloop: {stop or 'stopped'}", file=sys.stderr)
+    except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         code = _explain(error)
@@ -207,6 +215,8 @@ def _explain(error: Exception) -> int | None:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(getattr(error, "format_message", str)() or error)
         return 2
+    if type(error).__name__ == "Abort":  # an interrupt, as some versions of typer tell it
+        return 130
     if hasattr(error, "format_message"):  # the parser's own errors
         message = error.format_message()
     else:

@@ -88,6 +88,7 @@ class EntityNet(nn.Module):
 
     def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
         super().__init__()
+        self.kind: Tensor
         self.register_buffer("kind", kind, persistent=False)  # [E, kinds], one-hot
         self.width, self.out = width, out
         self.features = EnsembleMLP(k, [entity + kind.shape[1], width], F.relu, generator)
@@ -108,7 +109,15 @@ class FactoredNet(nn.Module):
     """Per model: a body network for the robot, an entity network shared by all entities, an outcome network."""
 
     def __init__(
-        self, k: int, obs_dim: int, act_dim: int, entities: Entities, heads: Heads, sizes: list[int], width: int, generator
+        self,
+        k: int,
+        obs_dim: int,
+        act_dim: int,
+        entities: Entities,
+        heads: Heads,
+        sizes: list[int],
+        width: int,
+        generator,
     ):
         super().__init__()
         kinds = sorted(set(entities.kinds))
@@ -118,10 +127,15 @@ class FactoredNet(nn.Module):
         if sorted(order.tolist()) != list(range(obs_dim)):
             raise ValueError(f"entities name the observation indices {sorted(order.tolist())}, not 0..{obs_dim - 1}")
         self.in_order = order.tolist() == list(range(obs_dim))
+        self.order: Tensor
+        self.inverse: Tensor
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         kind = F.one_hot(torch.tensor([kinds.index(x) for x in entities.kinds])).float()
-        body, seen = self.n_robot + act_dim * (1 + len(ACTION_SCALES)), self.dim * (1 if self.goal is not None else self.n_entities)
+        body, seen = (
+            self.n_robot + act_dim * (1 + len(ACTION_SCALES)),
+            self.dim * (1 if self.goal is not None else self.n_entities),
+        )
         self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], F.relu, generator)
         self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
@@ -209,6 +223,14 @@ class Dynamics(nn.Module):
         else:
             net = FactoredNet(members, obs_dim, act_dim, entities, heads, sizes, entity_width, init)
         self.net = net
+        self.obs_mean: Tensor
+        self.obs_std: Tensor
+        self.delta_mean: Tensor
+        self.delta_std: Tensor
+        self.reward_mean: Tensor
+        self.reward_std: Tensor
+        self.event_reward: Tensor
+        self.event_mask: Tensor
         for name, size in (("obs", obs_dim), ("delta", obs_dim), ("reward", 1)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
@@ -271,9 +293,7 @@ class Dynamics(nn.Module):
         best = [p.detach().clone() for p in self.net.parameters()]
         stale, done = 0, 0
         for step in range(1, steps + 1):
-            choice = torch.randint(
-                len(train), (self.members, batch_size), generator=self.generator, device=self.device
-            )
+            choice = torch.randint(len(train), (self.members, batch_size), generator=self.generator, device=self.device)
             self.optimizer.zero_grad(set_to_none=True)
             self._loss(replay.rows(train[choice])).backward()
             self.optimizer.step()

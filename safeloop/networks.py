@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,12 @@ class EnsembleMLP(nn.Module):
         super().__init__()
         self.activation = activation
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             bound = 1 / math.sqrt(n_in)
-            for parameters, shape in ((self.weights, (members, n_in, n_out)), (self.biases, (members, 1, n_out))):
+            for parameters, shape in (
+                (self.weights, (members, n_in, n_out)),
+                (self.biases, (members, 1, n_out)),
+            ):
                 initial = torch.empty(shape).uniform_(-bound, bound, generator=generator)
                 parameters.append(nn.Parameter(initial))
 

@@ -1,15 +1,15 @@
 """A run's directory: settings, versions, episodes, evaluations, checkpoint, log; and its one recorder.
 
-    DIR/<env>/<algo>/seed-<S>/
-        settings.json     what was asked for, every setting resolved       written once
-        versions.json     what it ran on                                   written once
-        status.json       new, running, finished or failed, with a reason  replaced atomically
-        episodes.csv      training episodes                                append-only
-        evaluations.csv   evaluation episodes                              append-only
-        fits.csv          fits of the ensemble (planning agents)           append-only
-        plans.csv         what the planner found (planning agents)         append-only
-        checkpoint/       enough to load the policy, and to resume         replaced atomically
-        log.txt           what the run printed
+DIR/<env>/<algo>/seed-<S>/
+    settings.json     what was asked for, every setting resolved       written once
+    versions.json     what it ran on                                   written once
+    status.json       new, running, finished or failed, with a reason  replaced atomically
+    episodes.csv      training episodes                                append-only
+    evaluations.csv   evaluation episodes                              append-only
+    fits.csv          fits of the ensemble (planning agents)           append-only
+    plans.csv         what the planner found (planning agents)         append-only
+    checkpoint/       enough to load the policy, and to resume         replaced atomically
+    log.txt           what the run printed
 """
 
 from __future__ import annotations

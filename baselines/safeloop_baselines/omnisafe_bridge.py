@@ -15,11 +15,11 @@ from unittest import mock
 import gymnasium
 import numpy as np
 import torch
-from safeloop_envs.shim import import_safety_gymnasium
 from torch import Tensor
 
 from safeloop.cmdp import UsageError
 from safeloop.runs import Recorder
+from safeloop_envs.shim import import_safety_gymnasium
 
 import_safety_gymnasium()  # OmniSafe imports it, which needs the shim since Python 3.11
 

@@ -21,9 +21,7 @@ class ActionRange:
         """
         values = np.asarray(action, dtype=np.float64)
         if values.shape != self.centre.shape:
-            raise ValueError(
-                f"an action of this environment has shape {self.centre.shape}, got {values.shape}"
-            )
+            raise ValueError(f"an action of this environment has shape {self.centre.shape}, got {values.shape}")
         if not np.isfinite(values).all():
             raise ValueError(f"an action must be finite, got {values.tolist()}")
         return self.centre + self.half * np.minimum(np.maximum(values, -1.0), 1.0)

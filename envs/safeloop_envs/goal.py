@@ -41,9 +41,7 @@ def _distances(obs: Tensor, first: int, count: int) -> Tensor:
     return positions.norm(dim=-1)
 
 
-def depth(
-    obs: Tensor, act: Tensor, next_obs: Tensor, margin: float = 0.0, *, robot: str, level: int
-) -> Tensor:
+def depth(obs: Tensor, act: Tensor, next_obs: Tensor, margin: float = 0.0, *, robot: str, level: int) -> Tensor:
     """How deep the next position is inside keep-out circles, summed over circles. [..., S] -> [...], metres.
 
     The circles are the hazards (radius 0.2 m, as in Safety-Gymnasium's cost) and, on level 2, the vases,

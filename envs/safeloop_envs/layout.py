@@ -26,8 +26,7 @@ def _sample(generator: Any) -> bool:
             position = generator.draw_placement(placements, keepout)
             x, y = position.tolist()
             if not any(
-                math.sqrt((x - other_x) * (x - other_x) + (y - other_y) * (y - other_y))
-                < other + margin + keepout
+                math.sqrt((x - other_x) * (x - other_x) + (y - other_y) * (y - other_y)) < other + margin + keepout
                 for other_x, other_y, other in placed
             ):
                 break

@@ -43,9 +43,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     numbers go on from where they are.
     """
 
-    def __init__(
-        self, full_id: str, action_repeat: int, observation: str, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, full_id: str, action_repeat: int, observation: str, render_mode: str | None = None) -> None:
         if render_mode == "rgb_array":
             choose_backend()
         safety_gymnasium = import_safety_gymnasium()

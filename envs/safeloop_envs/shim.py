@@ -54,7 +54,5 @@ def import_safety_gymnasium() -> ModuleType:
             try:
                 import safety_gymnasium  # noqa: F401
             except ImportError as error:
-                raise UsageError(
-                    f"Safety-Gymnasium cannot be imported ({error}): run `safeloop doctor`"
-                ) from error
+                raise UsageError(f"Safety-Gymnasium cannot be imported ({error}): run `safeloop doctor`") from error
     return sys.modules["safety_gymnasium"]

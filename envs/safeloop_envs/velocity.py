@@ -48,9 +48,7 @@ class VelocityEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     where the robot falls (Ant, Hopper, Humanoid, Walker2d).
     """
 
-    def __init__(
-        self, full_id: str, action_repeat: int, episode_steps: int, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, full_id: str, action_repeat: int, episode_steps: int, render_mode: str | None = None) -> None:
         if render_mode == "rgb_array":
             choose_backend()
         self._stock = _make_stock(full_id, render_mode)

@@ -56,7 +56,12 @@ class SAC:
     """Actor, twin critics, targets and temperature, with one `update` a batch."""
 
     def __init__(
-        self, obs_dim: int, act_dim: int, settings: SACSettings, generator: torch.Generator, device: str = "cpu"
+        self,
+        obs_dim: int,
+        act_dim: int,
+        settings: SACSettings,
+        generator: torch.Generator,
+        device: str = "cpu",
     ):
         self.settings, self.generator = settings, generator
         init = torch.Generator().manual_seed(torch.randint(2**31, (1,), generator=generator, device=device).item())
@@ -114,7 +119,11 @@ class SAC:
         with torch.no_grad():
             for old, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
                 old.lerp_(new, self.settings.polyak)
-        return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "temperature": temperature.item()}
+        return {
+            "critic_loss": critic_loss.item(),
+            "actor_loss": actor_loss.item(),
+            "temperature": temperature.item(),
+        }
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks, optimisers, temperature and random stream."""

@@ -2,10 +2,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-import safeloop_baselines
 import torch
 from line_env import SMALL, line_spec
 
+import safeloop_baselines
 from safeloop.cmdp import EnvSpec
 from safeloop.runs import Recorder, Run, RunSettings
 

@@ -2,15 +2,15 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import safeloop_baselines
 import torch
 from line_env import HIGH, LOW, SMALL, line_spec
+
+import safeloop_baselines
+from safeloop.cmdp import UsageError
+from safeloop.runs import Run
 from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
 from safeloop_baselines.omnisafe_bridge import CMDP
 from safeloop_envs import safety_gymnasium
-
-from safeloop.cmdp import UsageError
-from safeloop.runs import Run
 
 BOTH = pytest.mark.parametrize("name", ["cpo", "ppo-lag"])
 
@@ -45,9 +45,7 @@ def omnisafes_action(run, spec, obs, layers):
     normaliser.load_state_dict(state["obs_normalizer"])
     probe = Probe(env.action_space)
     with torch.no_grad(), mock.patch.object(normaliser, "_push"):  # normalise without updating
-        action = actor.predict(
-            normaliser.normalize(torch.as_tensor(obs, dtype=torch.float32)), deterministic=True
-        )
+        action = actor.predict(normaliser.normalize(torch.as_tensor(obs, dtype=torch.float32)), deterministic=True)
         ActionScale(probe, torch.device("cpu"), low=-1.0, high=1.0).step(action)
     return probe.action.numpy()
 

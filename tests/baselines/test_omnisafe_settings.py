@@ -2,11 +2,11 @@ import subprocess
 import sys
 
 import pytest
-import safeloop_baselines
-from safeloop_baselines import omnisafe_bridge
 
+import safeloop_baselines
 from safeloop.cmdp import UsageError
 from safeloop.settings import build
+from safeloop_baselines import omnisafe_bridge
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", [safeloop_baselines.cpo, safeloop_baselines.ppo_lag])
 

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 import gymnasium
 import numpy as np
 import pytest
-import safeloop_baselines
 import torch
 from line_env import LOW, SMALL, Line, line_spec
-from safeloop_baselines import omnisafe_algorithms, omnisafe_bridge
 
+import safeloop_baselines
 from safeloop.cmdp import UsageError
 from safeloop.evaluation import evaluate
 from safeloop.runs import AGENT, EVALUATION, derived_seed
+from safeloop_baselines import omnisafe_algorithms, omnisafe_bridge
 
 BOTH = pytest.mark.parametrize("name", ["cpo", "ppo-lag"])
 
@@ -54,8 +54,7 @@ def test_final_evaluation_is_of_the_saved_policy(train, name):
     assert [row.simulator_steps for row in run.evaluations.read()] == [100, 100, 200, 200]
     policy = getattr(safeloop_baselines, name.replace("-", "_")).load(run, seed=0)
     assert run.evaluations.read()[2:] == [
-        replace(row, return_=round(row.return_, 6))
-        for row in evaluate(policy, line_spec(), 2, run.settings.seed, 200)
+        replace(row, return_=round(row.return_, 6)) for row in evaluate(policy, line_spec(), 2, run.settings.seed, 200)
     ]
 
 
@@ -70,9 +69,7 @@ def test_an_evaluation_after_an_epoch_has_that_epochs_update(train, monkeypatch)
     train("cpo", steps=200)
     [layers] = [kept for steps, kept in policies if steps == 100]
     saved = one_epoch.load_checkpoint()
-    for (weight, bias), saved_weight, saved_bias in zip(
-        layers, saved["weights"], saved["biases"], strict=True
-    ):
+    for (weight, bias), saved_weight, saved_bias in zip(layers, saved["weights"], saved["biases"], strict=True):
         assert torch.equal(weight, saved_weight)
         assert torch.equal(bias, saved_bias)
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+
 from tests.cli.conftest import TRAIN
 
 RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
@@ -16,7 +17,10 @@ RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
         (["run", "WalStop", "--algo", "cem-linear"], "unknown environment 'WalStop'; nearest: WallStop"),
         (["run", "WallStop", "--algo", "cem-liner"], "unknown algorithm 'cem-liner'; nearest: cem-linear"),
         ([*RUN, "--set", "populaton=3"], "cem-linear: no setting 'populaton'; nearest: population"),
-        ([*RUN, "--set", "cem-linear.populaton=3"], "cem-linear: no setting 'populaton'; nearest: population"),
+        (
+            [*RUN, "--set", "cem-linear.populaton=3"],
+            "cem-linear: no setting 'populaton'; nearest: population",
+        ),
         ([*RUN, "--set", "cpo.population=3"], "'cpo' is not a selected algorithm"),
         ([*RUN, "--set", "population"], "expected key=value"),
         ([*RUN, "--set", "population=many"], "expected a whole number"),

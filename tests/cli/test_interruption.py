@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+
 from tests.cli.conftest import is_alive, lines, wait_for, worker_of
 
 LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", "40000", "--eval-every", "7000"]

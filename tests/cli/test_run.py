@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import TRAIN
 
 import safeloop
+from tests.cli.conftest import TRAIN
 
 
 def test_run_leaves_runs_tables_and_pictures(trained, printed):
@@ -134,7 +134,13 @@ def test_plot_show_and_lists(trained, main):
 
 def test_the_python_interface_has_the_same_verbs(tmp_path):
     comparison = safeloop.run(
-        "WallStop", ["cem-linear"], steps=300, settings={"population": 3}, out=tmp_path, eval_episodes=2, quiet=True
+        "WallStop",
+        ["cem-linear"],
+        steps=300,
+        settings={"population": 3},
+        out=tmp_path,
+        eval_episodes=2,
+        quiet=True,
     )
     assert comparison.failures == [] and comparison.rows[0].steps == 300
     run = tmp_path / "WallStop/cem-linear/seed-0"

@@ -171,7 +171,7 @@ def test_goal_jumps_do_not_train_the_dynamics(entities):
     assert model.delta_std[[1, 2]].max() <= 1 and model.reward_mean.abs() < 1
     assert model.event_reward == 5.0
     rows = torch.arange(300).expand(K, -1)
-    mean, _, target, mask, _, _, calm = model._parts(jumping.rows(rows))
+    _, _, _, mask, _, _, calm = model._parts(jumping.rows(rows))
     event = jumping.data.event[:300] > 0
     assert (mask[:, event][..., [1, 2]] == 0).all() and (mask[:, ~event] == 1).all()
     assert (calm[:, event] == 0).all()
@@ -226,7 +226,15 @@ def test_entities_must_cover_the_observation():
 def test_replay_refuses_non_finite_numbers():
     replay = Replay(10, 2, 1)
     with pytest.raises(ValueError, match="not finite"):
-        replay.add(torch.tensor([0.0, torch.nan]).numpy(), torch.zeros(1).numpy(), 0.0, False, False, False, torch.zeros(2).numpy())
+        replay.add(
+            torch.tensor([0.0, torch.nan]).numpy(),
+            torch.zeros(1).numpy(),
+            0.0,
+            False,
+            False,
+            False,
+            torch.zeros(2).numpy(),
+        )
 
 
 def test_replay_wraps_and_restores():

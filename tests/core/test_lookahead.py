@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from safeloop.lookahead import lookahead
-from tests.core.toy import A, H, K, N, P, S, LinearModel, closed_form
+from tests.core.toy import A, H, K, LinearModel, N, P, S, closed_form
 
 DISCOUNT = 0.9
 DRIFT = torch.tensor([0.0, 0.3, -0.2])

@@ -6,7 +6,7 @@ import torch
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Scores, Step
 from safeloop.planner import Planner, PlannerSettings, actor_rollouts, bounded, refit, weigh
-from tests.core.toy import A, H, K, S, LinearModel
+from tests.core.toy import A, H, K, LinearModel, S
 
 
 def scores(returns, costs):

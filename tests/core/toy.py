@@ -29,7 +29,9 @@ class LinearModel:
         return Step(next_obs, obs.sum(-1), next_obs[..., 0].abs(), ended, event)
 
 
-def closed_form(obs: Tensor, actions: Tensor, drift: float, discount: float) -> tuple[list[float], list[float], list[Tensor]]:
+def closed_form(
+    obs: Tensor, actions: Tensor, drift: float, discount: float
+) -> tuple[list[float], list[float], list[Tensor]]:
     """Per sequence: discounted return, discounted cost and final state of one noise-free model."""
     returns, costs, finals = [], [], []
     for sequence in actions:

@@ -62,9 +62,7 @@ def stock_decision(env: Any, action: np.ndarray, repeat: int) -> tuple[Any, ...]
 def model_arrays(model: mujoco.MjModel) -> dict[str, np.ndarray]:
     """Every array of a model and its statistics, copied."""
     names = [name for name in dir(model) if not name.startswith("_")]
-    arrays = {
-        name: np.array(getattr(model, name)) for name in names if isinstance(getattr(model, name), np.ndarray)
-    }
+    arrays = {name: np.array(getattr(model, name)) for name in names if isinstance(getattr(model, name), np.ndarray)}
     stat = model.stat
     arrays["stat"] = np.array([stat.meaninertia, stat.meanmass, stat.meansize, stat.extent, *stat.center])
     return arrays

@@ -30,9 +30,7 @@ def test_episode_equals_stock_exactly(name: str, goals: int, costs: int) -> None
     while not ended:
         action = seek_goal(stock.unwrapped.task, rng)
         observation, reward, terminated, truncated, info = ours.step(action)
-        expected, stock_reward, cost, stock_terminated, stock_truncated, met = stock_decision(
-            stock, action, 5
-        )
+        expected, stock_reward, cost, stock_terminated, stock_truncated, met = stock_decision(stock, action, 5)
         np.testing.assert_array_equal(observation, expected)
         np.testing.assert_array_equal(ours._data.qpos, stock.unwrapped.task.data.qpos)
         assert reward == stock_reward

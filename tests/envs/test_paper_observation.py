@@ -95,9 +95,7 @@ def test_known_reward_with_the_event_bonus_is_the_simulators_reward() -> None:
     obs, next_obs, reward, _, event = rollout("PointGoal1", 400)
     assert event.any()
     calm = ~event
-    torch.testing.assert_close(
-        spec.reward(obs, None, next_obs)[calm], reward[calm].float(), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(spec.reward(obs, None, next_obs)[calm], reward[calm].float(), rtol=0, atol=1e-5)
     assert not spec.event(obs, None, next_obs)[calm].any()
     assert (reward[event] > spec.event_bonus - 0.1).all()
 

@@ -23,9 +23,7 @@ def test_catalogue_is_the_registry_of_navigation_and_velocity_tasks() -> None:
     from safety_gymnasium.utils.registration import safe_registry
 
     other = ("Vision", "Debug", "Race", "Fading")
-    tasks = {
-        id for id in safe_registry if not any(word in id.removeprefix("SafetyRacecar") for word in other)
-    }
+    tasks = {id for id in safe_registry if not any(word in id.removeprefix("SafetyRacecar") for word in other)}
     assert {task.full_id for task in CATALOGUE.values()} == tasks
 
 
@@ -89,9 +87,7 @@ def test_spec_survives_pickling() -> None:
     assert spec.cost is not None
 
 
-@pytest.mark.parametrize(
-    "name", ["PointGoal1", "CarGoal2", "PointButton1", "RacecarCircle1", "HumanoidVelocity"]
-)
+@pytest.mark.parametrize("name", ["PointGoal1", "CarGoal2", "PointButton1", "RacecarCircle1", "HumanoidVelocity"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_environment_passes_gymnasiums_checker(name: str) -> None:
     env = safety_gymnasium.spec(name).make()

@@ -53,7 +53,9 @@ def test_known_models_that_an_environment_lacks_are_refused():
         safeloop.told(Settings(dynamics="factored"), BUTTON)
 
 
-@pytest.mark.parametrize("setting", [{"horizon": 0}, {"discount": 1.5}, {"inverse_temperature": 0.0}, {"threshold": -1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"horizon": 0}, {"discount": 1.5}, {"inverse_temperature": 0.0}, {"threshold": -1.0}]
+)
 def test_impossible_settings_are_refused_with_their_value(setting):
     ((key, value),) = setting.items()
     with pytest.raises(UsageError, match=f"{key}={value}"):

@@ -1,0 +1,144 @@
+"""Tables and pictures from hand-written CSV files, of an environment and algorithms that are not installed."""
+
+import csv
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from safeloop.cmdp import UsageError
+from safeloop.report import collect, curves, pictures, style, summary, violations
+from safeloop.runs import Run, RunSettings
+
+HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
+EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
+
+
+def make(out, algo, seed=0, steps=1200, episodes=(), evaluations=(), state="finished", **settings):
+    run = Run.create(out, RunSettings(env="Toy", algo=algo, steps=steps, seed=seed, budget=4.0, **settings))
+    run.set_status(state, "it broke" if state == "failed" else "")
+    (run.path / "episodes.csv").write_text(HEAD + "".join(f"{line}\n" for line in episodes))
+    (run.path / "evaluations.csv").write_text(EVALUATION + "".join(f"{line}\n" for line in evaluations))
+    return run
+
+
+def twelve(cost=2):
+    """Twelve episodes of 100 steps: returns 0 to 11, `cost` violations each, 30 seconds each."""
+    return [f"{i},{100 * (i + 1)},{20 * (i + 1)},{i}.0,{cost}.0,{cost},100,{30.0 * (i + 1)}" for i in range(12)]
+
+
+def test_a_row_is_computed_from_the_tables(tmp_path):
+    evaluations = ["600,0,1.0,9.0,9,100", "1200,0,5.0,3.0,3,100", "1200,1,8.0,6.0,6,100"]
+    run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, told="known cost", preset="paper")
+    row = summary.row(collect.read(run))
+    assert asdict(row) == {
+        "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper",
+        "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
+        "violations": 24, "violation_rate": 0.02, "evaluation_return": 6.5, "evaluation_cost_return": 4.5,
+        "evaluation_episodes": 2, "within_budget": "no", "minutes": 6.0,
+    }  # fmt: skip
+
+
+def test_a_cost_equal_to_the_budget_is_within_it(tmp_path):
+    run = make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,4.0,4,100"])
+    assert summary.row(collect.read(run)).within_budget == "yes"
+
+
+def test_a_run_without_episodes_has_a_row_of_blanks(tmp_path):
+    row = summary.row(collect.read(make(tmp_path, "a", state="failed")))
+    assert (row.state, row.steps, row.training_return, row.within_budget) == ("failed: it broke", 0, None, "")
+
+
+def test_a_half_written_line_is_left_out(tmp_path):
+    run = make(tmp_path, "a", episodes=twelve())
+    with open(run.path / "episodes.csv", "a") as file:
+        file.write("12,1300,260,99")
+    assert summary.row(collect.read(run)).episodes == 12
+
+
+def test_several_seeds_get_a_median_row(tmp_path):
+    for seed, value in enumerate((1.0, 5.0, 3.0)):
+        make(tmp_path, "a", seed, episodes=twelve(seed), evaluations=[f"1200,0,{value},{value},1,100"])
+    rows = summary.rows([collect.read(run) for run in collect.runs_under(tmp_path / "Toy")])
+    assert [r.seed for r in rows] == ["0", "1", "2", "median"]
+    assert (rows[3].evaluation_return, rows[3].violations, rows[3].within_budget) == (3.0, 12, "2 of 3")
+    assert rows[3].state == "3 of 3 finished"
+
+
+def test_written_tables_name_terms_and_read_back(tmp_path):
+    make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,3.0,3,100"], told="known cost")
+    make(tmp_path, "b", episodes=twelve(9), state="failed", env_options={})
+    pictures.write(tmp_path / "Toy")
+    rows = list(csv.DictReader(open(tmp_path / "Toy/summary.csv")))
+    assert [(r["algo"], r["evaluation_return"], r["violation_rate"]) for r in rows] == [
+        ("a", "5.0", "0.02"),
+        ("b", "", "0.09"),
+    ]
+    text = (tmp_path / "Toy/summary.md").read_text()
+    assert "| a | 0 | finished |" in text and "failed: it broke" in text
+    assert "Budget: cost return 4" in text and "a: known cost; b: nothing" in text
+
+
+def test_pictures_are_drawn_and_hold_something(tmp_path):
+    from matplotlib.image import imread
+
+    for algo in ("safeloop", "cpo"):
+        for seed in range(3):
+            make(tmp_path, algo, seed, episodes=twelve(seed + 1), evaluations=["1200,0,5.0,3.0,3,100"])
+    pictures.write(tmp_path / "Toy")
+    for name in ("curves.png", "violations.png"):
+        image = imread(tmp_path / "Toy" / name)
+        assert image.shape[:2] == (500, 1200)
+        blue = np.abs(image[..., :3] - np.array([0, 0x72, 0xB2]) / 255).max(-1) < 0.02
+        assert blue.sum() > 200  # safeloop's line, in its colour
+
+
+@pytest.mark.parametrize(("other", "logarithmic"), [(12_000, False), (12_001, True)])
+def test_the_step_axis_is_logarithmic_when_totals_differ_more_than_ten_times(tmp_path, monkeypatch, other, logarithmic):
+    make(tmp_path, "a", episodes=twelve())
+    make(tmp_path, "b", steps=other, episodes=twelve())
+    records = [collect.read(run) for run in collect.runs_under(tmp_path / "Toy")]
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
+    curves.draw(records, tmp_path / "c.png")
+    violations.draw(records, tmp_path / "v.png")
+    scales = [drawn[0].axes[0].get_xscale(), drawn[0].axes[1].get_xscale(), drawn[1].axes[0].get_xscale()]
+    assert scales == ["log" if logarithmic else "linear"] * 3
+
+
+def test_the_budget_is_a_labelled_line(tmp_path, monkeypatch):
+    make(tmp_path, "a", episodes=twelve())
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
+    curves.draw([collect.read(run) for run in collect.runs_under(tmp_path / "Toy")], tmp_path / "c.png")
+    lines = {line.get_label(): line.get_ydata() for line in drawn[0].axes[1].get_lines()}
+    assert list(lines["budget 4"]) == [4.0, 4.0]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "budget 4"]
+
+
+def test_the_running_mean_is_over_ten_episodes():
+    means = style.running_mean(range(12))
+    assert means[0] == 0 and means[3] == 1.5 and means[11] == pytest.approx(np.mean(range(2, 12)))
+
+
+def test_the_median_curve_covers_what_every_seed_has():
+    short = (np.array([10.0, 20.0]), np.array([0.0, 10.0]))
+    long = (np.array([5.0, 15.0, 40.0]), np.array([0.0, 20.0, 20.0]))
+    steps, values = style.median_curve([short, long])
+    assert list(steps) == [10, 15, 20] and list(values) == [5.0, 12.5, 15.0]
+
+
+def test_runs_on_other_terms_are_not_compared(tmp_path):
+    make(tmp_path, "a", episodes=twelve())
+    other = make(tmp_path, "b", episodes=twelve())
+    values = json.loads((other.path / "settings.json").read_text())
+    (other.path / "settings.json").write_text(json.dumps({**values, "budget": 5.0}))
+    with pytest.raises(UsageError, match=r"b/seed-0 ran with budget=5\.0"):
+        pictures.write(tmp_path / "Toy")
+
+
+def test_folders_set_aside_are_left_out(tmp_path):
+    run = make(tmp_path, "a", episodes=twelve())
+    run.path.rename(run.path.with_name("seed-0.interrupted-1"))
+    assert collect.runs_under(tmp_path / "Toy") == []
