@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safeloop.cmdp import Entities
-from safeloop.networks import EnsembleMLP
+from safeloop.networks import EnsembleMLP, initialiser
 from safeloop.replay import Batch, Replay
 
 ACTION_SCALES = (5.0, 25.0)
@@ -216,7 +216,7 @@ class Dynamics(nn.Module):
     ):
         super().__init__()
         self.members, self.heads = members, heads
-        init = torch.Generator().manual_seed(torch.randint(2**31, (1,), generator=generator, device=device).item())
+        init = initialiser(generator)
         net: FullNet | FactoredNet
         if not factored or entities is None:
             net = FullNet(members, obs_dim, act_dim, heads, sizes, init)

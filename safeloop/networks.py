@@ -10,6 +10,12 @@ import torch
 from torch import Tensor, nn
 
 
+def initialiser(generator: torch.Generator) -> torch.Generator:
+    """A CPU generator for initial weights, seeded from `generator`: the same weights on every device."""
+    seed = torch.randint(2**31, (1,), generator=generator, device=generator.device)
+    return torch.Generator().manual_seed(int(seed))
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.networks import EnsembleMLP
+from safeloop.networks import EnsembleMLP, initialiser
 from safeloop.replay import Batch
 
 
@@ -64,7 +64,7 @@ class SAC:
         device: str = "cpu",
     ):
         self.settings, self.generator = settings, generator
-        init = torch.Generator().manual_seed(torch.randint(2**31, (1,), generator=generator, device=device).item())
+        init = initialiser(generator)
         h = settings.hidden
         self.actor = Actor(obs_dim, act_dim, h, init).to(device)
         self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], F.relu, init).to(device)

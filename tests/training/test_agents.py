@@ -64,8 +64,13 @@ def test_impossible_settings_are_refused_with_their_value(setting):
 
 @pytest.mark.parametrize(
     ("reward", "cost", "dynamics"),
-    [("known", "known", "factored"), ("learned", "learned", "factored"), ("learned", "learned", "full"), ("known", "known", "full")],
-)  # fmt: skip
+    [
+        ("known", "known", "factored"),
+        ("learned", "learned", "factored"),
+        ("learned", "learned", "full"),
+        ("known", "known", "full"),
+    ],
+)
 def test_known_and_learned_models_all_plan(reward, cost, dynamics):
     a = agent(reward=reward, cost=cost, dynamics=dynamics, first_fit_steps=5, population=12, iterations=2)
     env = POINT.make()
