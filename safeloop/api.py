@@ -76,9 +76,7 @@ class Evaluation:
             (str(e.episode), f"{e.return_:.2f}", f"{e.cost_return:.2f}", str(e.violations), str(e.length))
             for e in self.episodes
         ]
-        lines.append(
-            ("mean", *(f"{means[k]:.2f}" for k in ("return", "cost_return", "violations", "length")))
-        )
+        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "cost_return", "violations", "length"))))
         heads = ("episode", "return", "cost", "violations", "steps")
         table = summary.aligned([dict(zip(heads, line, strict=True)) for line in lines])
         verdict = "within" if self.within_budget else "above"
@@ -173,9 +171,7 @@ def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(
-            f"{run.path}: its checkpoint can't be loaded ({what}): restore it or train anew"
-        ) from None
+        raise UsageError(f"{run.path}: its checkpoint can't be loaded ({what}): restore it or train anew") from None
 
 
 def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
@@ -270,8 +266,7 @@ def _describe(name: str) -> dict[str, Any]:
     algorithm = find_algorithm(name)
     defaults: Any = build(algorithm.settings, algorithm.presets["default"], owner=name)
     settings = [
-        {"name": f.name, "type": str(f.type), "default": getattr(defaults, f.name)}
-        for f in fields(algorithm.settings)
+        {"name": f.name, "type": str(f.type), "default": getattr(defaults, f.name)} for f in fields(algorithm.settings)
     ]
     everything = EnvSpec(
         id="any", suite="", make=lambda: None, action_repeat=1, episode_steps=1, cost_meaning="",  # type: ignore[arg-type,return-value]

@@ -69,9 +69,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed [default: 0].")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")] = None,
-    preset: Annotated[
-        str, typer.Option(help="Named settings, for the algorithms that have them.")
-    ] = "default",
+    preset: Annotated[str, typer.Option(help="Named settings, for the algorithms that have them.")] = "default",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("runs"),
     budget: Annotated[
         float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
@@ -79,9 +77,7 @@ def run(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
     ] = None,
     env_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
@@ -90,9 +86,7 @@ def run(
         int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")
     ] = 10_000,
     eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 5,
-    jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -104,9 +98,9 @@ def run(
     from safeloop import api
 
     _train(
-        api.run, env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
-        budget=budget, device=device, settings=set_ or (), env_options=env_set or (), eval_every=eval_every,
-        eval_episodes=eval_episodes, jobs=jobs, threads=threads, quiet=quiet,
+        api.run, env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset,
+        out=out, budget=budget, device=device, settings=set_ or (), env_options=env_set or (),
+        eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, quiet=quiet,
     )  # fmt: skip
 
 
@@ -114,9 +108,7 @@ def run(
 def resume(
     run: RunFolder,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads [default: as recorded].")] = None,
-    force_threads: Annotated[
-        bool, typer.Option("--force-threads", help="Allow another number of threads.")
-    ] = False,
+    force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train an unfinished run to its end, as if it had never stopped."""
@@ -130,9 +122,7 @@ def resume(
 def evaluate(
     run: RunFolder,
     episodes: Annotated[int, typer.Option(metavar="N", help="Episodes to run.")] = 10,
-    video: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")
-    ] = None,
+    video: Annotated[Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -151,9 +141,7 @@ def evaluate(
 
 @app.command(epilog="Example: safeloop plot runs")
 def plot(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")],
     quiet: Quiet = False,
 ) -> None:
     """Redraw the pictures and tables of a folder of runs."""

@@ -115,9 +115,7 @@ def python() -> Finding:
     """Whether this Python is a tested one."""
     fine = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding(
-        "python", fine, version, "" if fine else "python3.11 -m venv .venv  # then install safeloop there"
-    )
+    return Finding("python", fine, version, "" if fine else "python3.11 -m venv .venv  # then install safeloop there")
 
 
 def rendering() -> Finding:

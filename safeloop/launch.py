@@ -105,9 +105,7 @@ def plan(
     found = {name: find_algorithm(name) for name in dict.fromkeys(algos)}
     if not any(preset in algorithm.presets for algorithm in found.values()):
         known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
-        raise UsageError(
-            f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}"
-        )
+        raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
     totals = step_totals(steps, found)
     overrides = settings_by_algorithm(settings, found)
     result = []
@@ -130,9 +128,7 @@ def check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise UsageError(f"--device {device}: expected cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device cuda: this machine has no CUDA device that torch can use; use --device cpu"
-        )
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; use --device cpu")
 
 
 def _pairs(pairs: Pairs, option: str) -> dict[str, Any]:
@@ -167,9 +163,7 @@ def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algori
     items = list(steps.items()) if isinstance(steps, Mapping) else [_split_steps(text) for text in steps]
     for name, number in sorted(items, key=lambda item: bool(item[0])):  # a number for all comes first
         if name and name not in totals:
-            raise UsageError(
-                f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}"
-            )
+            raise UsageError(f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}")
         for each in [name] if name else totals:
             totals[each] = _whole("--steps", number, 1)
     return totals
@@ -194,9 +188,7 @@ def settings_by_algorithm(settings: Pairs, algorithms: Mapping[str, Algorithm]) 
             owners, plain = [name for name in keys if key in keys[name]], key
         if not owners or plain not in keys[owners[0]]:
             known = dict.fromkeys(k for name in owners or keys for k in keys[name])
-            raise UsageError(
-                f"{', '.join(owners or keys)}: no setting {plain!r}; nearest: {nearest(plain, known)}"
-            )
+            raise UsageError(f"{', '.join(owners or keys)}: no setting {plain!r}; nearest: {nearest(plain, known)}")
         for name in owners:
             result[name][plain] = value
     return result
@@ -212,9 +204,7 @@ def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
         path = Run.directory(out, settings)
         if not (path / "settings.json").exists():
             if path.exists() and any(p.suffix == ".csv" for p in path.iterdir()):
-                raise UsageError(
-                    f"{path} holds results but no settings.json: restore it, or choose another --out"
-                )
+                raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
             new.append(settings)
             continue
         run = collect.open_run(path)
@@ -244,9 +234,7 @@ def _check_same(run: Run, asked: RunSettings) -> None:
         if old.get(key, "missing") != new.get(key, "missing")
     ]
     if texts:
-        raise UsageError(
-            f"{run.path} holds a run with other settings ({'; '.join(texts)}): choose another --out"
-        )
+        raise UsageError(f"{run.path} holds a run with other settings ({'; '.join(texts)}): choose another --out")
 
 
 def resumption(run: Run, threads: int, work: Work) -> str:
@@ -302,9 +290,7 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(
-            f"can't write {folder}: {error.strerror}; choose another folder with --out"
-        ) from None
+        raise UsageError(f"can't write {folder}: {error.strerror}; choose another folder with --out") from None
 
 
 def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work:

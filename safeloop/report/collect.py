@@ -86,17 +86,13 @@ def read(run: Run) -> Recorded:
     except UsageError:
         raise
     except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{run.path} is damaged ({_one_line(error)}): restore it or start a new run"
-        ) from None
+        raise UsageError(f"{run.path} is damaged ({_one_line(error)}): restore it or start a new run") from None
 
 
 def runs_under(folder: Path) -> list[Run]:
     """The runs of one environment, `FOLDER/<algo>/seed-<S>`, sorted; folders set aside are left out."""
     found = [
-        path.parent
-        for path in folder.glob("*/seed-*/settings.json")
-        if re.fullmatch(r"seed-\d+", path.parent.name)
+        path.parent for path in folder.glob("*/seed-*/settings.json") if re.fullmatch(r"seed-\d+", path.parent.name)
     ]
     return sorted((open_run(path) for path in found), key=lambda r: (r.settings.algo, r.settings.seed))
 

@@ -110,9 +110,7 @@ def _median(group: list[Row]) -> Row:
 
     judged = [r.within_budget for r in group if r.within_budget]
     texts = {name: sorted({getattr(r, name) for r in group}) for name in ("told", "settings")}
-    numbers = [
-        f.name for f in fields(Row) if f.name not in ("algo", "seed", "state", "within_budget", *texts)
-    ]
+    numbers = [f.name for f in fields(Row) if f.name not in ("algo", "seed", "state", "within_budget", *texts)]
     values: dict[str, Any] = {
         "seed": "median",
         "state": f"{sum(r.state == 'finished' for r in group)} of {len(group)} finished",
@@ -126,9 +124,7 @@ def _median(group: list[Row]) -> Row:
 def terms(records: Sequence[Recorded]) -> list[str]:
     """Lines that say on what terms the runs are compared."""
     settings = records[0].run.settings
-    lines = [
-        f"Budget: cost return {settings.budget:g} an episode; within budget: evaluation cost at most that."
-    ]
+    lines = [f"Budget: cost return {settings.budget:g} an episode; within budget: evaluation cost at most that."]
     try:
         spec = find_env(settings.env, settings.env_options)
         lines.append(
@@ -138,9 +134,7 @@ def terms(records: Sequence[Recorded]) -> list[str]:
     except UsageError:
         lines.append(f"Environment: {settings.env} (not installed here).")
     if settings.env_options:
-        lines.append(
-            "Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + "."
-        )
+        lines.append("Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + ".")
     told = {r.run.settings.algo: r.run.settings.told or "nothing" for r in records}
     lines.append("Told beside samples: " + "; ".join(f"{algo}: {text}" for algo, text in told.items()) + ".")
     planners = [algo for algo in told if _plans_under_threshold(algo)]
@@ -179,8 +173,7 @@ def cells(r: Row) -> dict[str, str]:
         "episodes": _number(int(r.episodes)),
         "return": _number(r.training_return),
         "cost": _number(r.training_cost_return),
-        "violations": f"{r.violations:,.0f}"
-        + (f" ({r.violation_rate:.2%})" if r.violation_rate is not None else ""),
+        "violations": f"{r.violations:,.0f}" + (f" ({r.violation_rate:.2%})" if r.violation_rate is not None else ""),
         "eval return": _number(r.evaluation_return),
         "eval cost": _number(r.evaluation_cost_return) + f" (n={r.evaluation_episodes:g})",
         "in budget": r.within_budget or "-",
@@ -205,9 +198,7 @@ def aligned(table: list[dict[str, str]]) -> list[str]:
         return value.ljust(width[h]) if h in words else value.rjust(width[h])
 
     lines = ["  ".join(pad(h, h) for h in heads), "  ".join("-" * width[h] for h in heads)]
-    return [
-        line.rstrip() for line in [*lines, *("  ".join(pad(h, line[h]) for h in heads) for line in table)]
-    ]
+    return [line.rstrip() for line in [*lines, *("  ".join(pad(h, line[h]) for h in heads) for line in table)]]
 
 
 def markdown(records: Sequence[Recorded]) -> str:

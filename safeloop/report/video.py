@@ -34,9 +34,7 @@ class Video:
         try:
             import imageio.v2 as imageio
         except ImportError as error:
-            raise UsageError(
-                f"--video needs imageio ({error}): `safeloop doctor` says how to install it"
-            ) from None
+            raise UsageError(f"--video needs imageio ({error}): `safeloop doctor` says how to install it") from None
         temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix}")
         gif = self.path.suffix == ".gif"
         options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0} if gif else {"fps": fps, "macro_block_size": 2}
@@ -61,9 +59,7 @@ def _check_rendering(spec: EnvSpec) -> float:
         env.close()
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(
-            f"{spec.id} can't be rendered here ({what}): `safeloop doctor` checks rendering"
-        ) from None
+        raise UsageError(f"{spec.id} can't be rendered here ({what}): `safeloop doctor` checks rendering") from None
     if len(shape) != 3:
         raise UsageError(f"{spec.id} renders no frames: --video is not possible")
     return fps

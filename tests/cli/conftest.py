@@ -1,7 +1,9 @@
-"""The third-party package of tests/thirdparty, installed as a user would, and the real command line."""
+"""The third-party packages of tests/thirdparty, installed as a user would, and the real command line."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shutil
 import subprocess
@@ -20,20 +22,14 @@ TRAIN = ["run", "WallStop", "--algo", "cem-linear", "--algo", "random-walk", "--
 
 @pytest.fixture(scope="session", autouse=True)
 def thirdparty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Install the package into a folder of its own and put that on the path, here and in subprocesses."""
+    """Install the packages into a folder of its own and put that on the path, here and in subprocesses."""
     folder = tmp_path_factory.mktemp("thirdparty")
     source, target = folder / "source", folder / "target"
     shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-        str(source),
-    ]
-    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *command], check=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    packages = [str(source / "wallstop"), str(source / "odd")]
+    options = ["--no-deps", "--no-build-isolation", "--target", str(target)]
+    subprocess.run([*pip, *options, *packages], check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(target))
         patch.syspath_prepend(str(target))
@@ -114,6 +110,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
 def lines(path: Path) -> list[str]:
     """Lines of a file that may not be there yet."""
     return path.read_text().splitlines() if path.exists() else []
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
 def worker_of(launcher: int) -> int:

@@ -1,6 +1,5 @@
 """Runs that are killed, stopped or left half-written, and what the next command makes of them."""
 
-import csv
 import fcntl
 import json
 import os
@@ -8,22 +7,23 @@ import signal
 
 import pytest
 
-from tests.cli.conftest import is_alive, lines, wait_for, worker_of
+import safeloop
+from tests.cli.conftest import is_alive, lines, table, wait_for, worker_of
 
-LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", "40000", "--eval-every", "7000"]
+LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", "24000", "--eval-every", "7000"]
 RUN = "WallStop/cem-linear/seed-0"
 
 
 def rows(path):
     """Rows of a table, without the column that measures time."""
-    return [{k: v for k, v in row.items() if k != "wall_seconds"} for row in csv.DictReader(open(path))]
+    return [{k: v for k, v in row.items() if k != "wall_seconds"} for row in table(path)]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(command, tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted")
-    assert command(*LONG, "--out", out, "-q").returncode == 0
-    assert len(rows(out / RUN / "episodes.csv")) == 400
+    safeloop.run("WallStop", ["cem-linear"], steps=24_000, eval_every=7_000, out=out, quiet=True)
+    assert len(rows(out / RUN / "episodes.csv")) == 240
     return out / RUN
 
 
@@ -41,9 +41,9 @@ def test_a_killed_worker_resumes_to_the_same_episodes(start, main, tmp_path, uni
     os.kill(worker_of(launcher.pid), signal.SIGKILL)
     _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode == 1 and "ended by SIGKILL" in errors
-    assert 0 < len(lines(run / "episodes.csv")) < 400
-    with open(run / "episodes.csv", "a") as table:
-        table.write("77,77")  # a line cut short by the kill
+    assert 0 < len(lines(run / "episodes.csv")) < 240
+    with open(run / "episodes.csv", "a") as file:
+        file.write("77,77")  # a line cut short by the kill
     code, _, errors = main("resume", run)
     assert code == 0 and "resumed (failed: the process was ended by SIGKILL)" in errors
     assert_same(run, uninterrupted)
@@ -56,15 +56,15 @@ def test_a_killed_launcher_takes_its_worker_along_and_the_command_resumes(start,
     worker = worker_of(launcher.pid)
     launcher.kill()
     wait_for(lambda: not is_alive(worker), seconds=10)
-    assert len(lines(run / "episodes.csv")) < 400
+    wait_for(lambda: f"{run}: interrupted" in main("show", run)[1], seconds=10)
     assert json.loads((run / "status.json").read_text())["state"] == "running"  # stale: no process holds it
-    assert f"{run}: interrupted" in main("show", run)[1]
+    assert len(lines(run / "episodes.csv")) < 240
     code, _, errors = main(*LONG, "--out", tmp_path)
     assert code == 0 and "resumed (interrupted)" in errors
     assert_same(run, uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_says_how_to_go_on(start, main, tmp_path, number):
     launcher = start(*LONG, "--out", tmp_path)
     run = tmp_path / RUN
@@ -78,20 +78,20 @@ def test_a_stopped_command_says_how_to_go_on(start, main, tmp_path, number):
 
 
 def test_what_cannot_be_resumed_is_kept_and_started_anew(start, main, tmp_path):
-    arguments = ["run", "WallStop", "--algo", "random-walk", "--steps", "30000", "--out", tmp_path]
+    arguments = ["run", "WallStop", "--algo", "random-walk", "--steps", "10000", "--out", tmp_path]
     run = tmp_path / "WallStop/random-walk/seed-0"
     launcher = start(*arguments)
     wait_for(lambda: len(lines(run / "episodes.csv")) > 5)
     launcher.send_signal(signal.SIGINT)
     launcher.communicate(timeout=60)
     recorded = (run / "episodes.csv").read_bytes()
-    assert recorded.count(b"\n") < 301
+    assert recorded.count(b"\n") < 101
     code, _, errors = main(*arguments)
     assert code == 0 and "can't resume" in errors and "seed-0.interrupted-1" in errors
     aside = run.with_name("seed-0.interrupted-1")
     assert (aside / "episodes.csv").read_bytes() == recorded
-    assert len(lines(run / "episodes.csv")) == 301
-    assert len(list(csv.DictReader(open(tmp_path / "WallStop/summary.csv")))) == 1  # what is aside is left out
+    assert len(lines(run / "episodes.csv")) == 101
+    assert len(table(tmp_path / "WallStop/summary.csv")) == 1  # what is aside is left out
 
 
 def test_resume_of_what_cannot_be_resumed_does_the_same(trained, main):
@@ -105,10 +105,10 @@ def test_resume_of_what_cannot_be_resumed_does_the_same(trained, main):
 
 def test_resuming_a_finished_run_does_nothing(trained, main):
     run = trained / "WallStop/cem-linear/seed-0"
-    before = (run / "episodes.csv").stat()
+    before = (run / "episodes.csv").stat().st_mtime_ns
     code, _, errors = main("resume", run)
     assert code == 0 and "already finished, kept" in errors
-    assert (run / "episodes.csv").stat() == before
+    assert (run / "episodes.csv").stat().st_mtime_ns == before
 
 
 def test_another_number_of_threads_is_refused_unless_forced(trained, main):
@@ -120,19 +120,13 @@ def test_another_number_of_threads_is_refused_unless_forced(trained, main):
     assert "started with 2 thread(s)" in (run / "log.txt").read_text()
 
 
-def test_a_run_in_use_is_refused(trained, main):
+def test_a_run_in_use_is_refused_and_other_versions_are_told(trained, main):
     run = trained / "WallStop/cem-linear/seed-0"
     (run / "status.json").write_text('{"state": "running", "reason": ""}')
     with open(run / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, _, errors = main("resume", run)
         assert code == 2 and "in use by another process" in errors
-    assert main("resume", run, "-q")[0] == 0
-
-
-def test_other_versions_are_told_on_resuming(trained, main):
-    run = trained / "WallStop/cem-linear/seed-0"
-    (run / "status.json").write_text('{"state": "running", "reason": ""}')
     versions = json.loads((run / "versions.json").read_text())
     (run / "versions.json").write_text(json.dumps({**versions, "torch": "1.0.0"}))
     code, _, errors = main("resume", run)

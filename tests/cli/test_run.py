@@ -1,6 +1,5 @@
 """The happy path of every command, on an environment and algorithms from another package."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -9,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import safeloop
-from tests.cli.conftest import TRAIN
+from safeloop import launch
+from tests.cli.conftest import TRAIN, table
 
 
 def test_run_leaves_runs_tables_and_pictures(trained, printed):
@@ -18,10 +18,10 @@ def test_run_leaves_runs_tables_and_pictures(trained, printed):
         run = folder / algo / "seed-0"
         assert json.loads((run / "status.json").read_text())["state"] == "finished"
         assert (run / "checkpoint" / "state.pt").is_file() and (run / "log.txt").is_file()
-        assert len(list(csv.DictReader(open(run / "episodes.csv")))) == 30
+        assert len(table(run / "episodes.csv")) == 30
     for name in ("curves.png", "violations.png"):
         assert (folder / name).stat().st_size > 10_000
-    rows = list(csv.DictReader(open(folder / "summary.csv")))
+    rows = table(folder / "summary.csv")
     assert [(r["algo"], r["seed"], r["state"]) for r in rows] == [
         ("cem-linear", "0", "finished"),
         ("random-walk", "0", "finished"),
@@ -33,19 +33,19 @@ def test_run_leaves_runs_tables_and_pictures(trained, printed):
 
 def test_the_same_command_again_keeps_everything_and_redraws(trained, main):
     episodes = trained / "WallStop/cem-linear/seed-0/episodes.csv"
-    before = episodes.stat()
+    before = episodes.stat().st_mtime_ns
     (trained / "WallStop/curves.png").unlink()
     code, _, errors = main(*TRAIN, "--out", trained)
     assert code == 0 and errors.count("already finished, kept") == 2
-    assert episodes.stat() == before
+    assert episodes.stat().st_mtime_ns == before
     assert (trained / "WallStop/curves.png").is_file()
 
 
-def test_seeds_settings_steps_and_options_reach_the_run(main, tmp_path):
+def test_seeds_settings_and_options_reach_the_run(main, tmp_path):
     code, out, errors = main(
-        "run", "wallstop", "--algo", "cem-linear", "--algo", "random-walk", "--steps", "cem-linear=600",
-        "--steps", "400", "--seeds", "2", "--set", "population=6", "--set", "cem-linear.elites=2", "--budget", "7",
-        "--env-set", "wall=0.5", "--eval-every", "0", "--eval-episodes", "1", "--out", tmp_path, "-q",
+        "run", "wallstop", "--algo", "cem-linear", "--steps", "600", "--seeds", "2", "--set", "population=6",
+        "--set", "cem-linear.elites=2", "--budget", "7", "--env-set", "wall=0.5", "--eval-every", "0",
+        "--eval-episodes", "1", "--out", tmp_path, "-q",
     )  # fmt: skip
     assert (code, out, errors) == (0, "", "")
     for seed in (0, 1):
@@ -53,22 +53,46 @@ def test_seeds_settings_steps_and_options_reach_the_run(main, tmp_path):
         assert settings["steps"] == 600 and settings["seed"] == seed and settings["budget"] == 7.0
         assert settings["algo_settings"] == {"population": 6, "elites": 2, "penalty": 10.0}
         assert settings["env_options"] == {"wall": 0.5} and settings["threads"] == 1
-        other = json.loads((tmp_path / f"WallStop/random-walk/seed-{seed}/settings.json").read_text())
-        assert other["steps"] == 400 and other["algo_settings"]["elites"] == 3
-    rows = list(csv.DictReader(open(tmp_path / "WallStop/summary.csv")))
-    assert [r["seed"] for r in rows] == ["0", "1", "median"] * 2
+    rows = table(tmp_path / "WallStop/summary.csv")
+    assert [r["seed"] for r in rows] == ["0", "1", "median"]
     assert rows[0]["settings"] == "default; population=6; elites=2"
     assert rows[0]["evaluation_episodes"] == "1"
 
 
-def test_a_preset_goes_to_the_algorithms_that_have_it(trained, main, tmp_path):
-    arguments = [*TRAIN[:-1], "100", "--preset", "wide", "--eval-episodes", "0", "--out", tmp_path, "-q"]
-    assert main(*arguments)[0] == 0
-    presets = {
-        algo: json.loads((tmp_path / f"WallStop/{algo}/seed-0/settings.json").read_text())["preset"]
-        for algo in ("cem-linear", "random-walk")
-    }
-    assert presets == {"cem-linear": "wide", "random-walk": "default"}
+def planned(**options):
+    """The settings of each algorithm's run, by name."""
+    usual = {
+        "env": "WallStop", "algos": ["cem-linear", "random-walk"], "steps": None, "seeds": [0], "preset": "default",
+        "budget": None, "device": "cpu", "settings": (), "env_options": (), "eval_every": 0, "eval_episodes": 1,
+        "threads": 1,
+    }  # fmt: skip
+    return {s.algo: s for s in launch.plan(**{**usual, **options})}
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (None, (20_000, 20_000)),
+        (["400"], (400, 400)),
+        (["cem-linear=600", "400"], (600, 400)),
+        ({"random-walk": 600}, (20_000, 600)),
+        (400, (400, 400)),
+    ],
+)
+def test_steps_are_for_all_or_for_one_algorithm(steps, expected):
+    assert tuple(settings.steps for settings in planned(steps=steps).values()) == expected
+
+
+def test_a_setting_reaches_every_algorithm_that_has_it_or_the_one_named():
+    found = planned(settings=["population=6", "cem-linear.elites=2"])
+    assert found["cem-linear"].algo_settings == {"population": 6, "elites": 2, "penalty": 10.0}
+    assert found["random-walk"].algo_settings == {"population": 6, "elites": 3, "penalty": 10.0}
+
+
+def test_a_preset_goes_to_the_algorithms_that_have_it():
+    found = planned(preset="wide")
+    assert found["cem-linear"].preset == "wide" and found["cem-linear"].algo_settings["population"] == 30
+    assert found["random-walk"].preset == "default" and found["random-walk"].algo_settings["population"] == 10
 
 
 def test_a_failing_run_is_told_and_does_not_stop_the_others(main, tmp_path):
@@ -76,15 +100,15 @@ def test_a_failing_run_is_told_and_does_not_stop_the_others(main, tmp_path):
     code, out, errors = main(*arguments, "--out", tmp_path)
     assert code == 1
     assert "broken seed 0 failed: ArithmeticError: episode 0 went wrong" in errors
-    table = list(csv.DictReader(open(tmp_path / "WallStop/summary.csv")))
-    assert [r["state"] for r in table] == ["failed: ArithmeticError: episode 0 went wrong", "finished"]
+    found = table(tmp_path / "WallStop/summary.csv")
+    assert [r["state"] for r in found] == ["failed: ArithmeticError: episode 0 went wrong", "finished"]
     assert "failed: ArithmeticError" in out
     assert "Traceback" in (tmp_path / "WallStop/broken/seed-0/log.txt").read_text()
 
 
 def test_eval_prints_and_writes_nothing_to_the_run(trained, main):
     run = trained / "WallStop/cem-linear/seed-0"
-    before = {path: path.stat() for path in run.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     code, out, _ = main("eval", run, "--episodes", "3", "--json")
     result = json.loads(out)
     assert code == 0 and len(result["episodes"]) == 3
@@ -92,12 +116,12 @@ def test_eval_prints_and_writes_nothing_to_the_run(trained, main):
     assert result["within_budget"] == (result["mean"]["cost_return"] <= 5.0)
     code, out, _ = main("eval", run, "--episodes", "2")
     assert code == 0 and "mean" in out and "budget of 5" in out
-    assert {path: path.stat() for path in run.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 def test_eval_meets_the_episodes_of_the_last_evaluation(trained, main):
     run = trained / "WallStop/cem-linear/seed-0"
-    recorded = list(csv.DictReader(open(run / "evaluations.csv")))[-5:]
+    recorded = table(run / "evaluations.csv")[-5:]
     evaluated = json.loads(main("eval", run, "--episodes", "5", "--json")[1])["episodes"]
     assert [float(r["return"]) for r in recorded] == pytest.approx([e["return"] for e in evaluated], abs=1e-6)
 

@@ -70,7 +70,7 @@ def test_written_tables_name_terms_and_read_back(tmp_path):
     make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,3.0,3,100"], told="known cost")
     make(tmp_path, "b", episodes=twelve(9), state="failed", env_options={})
     pictures.write(tmp_path / "Toy")
-    rows = list(csv.DictReader(open(tmp_path / "Toy/summary.csv")))
+    rows = list(csv.DictReader((tmp_path / "Toy/summary.csv").read_text().splitlines()))
     assert [(r["algo"], r["evaluation_return"], r["violation_rate"]) for r in rows] == [
         ("a", "5.0", "0.02"),
         ("b", "", "0.09"),

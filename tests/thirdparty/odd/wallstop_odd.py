@@ -1,7 +1,6 @@
 """Two algorithms that do what most do not: one can't be resumed, one fails."""
 
 import torch
-
 from wallstop.algorithm import CemLinear
 
 
