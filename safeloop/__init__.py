@@ -6,11 +6,17 @@ The verbs of the command line, for Python: `run`, `resume`, `evaluate`, `plot`, 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from safeloop.api import Comparison, Evaluation, evaluate, load, plot, resume, run
     from safeloop.cmdp import UsageError
+
+with suppress(ImportError):  # gymnasium would print a notice about environments that are not used here
+    from farama_notifications import notifications
+
+    notifications.pop("gymnasium_robotics", None)
 
 __all__ = ["Comparison", "Evaluation", "UsageError", "evaluate", "load", "plot", "resume", "run"]
 

@@ -16,7 +16,7 @@ from safeloop.learners.sac import SAC, SACSettings
 from safeloop.lookahead import WorldModel
 from safeloop.planner import Plan, Planner, PlannerSettings
 from safeloop.replay import Replay
-from safeloop.runs import AGENT, Recorder, Run, derived_seed
+from safeloop.runs import AGENT, EVALUATION, Recorder, Run, derived_seed
 from safeloop.training import train
 
 
@@ -95,6 +95,9 @@ class Settings:
         if self.threshold is not None and self.threshold < 0:
             raise ValueError(f"threshold={self.threshold}: expected at least 0")
 
+
+PLANNER = 2**31
+"""Index of the evaluation planner's random stream, beyond every episode's."""
 
 PAPER = {
     "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
@@ -213,8 +216,12 @@ class PlanningAgent:
                 self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
 
     def policy(self, seed: int) -> PlannerPolicy:
-        """The agent as it acts in evaluation: a planner of its own, seeded by `seed`."""
-        return PlannerPolicy(self, torch.Generator(device=self.device).manual_seed(seed))
+        """The agent as it acts in evaluation, with a planner and a random stream of its own.
+
+        The same `seed` gives the same actions, so `safeloop eval` repeats the evaluation that a run recorded.
+        """
+        stream = derived_seed(seed, EVALUATION, PLANNER)
+        return PlannerPolicy(self, torch.Generator(device=self.device).manual_seed(stream))
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that training has changed."""

@@ -95,7 +95,7 @@ def run(
     device: str = "cpu",
     settings: Pairs = (),
     env_options: Pairs = (),
-    eval_every: int = 10_000,
+    eval_every: int = 0,
     eval_episodes: int = 5,
     jobs: int | None = None,
     threads: int = 1,

@@ -82,9 +82,7 @@ def run(
     env_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
     ] = None,
-    eval_every: Annotated[
-        int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")
-    ] = 10_000,
+    eval_every: Annotated[int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")] = 0,
     eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 5,
     jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,

@@ -34,6 +34,9 @@ from safeloop.settings import build, nearest, split_pairs
 Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
 
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
+"""glibc keeps freed memory: fitting takes a third less time than with a page fault for every large tensor."""
+
 STOP_SECONDS = 10.0
 """Time that a worker has to end by itself when it is told to stop."""
 
@@ -339,7 +342,7 @@ class _Child:
                 log.flush()
                 self.process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(report, leash),
-                    env={**os.environ, **dict.fromkeys(names, threads)}, start_new_session=True,
+                    env={**os.environ, **ALLOCATOR, **dict.fromkeys(names, threads)}, start_new_session=True,
                 )  # fmt: skip
         finally:
             os.close(report)

@@ -75,7 +75,7 @@ class Algorithm(Protocol):
 def _load(point: EntryPoint, kind: str) -> Any:
     try:
         return point.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise UsageError(
             f"{kind} {point.name!r} can't be loaded ({error}): `safeloop doctor` says what is missing"
         ) from None

@@ -79,7 +79,7 @@ class RunSettings:
     """What the algorithm was told beside samples (privileged knowledge)."""
     device: str = "cpu"
     threads: int = 1
-    eval_every: int = 10_000
+    eval_every: int = 0
     """Simulator steps between evaluations; 0 evaluates at the end only."""
     eval_episodes: int = 5
     schema: int = SCHEMA
@@ -381,8 +381,10 @@ class Recorder(gymnasium.Wrapper):
     def clock_stopped(self) -> Iterator[None]:
         """Time spent inside does not count as training."""
         self._tick()
-        yield
-        self._clock = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._clock = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, to be restored between episodes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from safeloop.evaluation import evaluate_when_due
 from safeloop.planner import Plan
-from safeloop.runs import EVALUATION, Fit, PlanSummary, Recorder, Run, derived_seed
+from safeloop.runs import Fit, PlanSummary, Recorder, Run
 
 if TYPE_CHECKING:
     from safeloop.agents import PlanningAgent
@@ -28,8 +28,7 @@ def train(agent: PlanningAgent, env: Recorder, run: Run) -> None:
         before = env.simulator_steps
         train_episode(agent, env, run)
         agent.refresh_value_after_event()
-        seed = derived_seed(run.settings.seed, EVALUATION, 1_000_000 + env.episode)
-        evaluate_when_due(env, run, before, lambda seed=seed: agent.policy(seed))  # type: ignore[misc]
+        evaluate_when_due(env, run, before, lambda: agent.policy(run.settings.seed))
         run.save_checkpoint({"agent": agent.checkpoint(), "recorder": env.state_dict()})
 
 
