@@ -42,7 +42,11 @@ class Policy(Protocol):
 
 
 class Algorithm(Protocol):
-    """What an entry point in `safeloop.algorithms` loads to. See docs/adding-an-algorithm.md."""
+    """What an entry point in `safeloop.algorithms` loads to. See docs/adding-an-algorithm.md.
+
+    A planner that keeps the cost within its horizon under a threshold, rather than training for the budget,
+    may say so by an attribute `constrained = True`: the tables then note it.
+    """
 
     name: str
     summary: str
@@ -93,9 +97,17 @@ def env_names() -> list[str]:
 
 def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
     """The spec of the environment `name`. Raises `UsageError` with the nearest names for an unknown one."""
-    for family in families():
+    broken: UsageError | None = None  # one broken package must not hide the environments of the others
+    for point in entry_points(group="safeloop.envs"):
+        try:
+            family = _load(point, "environment family")
+        except UsageError as error:
+            broken = error
+            continue
         if family.canonical(name) is not None:
             return family.spec(name, **(options or {}))
+    if broken is not None:
+        raise broken
     raise UsageError(f"unknown environment {name!r}; nearest: {nearest(name, env_names())}")
 
 
