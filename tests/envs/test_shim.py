@@ -18,7 +18,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_import_restores_what_it_patches() -> None:
     done = run(
-        "import dataclasses; before = dataclasses.dataclass\n"
+        "import dataclasses, safeloop; before = dataclasses.dataclass\n"
         "from farama_notifications import notifications; notices = dict(notifications)\n"
         "from safeloop_envs.shim import import_safety_gymnasium; import_safety_gymnasium()\n"
         "assert dataclasses.dataclass is before\n"
