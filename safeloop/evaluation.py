@@ -54,7 +54,12 @@ def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callabl
     due = last or (every > 0 and steps // every > before // every)
     if not due or run.settings.eval_episodes == 0:
         return
+    record_evaluation(env, run, make_policy())
+
+
+def record_evaluation(env: Recorder, run: Run, policy: Policy) -> None:
+    """Evaluate `policy` now and append the episodes to the run's; its time does not count as training."""
     with env.clock_stopped():
-        episodes = run.settings.eval_episodes
-        for row in evaluate(make_policy(), env.safeloop_spec, episodes, run.settings.seed, steps):
+        episodes, seed = run.settings.eval_episodes, run.settings.seed
+        for row in evaluate(policy, env.safeloop_spec, episodes, seed, env.simulator_steps):
             run.evaluations.append(row)

@@ -34,7 +34,7 @@ import gymnasium
 import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.evaluation import evaluate, evaluate_when_due
+from safeloop.evaluation import evaluate_when_due, record_evaluation
 from safeloop.registry import Policy
 from safeloop.runs import AGENT, Recorder, Run, derived_seed
 from safeloop.settings import build
@@ -116,10 +116,7 @@ class OmniSafeAlgorithm:
                 f"{type(error).__name__}: {error}"
             ) from error
         save()
-        with env.clock_stopped():
-            policy, episodes = FrozenPolicy(state()), run.settings.eval_episodes
-            for row in evaluate(policy, spec, episodes, run.settings.seed, env.simulator_steps):
-                run.evaluations.append(row)
+        record_evaluation(env, run, FrozenPolicy(state()))
 
     def load(self, run: Run, seed: int) -> Policy:
         """The policy of the run's checkpoint, acting by its mean (so `seed` has no use); needs no OmniSafe.
