@@ -83,7 +83,7 @@ class EntityNet(nn.Module):
 
     Feature-wise linear modulation (Perez et al., 2018): the robot's state and the action are read once, by
     the body network; the work per entity is then a small fraction of what a network on the concatenated
-    inputs needs, at the same accuracy (docs/architecture.md).
+    inputs needs.
     """
 
     def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
@@ -132,10 +132,8 @@ class FactoredNet(nn.Module):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         kind = F.one_hot(torch.tensor([kinds.index(x) for x in entities.kinds])).float()
-        body, seen = (
-            self.n_robot + act_dim * (1 + len(ACTION_SCALES)),
-            self.dim * (1 if self.goal is not None else self.n_entities),
-        )
+        body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
+        seen = self.dim * (1 if self.goal is not None else self.n_entities)
         self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], F.relu, generator)
         self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
@@ -190,9 +188,9 @@ class FactoredNet(nn.Module):
             return Outcome(None, None, logits)
         return Outcome(y[..., 0], y[..., 1], logits)
 
-    def tied(self) -> list[list[int]]:
-        """Observation indices that share one scale: all entities' coordinates."""
-        return [self.order[self.n_robot :].tolist()]
+    def coordinates(self) -> list[int]:
+        """Observation indices of all entities' coordinates, which share one scale."""
+        return self.order[self.n_robot :].tolist()
 
 
 class Dynamics(nn.Module):
@@ -322,10 +320,10 @@ class Dynamics(nn.Module):
         delta_std = ((weight * (delta - delta_mean) ** 2).sum(0) / count).sqrt()
         obs_mean, obs_std = data.obs.mean(0), data.obs.std(0, unbiased=False)
         if isinstance(self.net, FactoredNet):  # entities are exchangeable: one scale, centred on the robot
-            for group in self.net.tied():
-                obs_mean[group], delta_mean[group] = 0.0, 0.0
-                obs_std[group] = data.obs[:, group].square().mean().sqrt()
-                delta_std[group] = (weight * delta.square())[:, group].sum().div(count[group].sum()).sqrt()
+            group = self.net.coordinates()
+            obs_mean[group], delta_mean[group] = 0.0, 0.0
+            obs_std[group] = data.obs[:, group].square().mean().sqrt()
+            delta_std[group] = (weight * delta.square())[:, group].sum().div(count[group].sum()).sqrt()
         calm = data.event < 0.5 if self.heads.event else torch.ones_like(data.event, dtype=torch.bool)
         reward = data.reward[calm]
         for name, value in (
