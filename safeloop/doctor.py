@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PYTHONS = ((3, 10), (3, 13))
-"""First and last Python that the set was tested on."""
+"""First and last Python that the packages have versions for; the pinned set was tested on 3.11."""
 
 ORDINARY = {
     "torch": "2.13.0", "numpy": "1.26.4", "gymnasium": "0.29.1", "mujoco": "3.3.7",
@@ -112,7 +112,7 @@ def packages() -> list[Finding]:
 
 
 def python() -> Finding:
-    """Whether this Python is a tested one."""
+    """Whether the packages have versions for this Python."""
     fine = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("python", fine, version, "" if fine else "python3.11 -m venv .venv  # then install safeloop there")

@@ -35,7 +35,7 @@ Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
-"""glibc keeps freed memory: fitting takes a third less time than with a page fault for every large tensor."""
+"""glibc keeps freed memory, where it would otherwise fault in every page of every large tensor again."""
 
 STOP_SECONDS = 10.0
 """Time that a worker has to end by itself when it is told to stop."""

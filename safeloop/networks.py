@@ -19,7 +19,7 @@ def initialiser(generator: torch.Generator) -> torch.Generator:
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
 
-    Narrow outputs are computed transposed: the matrix libraries here are then about five times faster.
+    Narrow outputs are computed transposed: matrix libraries are slow at products with few columns.
     """
     if weight.shape[-1] < 16:
         return torch.baddbmm(bias.mT, weight.mT, x.mT).mT
