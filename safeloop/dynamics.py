@@ -91,14 +91,14 @@ class EntityNet(nn.Module):
         self.kind: Tensor
         self.register_buffer("kind", kind, persistent=False)  # [E, kinds], one-hot
         self.width, self.out = width, out
-        self.features = EnsembleMLP(k, [entity + kind.shape[1], width], F.relu, generator)
-        self.head = EnsembleMLP(k, [width, out], F.relu, generator)
+        self.features = EnsembleMLP(k, [entity + kind.shape[1], width], torch.relu_, generator)
+        self.head = EnsembleMLP(k, [width, out], torch.relu_, generator)
 
     def forward(self, modulation: Tensor, entity: Tensor) -> Tensor:
         """Modulation `[K, B, 2 * width]` and entities `[K, B, E, m]` to `[K, B, E, out]`."""
         k, b, e, m = entity.shape
         scale, shift = modulation.unsqueeze(2).chunk(2, -1)  # [K, B, 1, width]
-        weight, bias = self.features.weights[0], self.features.biases[0]
+        weight, bias = self.features.layers[0]
         by_kind = bias + self.kind @ weight[:, m:]  # [K, E, width]
         h = torch.bmm(entity.reshape(k, b * e, m), weight[:, :m]).view(k, b, e, self.width)
         h = torch.addcmul(shift, h.add_(by_kind.unsqueeze(1)), scale).relu_()
@@ -135,12 +135,12 @@ class FactoredNet(nn.Module):
         body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
         seen = self.dim * (1 if self.goal is not None else self.n_entities)
         self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
-        self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], F.relu, generator)
+        self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], torch.relu_, generator)
         self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
         outputs = 2 * heads.reward + heads.terminated
-        self.outcome_net = EnsembleMLP(k, [body + 2 * seen, *sizes, outputs], F.relu, generator)
+        self.outcome_net = EnsembleMLP(k, [body + 2 * seen, *sizes, outputs], torch.relu_, generator)
         if heads.event:  # apart, and on the goal alone: events are few, and with more inputs it overfits
-            self.event_net = EnsembleMLP(k, [4 * seen, *(n // 2 for n in sizes), 1], F.relu, generator)
+            self.event_net = EnsembleMLP(k, [4 * seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
         if heads.violated:
             self.contact_net = EntityNet(k, 2 * self.dim, kind, width, 1, generator)
 
@@ -173,8 +173,9 @@ class FactoredNet(nn.Module):
         (robot, before), (_, after) = self.split(obs), self.split(next_obs)
         which = slice(None) if self.goal is None else slice(self.goal, self.goal + 1)
         goal = torch.cat((before[..., which, :].flatten(2), after[..., which, :].flatten(2)), -1)
-        y = self.outcome_net(torch.cat((self.body(robot, act), goal), -1))
-        logits = {}
+        y, logits = act[..., :0], {}
+        if self.heads.reward or self.heads.terminated:
+            y = self.outcome_net(torch.cat((self.body(robot, act), goal), -1))
         if self.heads.event:
             logits["event"] = self.event_net(torch.cat((goal, torch.tanh(GOAL_SCALE * goal)), -1))[..., 0]
         if self.heads.terminated:
@@ -255,24 +256,23 @@ class Dynamics(nn.Module):
         """Observation to network input."""
         return (obs - self.obs_mean) / self.obs_std
 
-    def sample(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Next observation `[K, B, S]`, reward `[K, B]` and probabilities `{name: [K, B]}` of `obs, act [K, B, .]`.
-
-        The next observation is drawn with fresh Gaussian noise; the reward is its mean.
-        """
-        x = self.normalise(obs)
-        mean, raw, out = self.net.transition(x, act)
+    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Next observation `[K, B, S]` of `obs, act [K, B, .]`, drawn with fresh noise; and `judge`'s memory of it."""
+        mean, raw, memory = self.net.transition(self.normalise(obs), act)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
-        next_obs = obs + self.delta_mean + self.delta_std * change
-        outcome = self.net.outcome(out, x, act, self.normalise(next_obs))
+        return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
+
+    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean reward `[K, B]` (0 where it is not learned) and probabilities `{name: [K, B]}` of transitions."""
+        outcome = self.net.outcome(memory, self.normalise(obs), act, self.normalise(next_obs))
         chance = {name: torch.sigmoid(logit) for name, logit in outcome.logits.items()}
         if outcome.reward is None:
-            return next_obs, torch.zeros(mean.shape[:-1], device=mean.device), chance
+            return torch.zeros(obs.shape[:-1], device=obs.device), chance
         reward = outcome.reward * self.reward_std + self.reward_mean
         if "event" in chance:  # progress and event apart: an event pays what events paid
             reward = torch.lerp(reward, self.event_reward, chance["event"])
-        return next_obs, reward, chance
+        return reward, chance
 
     # -- fitting ------------------------------------------------------------------------------------------
 

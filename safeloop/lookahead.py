@@ -16,23 +16,29 @@ from safeloop.cmdp import Known
 from safeloop.dynamics import Dynamics
 
 
-class Step(NamedTuple):
-    """One step of every model."""
+class Judgement(NamedTuple):
+    """What B transitions of each model bring."""
 
-    next_obs: Tensor  # [K, M, S]
-    reward: Tensor  # [K, M], the bonus of an event included
-    cost: Tensor  # [K, M]
-    terminated: Tensor | None  # [K, M], probability; None where it can't happen
-    event: Tensor | None  # [K, M], probability; None where there are none
+    reward: Tensor  # [K, B], the bonus of an event included
+    cost: Tensor  # [K, B]
+    terminated: Tensor | None  # [K, B], probability; None where it can't happen
+    event: Tensor | None  # [K, B], probability; None where there are none
 
 
 class Model(Protocol):
-    """What the lookahead needs of a model."""
+    """What the lookahead needs of a model. Rollouts are stepped first and judged after, all steps at once."""
 
     members: int
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> Step:
-        """One step of `obs [K, M, S]` under `act [K, M, A]`; model k keeps row k."""
+    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The next observations `[K, M, S]` of `obs [K, M, S]` under `act [K, M, A]`; model k keeps row k.
+
+        Beside them whatever `judge` needs of the step, `[K, M, X]`.
+        """
+        ...
+
+    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
+        """What transitions `[K, B, .]` bring; `memory [K, B, X]` is what `step` kept of each."""
         ...
 
 
@@ -60,18 +66,28 @@ class WorldModel:
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus = event_bonus
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> Step:
-        """One step: known models where given, the ensemble's heads otherwise."""
-        next_obs, reward, chance = self.dynamics.sample(obs, act, generator)
-        args = (obs, act, next_obs)
-        event = self.event(*args).float() if self.event else chance.get("event")
+    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The ensemble's next observations, and its networks' memory of the step."""
+        return self.dynamics.step(obs, act, generator)
+
+    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
+        """Known models where given, the ensemble's heads otherwise."""
+        reward, chance = self.dynamics.judge(obs, act, next_obs, memory)
+        transition = (obs, act, next_obs)
+        event = self.event(*transition).float() if self.event else chance.get("event")
         if self.reward is not None:
-            reward = self.reward(*args)
+            reward = self.reward(*transition)
             if event is not None:
                 reward = reward + event * self.event_bonus
-        cost = self.cost(*args) if self.cost else chance["violated"]
-        terminated = self.terminated(*args).float() if self.terminated else chance.get("terminated")
-        return Step(next_obs, reward, cost, terminated, event)
+        cost = self.cost(*transition) if self.cost else chance["violated"]
+        terminated = self.terminated(*transition).float() if self.terminated else chance.get("terminated")
+        return Judgement(reward, cost, terminated, event)
+
+
+def survival(chance: Tensor | None, like: Tensor) -> Tensor:
+    """Probability that nothing of `chance [K, H, M]` (None: 0, shaped as `like`) happened before step t = 0..H."""
+    first = torch.ones_like(like[:, :1])
+    return torch.cat((first, (1 - chance).cumprod(1) if chance is not None else torch.ones_like(like)), 1)
 
 
 @torch.no_grad()
@@ -98,26 +114,26 @@ def lookahead(
     follow events; costs go on.
     """
     k, n, horizon = model.members, actions.shape[0], actions.shape[1]
-    s = obs.expand(k, particles * n, -1)  # [K, P*N, S]
-    plan = actions.repeat(particles, 1, 1).expand(k, -1, -1, -1)  # [K, P*N, H, A]
-    returns = torch.zeros(k, particles * n, device=obs.device)
-    costs = torch.zeros_like(returns)
-    going, pursuing = torch.ones_like(returns), torch.ones_like(returns)
+    plan = actions.repeat(particles, 1, 1).transpose(0, 1).expand(k, -1, -1, -1)  # [K, H, P*N, A]
+    path, memory = [obs.expand(k, particles * n, -1)], []
     for t in range(horizon):
-        step = model.step(s, plan[:, :, t], generator)
-        reward = step.reward
-        if step.event is not None:
-            reward = reward + discount * value_after_event * step.event
-        returns = returns + discount**t * going * pursuing * reward
-        costs = costs + discount**t * going * step.cost
-        if step.event is not None:
-            pursuing = pursuing * (1 - step.event)
-        if step.terminated is not None:
-            going = going * (1 - step.terminated)
-        s = step.next_obs
+        s, kept = model.step(path[-1], plan[:, t], generator)
+        path.append(s)
+        memory.append(kept)
+    states = torch.stack(path, 1)  # [K, H+1, P*N, S]
+    transitions = (states[:, :-1], plan, states[:, 1:], torch.stack(memory, 1))
+    judged = model.judge(*(x.flatten(1, 2) for x in transitions))
+    reward, cost, terminated, event = (None if x is None else x.view(k, horizon, -1) for x in judged)
+    assert reward is not None and cost is not None
+    going, pursuing = survival(terminated, reward), survival(event, reward)
+    if event is not None:
+        reward = reward + discount * value_after_event * event
+    gamma = discount ** torch.arange(horizon + 1, device=obs.device).view(-1, 1)
+    returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)  # [K, P*N]
+    costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
     if value is not None:
-        returns = returns + discount**horizon * going * pursuing * value(s)
-    finite = (returns.isfinite() & costs.isfinite() & s.isfinite().all(-1)).view(-1, n).all(0)  # [N]
+        returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(s)
+    finite = (returns + costs + states.sum((1, 3))).isfinite().view(-1, n).all(0)  # [N]
     by_model = returns.view(k, particles, n).mean(1)  # [K, N]
     mean = by_model.mean(0)
     if pessimism:

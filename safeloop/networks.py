@@ -47,10 +47,10 @@ class EnsembleMLP(nn.Module):
             ):
                 initial = torch.empty(shape).uniform_(-bound, bound, generator=generator)
                 parameters.append(nn.Parameter(initial))
+        self.layers = list(zip(self.weights, self.biases, strict=True))  # a ParameterList is slow to read
 
     def forward(self, x: Tensor) -> Tensor:
         """`[K, B, in] -> [K, B, out]`."""
-        layers = list(zip(self.weights, self.biases, strict=True))
-        for weight, bias in layers[:-1]:
+        for weight, bias in self.layers[:-1]:
             x = self.activation(affine(x, weight, bias))
-        return affine(x, *layers[-1])
+        return affine(x, *self.layers[-1])

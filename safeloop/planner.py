@@ -107,7 +107,7 @@ def actor_rollouts(
         a = actor(s)
         sequence.append(a)
         k = model.members
-        s = model.step(s.expand(k, -1, -1), a.expand(k, -1, -1), generator).next_obs[own, rows]
+        s = model.step(s.expand(k, -1, -1), a.expand(k, -1, -1), generator)[0][own, rows]
     return torch.stack(sequence, 1)
 
 

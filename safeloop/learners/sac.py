@@ -32,7 +32,7 @@ class Actor(nn.Module):
 
     def __init__(self, obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator):
         super().__init__()
-        self.net = EnsembleMLP(1, [obs_dim, hidden, hidden, 2 * act_dim], F.relu, generator)
+        self.net = EnsembleMLP(1, [obs_dim, hidden, hidden, 2 * act_dim], torch.relu_, generator)
 
     def _gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = self.net(obs.reshape(1, -1, obs.shape[-1]))[0].chunk(2, -1)
@@ -67,7 +67,7 @@ class SAC:
         init = initialiser(generator)
         h = settings.hidden
         self.actor = Actor(obs_dim, act_dim, h, init).to(device)
-        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], F.relu, init).to(device)
+        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
         self.target_entropy = -float(act_dim)

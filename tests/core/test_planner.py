@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from safeloop.cmdp import Constraint
-from safeloop.lookahead import Scores, Step
+from safeloop.lookahead import Judgement, Scores
 from safeloop.planner import Planner, PlannerSettings, actor_rollouts, bounded, refit, weigh
 from tests.core.toy import A, H, K, LinearModel, S
 
@@ -71,10 +71,13 @@ class Quadratic:
         self.target = target
 
     def step(self, obs, act, generator):
+        return obs + 1, obs
+
+    def judge(self, obs, act, next_obs, memory):
         t = obs[..., 0].long().clamp(max=len(self.target) - 1)
         reward = -(act - self.target[t]).square().sum(-1)
         zeros = torch.zeros(reward.shape)
-        return Step(obs + 1, reward, zeros, None, None)
+        return Judgement(reward, zeros, None, None)
 
 
 def planner(model, constraint=None, seed=0, **settings):
@@ -99,11 +102,13 @@ def test_planning_discounts_rewards():
     # A reward of the last step that pays slightly more than the first step's costs loses under discounting.
     class Trade(Quadratic):
         def step(self, obs, act, generator):
+            kept = torch.where(obs[..., 0] == 0, act[..., 0], obs[..., 1])
+            return torch.stack((obs[..., 0] + 1, kept, obs[..., 2], obs[..., 3]), -1), obs
+
+        def judge(self, obs, act, next_obs, memory):
             first, last = obs[..., 0] == 0, obs[..., 0] == H - 1
-            reward = torch.where(first, -act[..., 0], torch.where(last, act[..., 0] * 0 + 1.2 * obs[..., 1], 0.0))
-            kept = torch.where(first, act[..., 0], obs[..., 1])
-            next_obs = torch.stack((obs[..., 0] + 1, kept, obs[..., 2], obs[..., 3]), -1)
-            return Step(next_obs, reward, torch.zeros(reward.shape), None, None)
+            reward = torch.where(first, -act[..., 0], torch.where(last, 1.2 * obs[..., 1], 0.0))
+            return Judgement(reward, torch.zeros(reward.shape), None, None)
 
     patient = planner(Trade(TARGET), iterations=10, discount=1.0).plan(torch.zeros(S), t0=True)
     hasty = planner(Trade(TARGET), iterations=10, discount=0.5).plan(torch.zeros(S), t0=True)
@@ -113,10 +118,9 @@ def test_planning_discounts_rewards():
 def test_the_constraint_holds_against_the_reward():
     # Reward pushes s_0 up, cost is |s_0| beyond the threshold: the plan stays where it is allowed to.
     class Push(LinearModel):
-        def step(self, obs, act, generator):
-            step = super().step(obs, act, generator)
-            cost = (step.next_obs[..., 0] - 0.5).clamp(min=0)
-            return step._replace(reward=act[..., 0], cost=cost)
+        def judge(self, obs, act, next_obs, memory):
+            cost = (next_obs[..., 0] - 0.5).clamp(min=0)
+            return Judgement(act[..., 0], cost, None, None)
 
     def final(constraint):
         p = Planner(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from safeloop.lookahead import Step
+from safeloop.lookahead import Judgement
 
 # Asymmetric on purpose, so that a transposed axis fails: K, P, N, H, S, A all differ.
 K, P, N, H, S, A = 3, 2, 7, 5, 4, 4
@@ -19,14 +19,18 @@ class LinearModel:
         self.noise, self.event_at, self.end_at = noise, event_at, end_at
         self.seen: list[Tensor] = []
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> Step:
+    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         self.seen.append(obs)
         next_obs = obs + act + self.drift.view(-1, 1, 1)
         if self.noise:
             next_obs = next_obs + self.noise * torch.randn(next_obs.shape, generator=generator)
+        return next_obs, obs
+
+    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
+        assert ((memory == obs) | obs.isnan()).all()  # each transition is judged with its own memory
         event = None if self.event_at is None else (next_obs[..., 0] >= self.event_at).float()
         ended = None if self.end_at is None else (next_obs[..., 0] >= self.end_at).float()
-        return Step(next_obs, obs.sum(-1), next_obs[..., 0].abs(), ended, event)
+        return Judgement(obs.sum(-1), next_obs[..., 0].abs(), ended, event)
 
 
 def closed_form(
