@@ -1,17 +1,19 @@
-"""Named compositions: safeloop = SAC + ensemble + safeARC; loop = the same without the constraint."""
+"""Named compositions of an ensemble, a planner and, but for pets and safepets, SAC."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from safeloop.cmdp import Constraint, EnvSpec, Known, UsageError, zero_cost
 from safeloop.dynamics import Dynamics, Heads
+from safeloop.learners.behaviour import BehaviourValue
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.lookahead import WorldModel
 from safeloop.planner import Plan, Planner, PlannerSettings
@@ -54,6 +56,7 @@ class Settings:
     particles: int = 1
     iterations: int = 5
     inverse_temperature: float = 50.0
+    elites: int = 0
     momentum: float = 0.1
     initial_variance: float = 0.25
     # Constraint (CoRL 2021, Eq. 10)
@@ -64,6 +67,9 @@ class Settings:
     min_feasible: int = 10
     """m of Algorithm 4."""
     # Learner and data
+    value: Literal["auto", "behaviour", "actor"] = "auto"
+    """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of SAC's actor, which
+    knows no constraint; `auto`: behaviour under a constraint, actor without."""
     discount: float = 0.95
     """A decision's, in planning and in the critic."""
     learning_rate: float = 3e-4
@@ -89,6 +95,9 @@ class Settings:
         for name in ("inverse_temperature", "initial_variance", "learning_rate", "model_learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: expected more than 0")
+        for name in ("elites", "actor_fraction"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
         for name in ("momentum", "discount", "polyak"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected between 0 and 1")
@@ -102,9 +111,13 @@ PLANNER = 2**31
 PAPER = {
     "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
     "cost_margin": 0.0, "threshold": 0.0, "warmup": 2000, "warmup_hold": 1,
-    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5,
+    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5, "value": "actor",
 }  # fmt: skip
 """CoRL 2021, Tables 2 and 3, C.4: what differs from the defaults."""
+
+
+PETS = {"elites": 20, "actor_fraction": 0.0}
+"""The cross-entropy method with no learner: no actor to propose, no value at the horizon (CoRL 2021, section 6.3)."""
 
 
 def _factored(settings: Settings, spec: EnvSpec) -> bool:
@@ -116,7 +129,7 @@ def _known_cost(settings: Settings, spec: EnvSpec) -> bool:
 
 
 class PlanningAgent:
-    """An ensemble, an off-policy learner and a planner over both. The trainer owns the loop."""
+    """An ensemble, an off-policy learner (or none) and a planner over both. The trainer owns the loop."""
 
     def __init__(
         self,
@@ -125,12 +138,13 @@ class PlanningAgent:
         act_dim: int,
         settings: Settings,
         constrained: bool,
+        learns_value: bool,
         seed: int,
         device: str,
     ):
         self.spec, self.settings, self.constrained, self.device = spec, settings, constrained, device
         self.act_dim = act_dim
-        generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(4)]
+        generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(5)]
         self.generator = generators[0]
         c, factored, known_reward = settings, _factored(settings, spec), settings.reward == "known"
         learned_cost = constrained and not _known_cost(settings, spec)
@@ -146,11 +160,18 @@ class PlanningAgent:
             heads=heads, entities=spec.entities, factored=factored, entity_width=c.entity_width,
             learning_rate=c.model_learning_rate, generator=generators[1], device=device,
         )  # fmt: skip
-        self.learner = SAC(
-            obs_dim, act_dim,
-            SACSettings(c.discount, c.learning_rate, c.polyak, c.hidden, c.initial_temperature),
-            generators[2], device,
-        )  # fmt: skip
+        self.learner = None
+        if learns_value:
+            self.learner = SAC(
+                obs_dim, act_dim,
+                SACSettings(c.discount, c.learning_rate, c.polyak, c.hidden, c.initial_temperature),
+                generators[2], device,
+            )  # fmt: skip
+        self.behaviour = None
+        if learns_value and (c.value == "behaviour" or (c.value == "auto" and constrained)):
+            self.behaviour = BehaviourValue(
+                obs_dim, c.discount, c.learning_rate, c.polyak, c.hidden, generators[4], device
+            )
         cost: Known | None = None
         if not constrained:
             cost = zero_cost
@@ -172,16 +193,22 @@ class PlanningAgent:
         self.held_action = torch.zeros(act_dim, device=device)
         self.fitted = False
 
+    @property
+    def value(self) -> Callable[[Tensor], Tensor] | None:
+        """The value at the horizon, `[..., S] -> [...]`; None without a learner."""
+        learner = self.behaviour or self.learner
+        return learner.value if learner else None
+
     def new_planner(self, generator: torch.Generator) -> Planner:
         """A planner over this agent's models with a warm start and a random stream of its own."""
-        c = self.settings
+        c, learner = self.settings, self.learner
         settings = PlannerSettings(
             c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
-            c.inverse_temperature, c.momentum, c.initial_variance, c.discount,
+            c.inverse_temperature, c.elites, c.momentum, c.initial_variance, c.discount,
         )  # fmt: skip
         return Planner(
             settings, self.constraint, self.model, self.act_dim,
-            actor=self.learner.act, value=self.learner.value, generator=generator,
+            actor=learner.act if learner else None, value=self.value, generator=generator,
         )  # fmt: skip
 
     def random_action(self) -> np.ndarray:
@@ -205,15 +232,20 @@ class PlanningAgent:
 
     def update(self) -> None:
         """The learner's gradient steps of one decision."""
+        if self.learner is None:
+            return
         for _ in range(self.settings.updates_per_decision):
-            self.learner.update(self.replay.sample(self.settings.batch_size, self.generator))
+            batch = self.replay.sample(self.settings.batch_size, self.generator)
+            self.learner.update(batch)
+            if self.behaviour is not None:
+                self.behaviour.update(batch)
 
     def refresh_value_after_event(self) -> None:
         """The mean value of the states that followed the latest events, for imagined rollouts to go on with."""
-        if self.spec.has_events:
+        if self.spec.has_events and self.value is not None:
             rows = self.replay.data.event[: len(self.replay)].nonzero()[-256:, 0]
             if len(rows):
-                self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
+                self.value_after_event = self.value(self.replay.rows(rows).next_obs).mean()
 
     def policy(self, seed: int) -> PlannerPolicy:
         """The agent as it acts in evaluation, with a planner and a random stream of its own.
@@ -227,7 +259,8 @@ class PlanningAgent:
         """Everything that training has changed."""
         return {
             "dynamics": self.dynamics.checkpoint(),
-            "learner": self.learner.checkpoint(),
+            "learner": self.learner.checkpoint() if self.learner else {},
+            "behaviour": self.behaviour.checkpoint() if self.behaviour else {},
             "planner": self.planner.state_dict(),
             "replay": self.replay.state_dict(),
             "generator": self.generator.get_state(),
@@ -239,7 +272,10 @@ class PlanningAgent:
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
         self.dynamics.restore(state["dynamics"])
-        self.learner.restore(state["learner"])
+        if self.learner is not None:
+            self.learner.restore(state["learner"])
+        if self.behaviour is not None:
+            self.behaviour.restore(state["behaviour"])
         self.planner.load_state_dict(state["planner"])
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"])
@@ -272,6 +308,8 @@ class PlanningAlgorithm:
     name: str
     summary: str
     constrained: bool
+    learns_value: bool = True
+    """Whether SAC proposes actions and values the states at the horizon."""
     default_steps: int = 30_000
     resumable: bool = True
     settings: type = Settings
@@ -279,7 +317,8 @@ class PlanningAlgorithm:
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
         """`default` and `paper`."""
-        return {"default": {}, "paper": PAPER}
+        own = {} if self.learns_value else PETS
+        return {"default": own, "paper": PAPER | own}
 
     def told(self, settings: Settings, spec: EnvSpec) -> str:
         """Known models in use, and the kind of dynamics where the entities are named."""
@@ -289,6 +328,8 @@ class PlanningAlgorithm:
             raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
         if settings.cost == "known" and spec.cost is None:
             raise UsageError(f"cost=known: {spec.id} has no known cost; use cost=learned")
+        if settings.actor_fraction and not self.learns_value:
+            raise UsageError(f"actor_fraction={settings.actor_fraction}: {self.name} has no actor; leave it at 0")
         told = ["known reward"] if settings.reward == "known" else []
         if self.constrained and _known_cost(settings, spec):
             told.append("known cost")
@@ -299,7 +340,8 @@ class PlanningAlgorithm:
     def _agent(self, env: Any, spec: EnvSpec, run: Run) -> PlanningAgent:
         settings = Settings(**run.settings.algo_settings)
         sizes = (env.observation_space.shape[0], env.action_space.shape[0])
-        return PlanningAgent(spec, *sizes, settings, self.constrained, run.settings.seed, run.settings.device)
+        kind = (self.constrained, self.learns_value)
+        return PlanningAgent(spec, *sizes, settings, *kind, run.settings.seed, run.settings.device)
 
     def learn(self, env: Recorder, budget: float, run: Run) -> None:
         """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""
@@ -317,5 +359,7 @@ class PlanningAlgorithm:
         return agent.policy(seed)
 
 
-safeloop = PlanningAlgorithm("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)
-loop = PlanningAlgorithm("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)", constrained=False)
+safeloop = PlanningAlgorithm("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", True)
+loop = PlanningAlgorithm("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)", False)
+safepets = PlanningAlgorithm("safepets", "ensemble + CEM under the constraint, no value (CoRL 2021, 6.3)", True, False)
+pets = PlanningAlgorithm("pets", "ensemble + CEM, no constraint, no value (Chua et al. 2018)", False, False)

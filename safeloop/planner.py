@@ -1,10 +1,11 @@
-"""ARC and safeARC (CoRL 2021, section 5.1, Algorithms 3 and 4): propose, score, weigh, refit.
+"""ARC and safeARC (CoRL 2021, section 5.1, Algorithms 3 and 4), CEM: propose, score, weigh, refit.
 
 Pure functions for the maths; `Planner` holds the warm start and the random stream, nothing else.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from safeloop.lookahead import Model, Scores, lookahead
 
 @dataclass(frozen=True)
 class PlannerSettings:
-    """Settings of ARC. Actions are in [-1, 1]."""
+    """Settings of a planner. Actions are in [-1, 1]."""
 
     horizon: int = 8
     """H, decisions."""
@@ -31,6 +32,8 @@ class PlannerSettings:
     iterations: int = 5
     inverse_temperature: float = 50.0
     """1/eta, per unit of return (and of cost, where too few sequences are feasible)."""
+    elites: int = 0
+    """More than 0: the cross-entropy method, equal weights for so many best sequences, in place of 1/eta's."""
     momentum: float = 0.1
     """Weight on the OLD mean and variance."""
     initial_variance: float = 0.25
@@ -50,7 +53,7 @@ class Plan(NamedTuple):
     feasible: int
     """Feasible sequences in the last iteration."""
     divergence: float
-    """L2 distance between the planned action and the actor's mean rollout's (Figure 4)."""
+    """L2 distance between the planned action and the actor's mean action (Figure 4); NaN without an actor."""
 
 
 def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
@@ -59,11 +62,12 @@ def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
     return finite if constraint is None else finite & (scores.costs <= constraint.threshold)
 
 
-def weigh(scores: Scores, constraint: Constraint | None, inverse_temperature: float) -> Tensor:
+def weigh(scores: Scores, constraint: Constraint | None, inverse_temperature: float, elites: int = 0) -> Tensor:
     """Weights of N sequences, `[N]`, summing to 1 (Algorithm 4, lines 29 to 38).
 
     With at least m feasible sequences those alone count, by `exp(R / eta)`; otherwise all count, by
     `exp(-C / eta)`. Both are taken relative to the best, which changes nothing but the range of numbers.
+    With `elites` > 0 (the cross-entropy method) the best so many of those count, all alike.
     Raises `FloatingPointError` where no sequence is finite.
     """
     allowed = feasible(scores, constraint)
@@ -74,7 +78,10 @@ def weigh(scores: Scores, constraint: Constraint | None, inverse_temperature: fl
         objective = -scores.costs
     else:
         objective = torch.where(allowed, scores.returns, -torch.inf)
-    return torch.softmax(inverse_temperature * objective, 0)
+    if not elites:
+        return torch.softmax(inverse_temperature * objective, 0)
+    best = objective.topk(min(elites, int(objective.isfinite().sum()))).indices
+    return torch.zeros_like(objective).index_fill(0, best, 1 / len(best))
 
 
 def refit(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +128,7 @@ class Planner:
         model: Model,
         act_dim: int,
         *,
-        actor: Callable[[Tensor, torch.Generator | None], Tensor],
+        actor: Callable[[Tensor, torch.Generator | None], Tensor] | None,
         value: Callable[[Tensor], Tensor] | None,
         generator: torch.Generator,
     ):
@@ -138,8 +145,10 @@ class Planner:
         c, g = self.settings, self.generator
         mean = torch.zeros_like(self.mean) if t0 else torch.cat((self.mean[1:], torch.zeros_like(self.mean[:1])))
         variance = torch.full_like(mean, c.initial_variance)
-        count = round(c.actor_fraction * c.population)
-        proposed = actor_rollouts(self.model, lambda s: self.actor(s, g), obs, count, c.horizon, g)  # [beta*N, H, A]
+        actor, count = self.actor, round(c.actor_fraction * c.population)
+        proposed = mean.new_empty(0, *mean.shape)
+        if actor is not None and count:
+            proposed = actor_rollouts(self.model, lambda s: actor(s, g), obs, count, c.horizon, g)  # [beta*N, H, A]
         for _ in range(c.iterations):
             noise = torch.randn((c.population, *mean.shape), generator=g, device=mean.device)
             drawn = (mean + bounded(mean, variance).sqrt() * noise).clamp(-1, 1)  # [N, H, A]
@@ -149,7 +158,7 @@ class Planner:
                 particles=c.particles, discount=c.discount, generator=g, value=self.value,
                 value_after_event=value_after_event, pessimism=c.pessimism,
             )  # fmt: skip
-            new_mean, new_variance = refit(actions, weigh(scores, self.constraint, c.inverse_temperature))
+            new_mean, new_variance = refit(actions, weigh(scores, self.constraint, c.inverse_temperature, c.elites))
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance
         self.mean = mean
@@ -160,7 +169,7 @@ class Planner:
             best_return=best.max().item(),
             lowest_cost=scores.costs.min().item(),
             feasible=int(allowed.sum()),
-            divergence=(mean[0] - self.actor(obs.unsqueeze(0), None)[0]).norm().item(),
+            divergence=(mean[0] - actor(obs.unsqueeze(0), None)[0]).norm().item() if actor else math.nan,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -57,6 +57,36 @@ def test_refit_is_the_weighted_mean_and_variance():
     assert torch.equal(variance, torch.full((4, 2), 16.0))
 
 
+def test_elites_count_alike_and_only_among_the_allowed():
+    scores = Scores(torch.tensor([5.0, 1.0, 4.0, 3.0, 2.0]), torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]))
+    assert weigh(scores, None, 50.0, elites=2).tolist() == [0.5, 0, 0.5, 0, 0]
+    assert weigh(scores, Constraint(0.5, min_feasible=2), 50.0, elites=2).tolist() == [0, 0, 0.5, 0.5, 0]
+    # more elites than feasible sequences: all of those; too few feasible: the cheapest
+    assert weigh(scores, Constraint(0.5, min_feasible=2), 50.0, elites=9).tolist() == [0, 0.25, 0.25, 0.25, 0.25]
+    dear = Scores(scores.returns, torch.tensor([3.0, 9.0, 2.0, 8.0, 7.0]))
+    assert weigh(dear, Constraint(0.5, min_feasible=2), 50.0, elites=2).tolist() == [0.5, 0, 0.5, 0, 0]
+
+
+def test_elites_are_finite_sequences():
+    scores = Scores(torch.tensor([1.0, -torch.inf, 2.0]), torch.tensor([0.0, torch.inf, 0.0]))
+    assert weigh(scores, None, 1.0, elites=3).tolist() == [0.5, 0, 0.5]
+
+
+def test_the_cross_entropy_method_finds_the_optimum_of_a_quadratic():
+    p = planner(Quadratic(TARGET), iterations=25, population=300, discount=1.0, elites=20)
+    p.plan(torch.zeros(S), t0=True)
+    assert torch.allclose(p.mean, TARGET, atol=0.05)
+
+
+def test_without_an_actor_there_are_no_proposals_and_no_divergence():
+    p = Planner(
+        PlannerSettings(horizon=H, actor_fraction=0.2), None, Quadratic(TARGET), 2,
+        actor=None, value=None, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    plan = p.plan(torch.zeros(S), t0=True)
+    assert plan.feasible == 100 and plan.divergence != plan.divergence
+
+
 def test_variance_is_bounded_by_the_distance_to_the_action_limits():
     mean = torch.tensor([0.0, 0.9, -1.0])
     assert torch.allclose(bounded(mean, torch.full((3,), 0.25)), torch.tensor([0.25, 0.0025, 0.0]))
@@ -190,4 +220,5 @@ def test_the_share_of_actor_sequences_follows_the_settings():
             actor=actor, value=None, generator=torch.Generator(),
         )  # fmt: skip
         p.plan(torch.zeros(S), t0=True)
-        assert calls[0] == expected
+        # the proposals' H steps, then once for the divergence
+        assert calls == [expected] * (H if expected else 0) + [1]

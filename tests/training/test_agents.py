@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.agents import PAPER, PlanningAgent, Settings, loop, safeloop
+from safeloop.agents import PAPER, PETS, PlanningAgent, Settings, loop, pets, safeloop, safepets
 from safeloop.cmdp import UsageError
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings
@@ -12,8 +12,8 @@ POINT = find_env("PointGoal1")
 BUTTON = find_env("PointButton1")
 
 
-def agent(spec=POINT, constrained=True, obs_dim=26, **settings):
-    return PlanningAgent(spec, obs_dim, 2, Settings(**settings), constrained, seed=0, device="cpu")
+def agent(spec=POINT, constrained=True, obs_dim=26, learns_value=True, **settings):
+    return PlanningAgent(spec, obs_dim, 2, Settings(**settings), constrained, learns_value, seed=0, device="cpu")
 
 
 def test_defaults_are_factored_dynamics_learned_reward_known_cost():
@@ -37,6 +37,33 @@ def test_loop_has_no_constraint_and_needs_no_cost_model():
     a = agent(constrained=False)
     assert a.constraint is None and not a.dynamics.heads.violated
     assert loop.told(Settings(), POINT) == "entities"
+
+
+def test_the_value_at_the_horizon_is_the_behaviours_under_a_constraint_and_the_actors_without():
+    assert agent().behaviour is not None and agent(constrained=False).behaviour is None
+    assert agent(value="actor").behaviour is None and agent(**PAPER).behaviour is None
+    a, obs = agent(), torch.randn(3, 7, 26)
+    assert torch.equal(a.planner.value(obs), a.behaviour.value(obs))
+    b = agent(constrained=False)
+    assert torch.equal(b.planner.value(obs), b.learner.value(obs))
+
+
+def test_pets_has_no_learner_and_plans_with_elites():
+    assert pets.presets["paper"]["particles"] == 4 and pets.presets["paper"]["elites"] == 20
+    for algorithm, constrained in ((pets, False), (safepets, True)):
+        settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
+        assert (settings.elites, settings.actor_fraction) == (20, 0.0)
+        assert "value" not in algorithm.told(settings, POINT)
+        a = agent(constrained=constrained, learns_value=False, population=12, **PETS)
+        assert a.learner is None and a.planner.value is None and a.planner.actor is None
+        assert (a.constraint is not None) == constrained
+        a.update()
+        plan = a.plan(np.zeros(26), True)
+        assert plan.action.abs().max() <= 1 and np.isnan(plan.divergence)
+        other = agent(constrained=constrained, learns_value=False, population=12, **PETS)
+        other.restore(a.checkpoint())
+    with pytest.raises(UsageError, match="has no actor"):
+        pets.told(Settings(elites=20), POINT)
 
 
 def test_where_no_cost_is_known_a_violation_head_is_learned_with_a_threshold_of_its_own():
@@ -101,7 +128,7 @@ def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_
     for i in range(6):
         a.replay.add(obs[i], np.zeros(2), 0.0, False, False, i % 2 == 0, obs[i] + 1)
     a.refresh_value_after_event()
-    expected = a.learner.value(torch.as_tensor(obs[::2] + 1)).mean()
+    expected = a.value(torch.as_tensor(obs[::2] + 1)).mean()
     assert torch.allclose(a.value_after_event, expected)
 
 

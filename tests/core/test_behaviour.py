@@ -1,0 +1,60 @@
+"""The behaviour's value against closed forms on a cycle of states."""
+
+import copy
+
+import pytest
+import torch
+
+from safeloop.learners.behaviour import BehaviourValue
+from safeloop.replay import Replay
+
+S, A, DISCOUNT = 5, 2, 0.8
+STATES = torch.eye(S)
+
+
+def cycle(end: bool):
+    """States 0, 1, 2, 0, ...: rewards 1, 2, 3; with `end`, leaving state 2 terminates."""
+    replay = Replay(90, S, A)
+    for i in range(90):
+        s = i % 3
+        replay.add(
+            STATES[s].numpy(), torch.zeros(A).numpy(), float(s + 1), False, end and s == 2, False,
+            STATES[(s + 1) % 3].numpy(),
+        )  # fmt: skip
+    return replay
+
+
+def learned(replay, steps=1500):
+    generator = torch.Generator().manual_seed(0)
+    behaviour = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, generator)
+    for _ in range(steps):
+        behaviour.update(replay.sample(64, generator))
+    return behaviour
+
+
+def test_value_is_the_discounted_sum_of_the_rewards_that_followed():
+    # V0 = 1 + g V1, V1 = 2 + g V2, V2 = 3 + g V0
+    g = DISCOUNT
+    v0 = (1 + g * 2 + g * g * 3) / (1 - g**3)
+    v2 = 3 + g * v0
+    expected = [v0, 2 + g * v2, v2]
+    assert learned(cycle(end=False)).value(STATES[:3]).tolist() == pytest.approx(expected, rel=0.03)
+
+
+def test_nothing_follows_a_termination():
+    g = DISCOUNT
+    expected = [1 + g * (2 + g * 3), 2 + g * 3, 3.0]
+    assert learned(cycle(end=True)).value(STATES[:3]).tolist() == pytest.approx(expected, rel=0.03)
+
+
+def test_shapes_minimum_and_checkpoint():
+    behaviour = learned(cycle(end=True), steps=3)
+    obs = torch.randn(3, 7, S)
+    value = behaviour.value(obs)
+    both = behaviour.net(obs.reshape(-1, S).expand(2, -1, -1))[..., 0]
+    assert torch.equal(value.flatten(), both.amin(0)) and value.shape == (3, 7)
+    other = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, torch.Generator().manual_seed(9))
+    other.restore(copy.deepcopy(behaviour.checkpoint()))
+    batch = cycle(end=True).sample(16, torch.Generator().manual_seed(1))
+    assert other.update(batch) == behaviour.update(batch)
+    assert torch.equal(other.value(obs), behaviour.value(obs))
