@@ -7,7 +7,9 @@ An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carrie
 - `simulator_steps`: the number of simulator steps of this decision (fewer than the action repeat at an
   episode's end);
 - `event` (optional): True when the task relocated something in the observation during this decision (a
-  goal that jumps when it is met), so that the change of the observation says nothing about dynamics.
+  goal that jumps when it is met), so that the change of the observation says nothing about dynamics;
+- `diagnostics` (optional): numbers by name that are worth watching (a car's drifting); a run records their
+  mean over each training episode.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ DIR/<env>/<algo>/seed-<S>/
     evaluations.csv   evaluation episodes                              append-only
     fits.csv          fits of the ensemble (planning agents)           append-only
     plans.csv         what the planner found (planning agents)         append-only
+    diagnostics.csv   what else the environment reports, by episode    append-only
     checkpoint/       enough to load the policy, and to resume         replaced atomically
     log.txt           what the run printed
 """
@@ -26,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import gymnasium
@@ -140,6 +142,16 @@ class PlanSummary:
     divergence: float
 
 
+@dataclass(frozen=True)
+class Diagnostic:
+    """The mean over a training episode's decisions of one of the environment's `info["diagnostics"]`."""
+
+    simulator_steps: int
+    episode: int
+    name: str
+    mean: float
+
+
 def _columns(row_type: type) -> list[str]:
     return [f.name.rstrip("_") for f in fields(row_type)]
 
@@ -173,7 +185,7 @@ class Table:
         return rows
 
     def _parse(self, row: dict[str, str]) -> Any:
-        types = {"int": int, "float": float}
+        types = {"int": int, "float": float, "str": str}
         values = {f.name: types[str(f.type)](row[f.name.rstrip("_")]) for f in fields(self.row_type)}
         return self.row_type(**values)
 
@@ -206,6 +218,7 @@ class Run:
         self.evaluations = Table(path / "evaluations.csv", EvaluationEpisode)
         self.fits = Table(path / "fits.csv", Fit)
         self.plans = Table(path / "plans.csv", PlanSummary)
+        self.diagnostics = Table(path / "diagnostics.csv", Diagnostic)
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         """Where progress goes: called with a dict of numbers. Set by whoever shows it."""
 
@@ -296,7 +309,7 @@ class Run:
 
     def drop_rows_after(self, simulator_steps: int) -> None:
         """Forget rows that a checkpoint at `simulator_steps` has not seen."""
-        for table in (self.episodes, self.evaluations, self.fits, self.plans):
+        for table in (self.episodes, self.evaluations, self.fits, self.plans, self.diagnostics):
             if table.path.exists():
                 table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])
 
@@ -337,6 +350,7 @@ class Recorder(gymnasium.Wrapper):
 
     def _begin(self) -> None:
         self._return, self._cost, self._violations, self._length = 0.0, 0.0, 0, 0
+        self._diagnostics: dict[str, list[float]] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start the next episode (`seed` is ignored, see above)."""
@@ -357,6 +371,8 @@ class Recorder(gymnasium.Wrapper):
         self._length += int(info["simulator_steps"])
         self.simulator_steps += int(info["simulator_steps"])
         self.decisions += 1
+        for name, value in info.get("diagnostics", {}).items():
+            self._diagnostics.setdefault(name, []).append(float(value))
         if terminated or truncated:
             self._finish()
         return obs, reward, terminated, truncated, info
@@ -367,6 +383,8 @@ class Recorder(gymnasium.Wrapper):
             self.episode, self.simulator_steps, self.decisions, self._return, self._cost,
             self._violations, self._length, self.wall_seconds,
         )  # fmt: skip
+        for name, values in self._diagnostics.items():
+            self.run.diagnostics.append(Diagnostic(self.simulator_steps, self.episode, name, fmean(values)))
         self.run.episodes.append(row)
         self.run.report({"steps": self.simulator_steps, "return": self._return, "cost_return": self._cost})
         self.episode += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from safeloop.cmdp import UsageError
-from safeloop.runs import Episode, EvaluationEpisode, Run, RunSettings
+from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, Run, RunSettings
 
 STATES = ("new", "running", "finished", "failed")
 
@@ -22,6 +22,7 @@ class Recorded:
     """`new`, `running`, `interrupted`, `finished`, or `failed: REASON`."""
     episodes: list[Episode]
     evaluations: list[EvaluationEpisode]
+    diagnostics: list[Diagnostic]
 
     @property
     def last_evaluation(self) -> list[EvaluationEpisode]:
@@ -82,7 +83,7 @@ def state_of(run: Run) -> str:
 def read(run: Run) -> Recorded:
     """Everything a report needs of a run. Raises `UsageError` where a table is damaged."""
     try:
-        return Recorded(run, state_of(run), run.episodes.read(), run.evaluations.read())
+        return Recorded(run, state_of(run), run.episodes.read(), run.evaluations.read(), run.diagnostics.read())
     except UsageError:
         raise
     except (OSError, ValueError) as error:

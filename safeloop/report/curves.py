@@ -1,4 +1,7 @@
-"""`curves.png`: return and cost return of the training episodes against simulator steps."""
+"""`curves.png`: return and cost return of the training episodes against simulator steps.
+
+`diagnostics.png`: what else the environment reports of its episodes, where it does.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     logarithmic = style.needs_log_axis(records)
     for axis, (column, name) in zip(axes, PANELS, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
-            _algorithm(axis, index, algo, seeds, column)
+            rows = [[(e.simulator_steps, getattr(e, column)) for e in r.episodes] for r in seeds]
+            _algorithm(axis, index, algo, rows)
         axis.set_ylabel(f"{name} of an episode (mean of {style.WINDOW})")
         axis.set_title(name, fontsize=11)
         style.step_axis(axis, logarithmic)
@@ -37,18 +41,30 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     style.save(picture, path)
 
 
-def _algorithm(axis: Any, index: int, algo: str, seeds: list[Recorded], column: str) -> None:
+def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
+    """Draw one panel for each of the environment's diagnostics, in the manner of `draw`."""
+    names = sorted({row.name for r in records for row in r.diagnostics})
+    picture, *axes = style.figure(f"{records[0].run.settings.env}: diagnostics of training", len(names))
+    for axis, name in zip(axes, names, strict=True):
+        for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
+            rows = [[(d.simulator_steps, d.mean) for d in r.diagnostics if d.name == name] for r in seeds]
+            _algorithm(axis, index, algo, [found for found in rows if found])
+        axis.set_ylabel(f"{name}: mean of an episode (mean of {style.WINDOW})")
+        axis.set_title(name, fontsize=11)
+        style.step_axis(axis, style.needs_log_axis(records))
+    style.legend_below(picture, axes[0])
+    style.save(picture, path)
+
+
+def _algorithm(axis: Any, index: int, algo: str, rows: list[list[tuple[int, float]]]) -> None:
+    """Draw one algorithm's seeds, each a list of `(simulator steps, value)` by episode."""
+    if not rows:
+        return
     look = style.look(index)
-    raw = [
-        (
-            np.array([e.simulator_steps for e in r.episodes]),
-            np.array([getattr(e, column) for e in r.episodes]),
-        )
-        for r in seeds
-    ]
+    raw = [(np.array([s for s, _ in seed]), np.array([v for _, v in seed])) for seed in rows]
     smooth = [(steps, style.running_mean(values)) for steps, values in raw]
-    for steps, values in raw if len(seeds) == 1 else smooth:
+    for steps, values in raw if len(raw) == 1 else smooth:
         axis.plot(steps, values, color=look["color"], linewidth=0.7, alpha=0.3)
-    steps, values = smooth[0] if len(seeds) == 1 else style.median_curve(smooth)
-    label = algo if len(seeds) == 1 else f"{algo} (median of {len(seeds)} seeds)"
+    steps, values = smooth[0] if len(raw) == 1 else style.median_curve(smooth)
+    label = algo if len(raw) == 1 else f"{algo} (median of {len(raw)} seeds)"
     axis.plot(steps, values, linewidth=2.4, label=label, **look)

@@ -18,6 +18,8 @@ def write(folder: Path) -> list[Recorded]:
         if any(recorded.episodes for recorded in records):
             curves.draw(records, folder / "curves.png")
             violations.draw(records, folder / "violations.png")
+        if any(recorded.diagnostics for recorded in records):
+            curves.draw_diagnostics(records, folder / "diagnostics.png")
     except OSError as error:
         raise UsageError(f"can't write the pictures and tables in {folder}: {error.strerror}") from None
     return records

@@ -79,15 +79,15 @@ def from_zero(axis: Any) -> None:
     axis.set_ylim(-0.03 * top, top)
 
 
-def figure(title: str) -> tuple[Figure, Any, Any]:
-    """A figure of two panels, 1200 x 500 pixels."""
-    picture = Figure(figsize=(12, 5), dpi=100, layout="constrained")
+def figure(title: str, panels: int = 2) -> tuple[Any, ...]:
+    """A figure of panels side by side, each 600 x 500 pixels (one alone: 800), and the panels."""
+    picture = Figure(figsize=(max(8, 6 * panels), 5), dpi=100, layout="constrained")
     picture.suptitle(title, fontsize=13, fontweight="bold")
-    left, right = picture.subplots(1, 2)
-    for axis in (left, right):
+    axes = picture.subplots(1, panels, squeeze=False)[0]
+    for axis in axes:
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-    return picture, left, right
+    return picture, *axes
 
 
 def legend_below(picture: Figure, axis: Any) -> None:

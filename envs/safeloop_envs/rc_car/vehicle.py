@@ -1,0 +1,233 @@
+"""The RC car: a three-degree-of-freedom dynamic bicycle, rear-wheel drive, brush or linear tyres.
+
+Source: E. Ahn, "Towards safe reinforcement learning in the real world", 2019, and the simulator
+`aa_simulation` by the same author: parameters, tyre laws, damping and time step are theirs.
+
+A state is `x, y, yaw, v_x, v_y, yaw rate` (m, rad, m/s in the body's frame, rad/s); a command is the rear
+wheels' speed (m/s) and the steering angle (rad).
+
+The tyre laws jump: a rear tyre that starts to slide pushes harder (friction 1.96 against 1.37), and within
+0.01 m/s of the ground's speed the driven wheels push nothing. A drive can even slide along such a jump, the
+tyre switching back and forth; the motion then is that of the limit of ever smaller steps (Filippov 1988).
+The integrator therefore chooses its own steps, down to a smallest one. See docs/rc-car.md for its errors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numba import njit, prange
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """Parameters of the car."""
+
+    mass: float = 2.645
+    """kg"""
+    front: float = 0.137
+    """m, from the centre of mass to the front axle."""
+    rear: float = 0.120
+    """m, from the centre of mass to the rear axle."""
+    front_load: float = 12.100
+    """N"""
+    rear_load: float = 13.8178
+    """N"""
+    longitudinal_stiffness: float = 103.94
+    """N, C_x."""
+    cornering_stiffness: float = 56.4
+    """N/rad, C_alpha."""
+    inertia: float = 0.0558
+    """kg m^2, about the vertical."""
+    friction: float = 1.37
+    """Of a gripping tyre, and of the front one at its limit."""
+    sliding_friction: float = 1.96
+    """Of a sliding rear tyre."""
+    brush: bool = True
+    """Brush tyres; otherwise linear ones, which never slide."""
+
+
+TIME_STEP = 0.035
+"""s, of one decision."""
+STILL = 0.01
+"""m/s: slower than this the car stands, and a wheel this near to the ground's speed does not slip."""
+TOLERANCE = 1e-6
+"""Largest estimated error of one integration step, in m/s and rad/s."""
+SMALLEST = 2e-4
+"""s, the smallest integration step."""
+
+# Dormand and Prince 1980, the pair of orders 5 and 4: stages, and the difference of the two solutions.
+_STAGES = np.array(
+    [
+        [0, 0, 0, 0, 0, 0],
+        [1 / 5, 0, 0, 0, 0, 0],
+        [3 / 40, 9 / 40, 0, 0, 0, 0],
+        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    ]
+)
+_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+_compiled = njit(cache=True, error_model="numpy")  # numpy's: dividing by zero gives infinity
+
+
+@_compiled
+def brush(gamma: float, grip: float, sliding: float) -> float:
+    """Force (N) of a brush tyre at the combined slip force `gamma` (N, what a linear tyre would give).
+
+    Up to `3 grip` the tyre grips, with at most `grip`; beyond it slides, with `sliding`.
+    """
+    if gamma > 3 * grip:
+        return sliding
+    return gamma - gamma**2 / (3 * grip) + gamma**3 / (27 * grip**2)
+
+
+@_compiled
+def front_force(slip: float, car: tuple[float, ...]) -> float:
+    """Lateral force (N) on the front tyre at the tangent of its slip angle; positive to the left."""
+    load, stiffness, friction, is_brush = car[3], car[6], car[8], car[10]
+    if is_brush:
+        force = brush(stiffness * abs(slip), friction * load, friction * load)
+    else:
+        force = stiffness * math.atan(abs(slip))
+    return -math.copysign(force, slip)
+
+
+@_compiled
+def rear_force(ratio: float, slip: float, car: tuple[float, ...]) -> tuple[float, float]:
+    """Longitudinal and lateral force (N) on the rear tyre.
+
+    `ratio` is the wheel's slip `(wheel speed - v_x) / |v_x|`, `slip` the tangent of the slip angle. An
+    infinite ratio (a spinning wheel on a standing car) is full longitudinal saturation.
+    """
+    load, c_x, c_alpha, friction, sliding, is_brush = car[4], car[5], car[6], car[8], car[9], car[10]
+    if math.isinf(ratio):
+        return math.copysign(friction * load, ratio), 0.0
+    share = abs(ratio) / (1 + abs(ratio))
+    if not is_brush:
+        return math.copysign(c_x * share, ratio), -c_alpha * math.atan(slip) / (1 + abs(ratio))
+    along, across = c_x * share, c_alpha * slip / (1 + abs(ratio))
+    gamma = math.hypot(along, across)
+    if gamma == 0:
+        return 0.0, 0.0
+    if math.isinf(gamma):
+        return 0.0, -math.copysign(sliding * load, slip)
+    force = brush(gamma, friction * load, sliding * load)
+    return math.copysign(along / gamma * force, ratio), -across / gamma * force
+
+
+@_compiled
+def derivative(
+    state: np.ndarray, wheel: float, cos: float, sin: float, car: tuple[float, ...], out: np.ndarray
+) -> None:
+    """Write the time derivative of `state [6]` to `out [6]`; `cos` and `sin` are the steering angle's."""
+    yaw, v_x, v_y, rate = state[2], state[3], state[4], state[5]
+    mass, front, rear, inertia = car[0], car[1], car[2], car[7]
+    if abs(v_x) < STILL and abs(v_y) < STILL:
+        front_slip = rear_slip = 0.0
+    else:
+        # Tangents of the slip angles. Rolling backwards mirrors them, hence the absolute values.
+        lateral = v_y + front * rate
+        across, along = lateral * cos - v_x * sin, v_x * cos + lateral * sin
+        front_slip = across / abs(along) if across != 0 else 0.0
+        lateral = v_y - rear * rate
+        rear_slip = lateral / abs(v_x) if lateral != 0 else 0.0
+    if abs(wheel - v_x) < STILL:
+        ratio = 0.0
+    elif abs(v_x) < STILL:
+        ratio = math.copysign(math.inf, wheel)
+    else:
+        ratio = (wheel - v_x) / abs(v_x)
+    f_front = front_force(front_slip, car)
+    f_x, f_y = rear_force(ratio, rear_slip, car)
+    cos_yaw, sin_yaw = math.cos(yaw), math.sin(yaw)
+    out[0] = v_x * cos_yaw - v_y * sin_yaw
+    out[1] = v_x * sin_yaw + v_y * cos_yaw
+    out[2] = rate
+    out[3] = (f_x - f_front * sin) / mass + rate * v_y - 0.025 * v_x
+    out[4] = (f_front * cos + f_y) / mass - rate * v_x - 0.025 * v_y
+    out[5] = (front * f_front * cos - rear * f_y) / inertia - 0.02 * rate
+
+
+@_compiled
+def _integrate(
+    state: np.ndarray,
+    wheel: float,
+    steering: float,
+    car: tuple[float, ...],
+    duration: float,
+    tolerance: float,
+    smallest: float,
+) -> None:
+    """Advance `state [6]` in place by `duration` (s) with steps of adaptive length."""
+    cos, sin = math.cos(steering), math.sin(steering)
+    slopes, trial = np.empty((7, 6)), np.empty(6)
+    derivative(state, wheel, cos, sin, car, slopes[0])
+    done, step = 0.0, duration / 2
+    while True:
+        last = step >= duration - done
+        if last:
+            step = duration - done
+        for stage in range(1, 7):
+            for i in range(6):
+                slope = 0.0
+                for j in range(stage):
+                    slope += _STAGES[stage, j] * slopes[j, i]
+                trial[i] = state[i] + step * slope
+            derivative(trial, wheel, cos, sin, car, slopes[stage])
+        error = 0.0
+        for i in range(3, 6):  # the pose follows from the velocities
+            difference = 0.0
+            for j in range(7):
+                difference += _ERROR[j] * slopes[j, i]
+            error = max(error, abs(step * difference))
+        if error <= tolerance or step <= smallest:
+            state[:] = trial
+            slopes[0] = slopes[6]  # the last stage is the next step's first
+            if last:
+                return
+            done += step
+        factor = 0.9 * (tolerance / error) ** 0.2 if error > 0 else 5.0
+        step = max(smallest, step * min(5.0, max(0.1, factor)))
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def _integrate_all(
+    states: np.ndarray,
+    commands: np.ndarray,
+    car: tuple[float, ...],
+    duration: float,
+    tolerance: float,
+    smallest: float,
+) -> None:
+    for i in prange(len(states)):
+        _integrate(states[i], commands[i, 0], commands[i, 1], car, duration, tolerance, smallest)
+
+
+def advance(
+    states: np.ndarray,
+    commands: np.ndarray,
+    vehicle: Vehicle,
+    duration: float = TIME_STEP,
+    tolerance: float = TOLERANCE,
+    smallest: float = SMALLEST,
+) -> np.ndarray:
+    """The states `[B, 6]` after `duration` (s) under `commands [B, 2]`, each car by itself.
+
+    Raises `ValueError` for a wrong shape, NaN or infinity.
+    """
+    states = np.array(states, np.float64, order="C")
+    commands = np.ascontiguousarray(commands, np.float64)
+    if states.ndim != 2 or states.shape[1] != 6 or commands.shape != (len(states), 2):
+        raise ValueError(f"expected states [B, 6] and commands [B, 2], got {states.shape} and {commands.shape}")
+    if not (np.isfinite(states).all() and np.isfinite(commands).all()):
+        raise ValueError("states and commands must be finite")
+    car = tuple(float(value) for value in astuple(vehicle))
+    if len(states) == 1:  # one car needs no threads
+        _integrate(states[0], commands[0, 0], commands[0, 1], car, duration, tolerance, smallest)
+    else:
+        _integrate_all(states, commands, car, duration, tolerance, smallest)
+    return states
