@@ -110,7 +110,7 @@ def rear_force(ratio: float, slip: float, car: tuple[float, ...]) -> tuple[float
     if not is_brush:
         return math.copysign(c_x * share, ratio), -c_alpha * math.atan(slip) / (1 + abs(ratio))
     along, across = c_x * share, c_alpha * slip / (1 + abs(ratio))
-    gamma = math.hypot(along, across)
+    gamma = math.sqrt(along * along + across * across)
     if gamma == 0:
         return 0.0, 0.0
     if math.isinf(gamma):
@@ -120,11 +120,10 @@ def rear_force(ratio: float, slip: float, car: tuple[float, ...]) -> tuple[float
 
 
 @_compiled
-def derivative(
-    state: np.ndarray, wheel: float, cos: float, sin: float, car: tuple[float, ...], out: np.ndarray
-) -> None:
-    """Write the time derivative of `state [6]` to `out [6]`; `cos` and `sin` are the steering angle's."""
-    yaw, v_x, v_y, rate = state[2], state[3], state[4], state[5]
+def accelerations(
+    v_x: float, v_y: float, rate: float, wheel: float, cos: float, sin: float, car: tuple[float, ...]
+) -> tuple[float, float, float]:
+    """Time derivatives of v_x, v_y and the yaw rate; `cos` and `sin` are the steering angle's."""
     mass, front, rear, inertia = car[0], car[1], car[2], car[7]
     if abs(v_x) < STILL and abs(v_y) < STILL:
         front_slip = rear_slip = 0.0
@@ -143,13 +142,11 @@ def derivative(
         ratio = (wheel - v_x) / abs(v_x)
     f_front = front_force(front_slip, car)
     f_x, f_y = rear_force(ratio, rear_slip, car)
-    cos_yaw, sin_yaw = math.cos(yaw), math.sin(yaw)
-    out[0] = v_x * cos_yaw - v_y * sin_yaw
-    out[1] = v_x * sin_yaw + v_y * cos_yaw
-    out[2] = rate
-    out[3] = (f_x - f_front * sin) / mass + rate * v_y - 0.025 * v_x
-    out[4] = (f_front * cos + f_y) / mass - rate * v_x - 0.025 * v_y
-    out[5] = (front * f_front * cos - rear * f_y) / inertia - 0.02 * rate
+    return (
+        (f_x - f_front * sin) / mass + rate * v_y - 0.025 * v_x,
+        (f_front * cos + f_y) / mass - rate * v_x - 0.025 * v_y,
+        (front * f_front * cos - rear * f_y) / inertia - 0.02 * rate,
+    )
 
 
 @_compiled
@@ -162,32 +159,51 @@ def _integrate(
     tolerance: float,
     smallest: float,
 ) -> None:
-    """Advance `state [6]` in place by `duration` (s) with steps of adaptive length."""
+    """Advance `state [6]` in place by `duration` (s) with steps of adaptive length.
+
+    The velocities do not depend on the pose: they are integrated alone, and the pose follows by Simpson's rule
+    from the velocities at both ends and in the middle of each step (cubic between them).
+    """
     cos, sin = math.cos(steering), math.sin(steering)
-    slopes, trial = np.empty((7, 6)), np.empty(6)
-    derivative(state, wheel, cos, sin, car, slopes[0])
+    slopes, now, new, middle = np.empty((7, 3)), state[3:].copy(), np.empty(3), np.empty(3)
+    slopes[0] = accelerations(now[0], now[1], now[2], wheel, cos, sin, car)
+    yaw = state[2]
+    v_east = now[0] * math.cos(yaw) - now[1] * math.sin(yaw)
+    v_north = now[0] * math.sin(yaw) + now[1] * math.cos(yaw)
     done, step = 0.0, duration / 2
     while True:
         last = step >= duration - done
         if last:
             step = duration - done
         for stage in range(1, 7):
-            for i in range(6):
+            for i in range(3):
                 slope = 0.0
                 for j in range(stage):
                     slope += _STAGES[stage, j] * slopes[j, i]
-                trial[i] = state[i] + step * slope
-            derivative(trial, wheel, cos, sin, car, slopes[stage])
+                new[i] = now[i] + step * slope
+            slopes[stage] = accelerations(new[0], new[1], new[2], wheel, cos, sin, car)
         error = 0.0
-        for i in range(3, 6):  # the pose follows from the velocities
+        for i in range(3):
             difference = 0.0
             for j in range(7):
                 difference += _ERROR[j] * slopes[j, i]
             error = max(error, abs(step * difference))
         if error <= tolerance or step <= smallest:
-            state[:] = trial
+            for i in range(3):
+                middle[i] = (now[i] + new[i]) / 2 + step / 8 * (slopes[0, i] - slopes[6, i])
+            half = yaw + step / 24 * (5 * now[2] + 8 * middle[2] - new[2])
+            yaw += step / 6 * (now[2] + 4 * middle[2] + new[2])
+            for weight, angle, v in ((4.0, half, middle), (1.0, yaw, new)):
+                east = v[0] * math.cos(angle) - v[1] * math.sin(angle)
+                north = v[0] * math.sin(angle) + v[1] * math.cos(angle)
+                v_east, v_north = v_east + weight * east, v_north + weight * north
+            state[0] += step / 6 * v_east
+            state[1] += step / 6 * v_north
+            v_east, v_north = east, north
+            now[:] = new
             slopes[0] = slopes[6]  # the last stage is the next step's first
             if last:
+                state[2], state[3:] = yaw, now
                 return
             done += step
         factor = 0.9 * (tolerance / error) ** 0.2 if error > 0 else 5.0
