@@ -10,6 +10,8 @@ from gymnasium.utils.env_checker import check_env
 from scipy.integrate import solve_ivp
 
 from safeloop.cmdp import UsageError
+from safeloop.report import pictures
+from safeloop.runs import Recorder, Run, RunSettings
 from safeloop_envs import rc_car_tasks
 from safeloop_envs.rc_car.environment import STEERING, WHEEL_SPEED, RCCar
 from safeloop_envs.rc_car.task import OBSERVATIONS, Task
@@ -286,3 +288,21 @@ def test_options_come_as_text_or_as_recorded():
 def test_impossible_options_are_told(options, told):
     with pytest.raises(UsageError, match=told):
         rc_car_tasks.spec("RCCarDrift", **options)
+
+
+def test_a_run_records_and_draws_the_drifting_fraction_of_each_episode(tmp_path):
+    spec = rc_car_tasks.spec("RCCarDrift")
+    run = Run.create(tmp_path, RunSettings("RCCarDrift", "safeloop", 200, 0, 5.0, env_options=spec.options))
+    env, rng = Recorder(spec.make(), spec, run), np.random.default_rng(0)
+    expected = []
+    for _ in range(2):
+        env.reset()
+        drifting = [env.step(rng.uniform(-1, 1, 2))[4]["diagnostics"]["drifting"] for _ in range(100)]
+        expected.append(np.mean(drifting))
+    rows = run.diagnostics.read()
+    assert [(r.simulator_steps, r.episode, r.name) for r in rows] == [(100, 0, "drifting"), (200, 1, "drifting")]
+    assert [r.mean for r in rows] == pytest.approx(expected, abs=1e-6) and 0 < expected[0] < 1
+    pictures.write(tmp_path / "RCCarDrift")
+    assert (tmp_path / "RCCarDrift" / "diagnostics.png").stat().st_size > 5000
+    run.drop_rows_after(100)
+    assert len(run.diagnostics.read()) == 1
