@@ -21,14 +21,6 @@ with suppress(ImportError):  # gymnasium would print a notice about environments
 __all__ = ["Comparison", "Evaluation", "UsageError", "evaluate", "load", "plot", "resume", "run"]
 
 
-try:  # gymnasium-robotics prints three paragraphs about a task of its own when gymnasium loads its plugins
-    from farama_notifications import notifications
-
-    notifications.pop("gymnasium_robotics", None)
-except ImportError:
-    pass
-
-
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'safeloop' has no attribute {name!r}")

@@ -4,3 +4,5 @@ import os
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
+
+import safeloop  # noqa: E402, F401  (before gymnasium, whose plugins print notices that safeloop takes out)
