@@ -97,12 +97,15 @@ class EntityNet(nn.Module):
     def forward(self, modulation: Tensor, entity: Tensor) -> Tensor:
         """Modulation `[K, B, 2 * width]` and entities `[K, B, E, m]` to `[K, B, E, out]`."""
         k, b, e, m = entity.shape
-        scale, shift = modulation.unsqueeze(2).chunk(2, -1)  # [K, B, 1, width]
+        w = self.width
+        scale, shift = (part.contiguous().unsqueeze(1) for part in modulation.chunk(2, -1))  # [K, 1, B, width]
         weight, bias = self.features.layers[0]
-        by_kind = bias + self.kind @ weight[:, m:]  # [K, E, width]
-        h = torch.bmm(entity.reshape(k, b * e, m), weight[:, :m]).view(k, b, e, self.width)
-        h = torch.addcmul(shift, h.add_(by_kind.unsqueeze(1)), scale).relu_()
-        return self.head(h.view(k, b * e, self.width)).view(k, b, e, self.out)
+        by_kind = (bias + self.kind @ weight[:, m:]).view(k * e, 1, w)
+        by_entity = weight[:, None, :m].expand(k, e, m, w).reshape(k * e, m, w)
+        # Entities before rows: the products with what all entities share then run over long rows.
+        h = torch.baddbmm(by_kind, entity.transpose(1, 2).reshape(k * e, b, m), by_entity)
+        h = torch.addcmul(shift, h.view(k, e, b, w), scale).relu_()
+        return self.head(h.view(k, e * b, w)).view(k, e, b, self.out).transpose(1, 2)
 
 
 class FactoredNet(nn.Module):

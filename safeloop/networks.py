@@ -19,9 +19,10 @@ def initialiser(generator: torch.Generator) -> torch.Generator:
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
 
-    Narrow outputs are computed transposed: matrix libraries are slow at products with few columns.
+    Narrow outputs are computed transposed: matrix libraries are slow at products with few columns. Not where a
+    gradient will be taken: it would arrive transposed, which is slower still.
     """
-    if weight.shape[-1] < 16:
+    if weight.shape[-1] < 16 and not torch.is_grad_enabled():
         return torch.baddbmm(bias.mT, weight.mT, x.mT).mT
     return torch.baddbmm(bias, x, weight)
 
