@@ -23,7 +23,7 @@ $(READY): $(PINS) requirements/no-deps.txt requirements/dev.txt pyproject.toml
 	@touch $@
 
 requirements/python%.txt:
-	@echo "The tested set is for Python 3.11; found $(VERSION). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2
+	@echo "requirements/ has sets for Python 3.10 to 3.13; found $(VERSION). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2
 
 setup: $(READY)  ## install everything into .venv
 
