@@ -55,3 +55,10 @@ class EnsembleMLP(nn.Module):
         for weight, bias in self.layers[:-1]:
             x = self.activation(affine(x, weight, bias))
         return affine(x, *self.layers[-1])
+
+
+@torch.no_grad()
+def polyak(target: nn.Module, net: nn.Module, weight: float) -> None:
+    """Move the parameters of `target` towards those of `net`, by `weight` in [0, 1] of the way."""
+    for old, new in zip(target.parameters(), net.parameters(), strict=True):
+        old.lerp_(new, weight)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safeloop.networks import EnsembleMLP, initialiser
+from safeloop.networks import EnsembleMLP, initialiser, polyak
 from safeloop.replay import Batch
 
 
@@ -56,9 +56,7 @@ class BehaviourValue:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        with torch.no_grad():
-            for old, new in zip(self.target.parameters(), self.net.parameters(), strict=True):
-                old.lerp_(new, self.polyak)
+        polyak(self.target, self.net, self.polyak)
         return loss.item()
 
     def checkpoint(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.networks import EnsembleMLP, initialiser
+from safeloop.networks import EnsembleMLP, initialiser, polyak
 from safeloop.replay import Batch
 
 
@@ -116,9 +116,7 @@ class SAC:
         temperature_loss.backward()
         temperature_optimizer.step()
 
-        with torch.no_grad():
-            for old, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
-                old.lerp_(new, self.settings.polyak)
+        polyak(self.target, self.critic, self.settings.polyak)
         return {
             "critic_loss": critic_loss.item(),
             "actor_loss": actor_loss.item(),
