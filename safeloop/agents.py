@@ -43,7 +43,7 @@ class Settings:
     model_learning_rate: float = 1e-3
     fit_every: int = 250
     """K_m: decisions between fits of the ensemble."""
-    fit_steps: int = 300
+    fit_steps: int = 200
     """Gradient steps of a fit, at most."""
     first_fit_steps: int = 2000
     """Gradient steps of the first fit, at most."""
@@ -75,6 +75,9 @@ class Settings:
     learning_rate: float = 3e-4
     polyak: float = 0.005
     hidden: int = 256
+    """Units of each of the two hidden layers of SAC's networks."""
+    behaviour_hidden: int = 128
+    """The same, of the behaviour's value."""
     initial_temperature: float = 0.1
     batch_size: int = 256
     updates_per_decision: int = 1
@@ -88,7 +91,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in (
             "members", "fit_every", "fit_steps", "first_fit_steps", "horizon", "population", "particles",
-            "iterations", "batch_size", "capacity", "warmup", "warmup_hold", "hidden", "min_feasible",
+            "iterations", "batch_size", "capacity", "warmup", "warmup_hold", "hidden",
+            "behaviour_hidden", "min_feasible",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
@@ -170,7 +174,7 @@ class PlanningAgent:
         self.behaviour = None
         if learns_value and (c.value == "behaviour" or (c.value == "auto" and constrained)):
             self.behaviour = BehaviourValue(
-                obs_dim, c.discount, c.learning_rate, c.polyak, c.hidden, generators[4], device
+                obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generators[4], device
             )
         cost: Known | None = None
         if not constrained:

@@ -11,6 +11,7 @@ the same data with its own batches. Inputs and targets are normalised. Two shape
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,29 +84,31 @@ class EntityNet(nn.Module):
 
     Feature-wise linear modulation (Perez et al., 2018): the robot's state and the action are read once, by
     the body network; the work per entity is then a small fraction of what a network on the concatenated
-    inputs needs.
+    inputs needs. Of the inputs, the kind of an entity is known beforehand: its part is a row of `by_kind`.
     """
 
     def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
         super().__init__()
         self.kind: Tensor
-        self.register_buffer("kind", kind, persistent=False)  # [E, kinds], one-hot
-        self.width, self.out = width, out
-        self.features = EnsembleMLP(k, [entity + kind.shape[1], width], torch.relu_, generator)
+        self.register_buffer("kind", kind, persistent=False)  # [E], index
+        kinds = int(kind.max()) + 1
+        bound = 1 / math.sqrt(entity + kinds)
+        self.weight, self.by_kind = (
+            nn.Parameter(torch.empty(k, n, width).uniform_(-bound, bound, generator=generator)) for n in (entity, kinds)
+        )
         self.head = EnsembleMLP(k, [width, out], torch.relu_, generator)
 
     def forward(self, modulation: Tensor, entity: Tensor) -> Tensor:
-        """Modulation `[K, B, 2 * width]` and entities `[K, B, E, m]` to `[K, B, E, out]`."""
-        k, b, e, m = entity.shape
-        w = self.width
+        """Modulation `[K, B, 2 * width]` and entities `[K, E, B, m]` to `[K, E, B, out]`."""
+        k, e, b, m = entity.shape
         scale, shift = (part.contiguous().unsqueeze(1) for part in modulation.chunk(2, -1))  # [K, 1, B, width]
-        weight, bias = self.features.layers[0]
-        by_kind = (bias + self.kind @ weight[:, m:]).view(k * e, 1, w)
-        by_entity = weight[:, None, :m].expand(k, e, m, w).reshape(k * e, m, w)
+        w = scale.shape[-1]
+        by_kind = self.by_kind[:, self.kind].view(k * e, 1, w)
+        by_entity = self.weight.unsqueeze(1).expand(k, e, m, w).reshape(k * e, m, w)
         # Entities before rows: the products with what all entities share then run over long rows.
-        h = torch.baddbmm(by_kind, entity.transpose(1, 2).reshape(k * e, b, m), by_entity)
+        h = torch.baddbmm(by_kind, entity.reshape(k * e, b, m), by_entity)
         h = torch.addcmul(shift, h.view(k, e, b, w), scale).relu_()
-        return self.head(h.view(k, e * b, w)).view(k, e, b, self.out).transpose(1, 2)
+        return self.head(h.view(k, e * b, w)).view(k, e, b, -1)
 
 
 class FactoredNet(nn.Module):
@@ -133,8 +136,10 @@ class FactoredNet(nn.Module):
         self.order: Tensor
         self.inverse: Tensor
         self.register_buffer("order", order, persistent=False)
+        self.scales: Tensor
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
-        kind = F.one_hot(torch.tensor([kinds.index(x) for x in entities.kinds])).float()
+        self.register_buffer("scales", torch.tensor(ACTION_SCALES).view(-1, 1), persistent=False)
+        kind = torch.tensor([kinds.index(x) for x in entities.kinds])
         body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
         seen = self.dim * (1 if self.goal is not None else self.n_entities)
         self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
@@ -148,20 +153,19 @@ class FactoredNet(nn.Module):
             self.contact_net = EntityNet(k, 2 * self.dim, kind, width, 1, generator)
 
     def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, B, E, D]`."""
+        """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
         ordered = obs if self.in_order else obs[..., self.order]
         entities = ordered[..., self.n_robot :].unflatten(-1, (self.n_entities, self.dim))
-        return ordered[..., : self.n_robot], entities
+        return ordered[..., : self.n_robot], entities.transpose(1, 2)
 
     def join(self, robot: Tensor, entities: Tensor) -> Tensor:
         """The inverse of `split`."""
-        ordered = torch.cat((robot, entities.flatten(2)), -1)
+        ordered = torch.cat((robot, *entities.unbind(1)), -1)
         return ordered if self.in_order else ordered[..., self.inverse]
 
-    @staticmethod
-    def body(robot: Tensor, act: Tensor) -> Tensor:
+    def body(self, robot: Tensor, act: Tensor) -> Tensor:
         """The robot's state and the action at several scales."""
-        return torch.cat((robot, act, *(torch.tanh(scale * act) for scale in ACTION_SCALES)), -1)
+        return torch.cat((robot, act, (self.scales * act.unsqueeze(-2)).tanh_().flatten(-2)), -1)
 
     def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `outcome`."""
@@ -175,7 +179,7 @@ class FactoredNet(nn.Module):
         """Reward and termination from robot and goal, event from the goal, before and after; violation by entity."""
         (robot, before), (_, after) = self.split(obs), self.split(next_obs)
         which = slice(None) if self.goal is None else slice(self.goal, self.goal + 1)
-        goal = torch.cat((before[..., which, :].flatten(2), after[..., which, :].flatten(2)), -1)
+        goal = torch.cat((*before[:, which].unbind(1), *after[:, which].unbind(1)), -1)
         y, logits = act[..., :0], {}
         if self.heads.reward or self.heads.terminated:
             y = self.outcome_net(torch.cat((self.body(robot, act), goal), -1))
@@ -184,8 +188,8 @@ class FactoredNet(nn.Module):
         if self.heads.terminated:
             logits["terminated"] = y[..., -1]
         if self.heads.violated:
-            by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0]  # [K, B, E]
-            log_safe = F.logsigmoid(-by_entity).sum(-1).clamp(max=-1e-6)
+            by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0]  # [K, E, B]
+            log_safe = F.logsigmoid(-by_entity).sum(1).clamp(max=-1e-6)
             # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
             logits["violated"] = torch.log(-torch.expm1(log_safe)) - log_safe
         if not self.heads.reward:
@@ -253,7 +257,7 @@ class Dynamics(nn.Module):
     def _bounded_variance(self, raw: Tensor, part: slice) -> Tensor:
         """`e^min + e^max * sigmoid(raw - max)`, which is the exponential of the two softplus clamps."""
         low, high = self.log_var_min[part], self.log_var_max[part]
-        return low.exp() + high.exp() * torch.sigmoid(raw - high)
+        return torch.addcmul(low.exp(), high.exp(), torch.sigmoid(raw - high))
 
     def normalise(self, obs: Tensor) -> Tensor:
         """Observation to network input."""

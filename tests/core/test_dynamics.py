@@ -196,28 +196,28 @@ def test_learned_violation_is_one_minus_the_product_over_entities():
     entities = model.net.split(x)[1]
     p = torch.sigmoid(model.net.contact_net(contact, torch.cat((entities, entities), -1))[..., 0])
     outcome = model.net.outcome(contact, x, act, x)
-    assert torch.allclose(torch.sigmoid(outcome.logits["violated"]), 1 - (1 - p).prod(-1), atol=1e-5)
+    assert torch.allclose(torch.sigmoid(outcome.logits["violated"]), 1 - (1 - p).prod(1), atol=1e-5)
 
 
 def test_splitting_and_joining_an_observation_are_inverse():
     net, obs = make(ENTITIES).net, torch.randn(K, 5, S)
     robot, entities = net.split(obs)
-    assert torch.equal(robot, obs[..., [4, 0, 6]]) and torch.equal(entities[..., 1, :], obs[..., [3, 5]])
+    assert torch.equal(robot, obs[..., [4, 0, 6]]) and torch.equal(entities[:, 1], obs[..., [3, 5]])
     assert torch.equal(net.join(robot, entities), obs)
 
 
 def test_entity_network_modulates_each_entitys_features_by_the_body():
     net = make(ENTITIES).net.entity_net
-    modulation, entity = torch.randn(K, 5, 2 * 32), torch.randn(K, 5, 2, 2)
+    modulation, entity = torch.randn(K, 5, 2 * 32), torch.randn(K, 2, 5, 2)
     out = net(modulation, entity)
     for k in range(K):
         for b in range(5):
             scale, shift = modulation[k, b].chunk(2)
             for e in range(2):
-                seen = torch.cat((entity[k, b, e], net.kind[e]))
-                h = torch.relu((seen @ net.features.weights[0][k] + net.features.biases[0][k, 0]) * scale + shift)
+                features = entity[k, e, b] @ net.weight[k] + net.by_kind[k, net.kind[e]]
+                h = torch.relu(features * scale + shift)
                 expected = h @ net.head.weights[0][k] + net.head.biases[0][k, 0]
-                assert torch.allclose(out[k, b, e], expected, atol=1e-5)
+                assert torch.allclose(out[k, e, b], expected, atol=1e-5)
 
 
 def test_entities_must_cover_the_observation():
