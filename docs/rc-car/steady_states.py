@@ -19,21 +19,19 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from numba import vectorize
 
 from safeloop_envs.rc_car.environment import DRIFTING, STEERING, WHEEL_SPEED
 from safeloop_envs.rc_car.task import SPEED_WEIGHT
 from safeloop_envs.rc_car.vehicle import Vehicle
+from safeloop_envs.rc_car.vehicle import brush as brush_of_one
 
 CAR = Vehicle()
+brush = vectorize(brush_of_one.py_func)
 GRIP, SLIDE = CAR.friction * CAR.rear_load, CAR.sliding_friction * CAR.rear_load
 ANGLES = np.radians(np.linspace(-85, 30, 1151))  # sideslip
 LOCK = np.linspace(-STEERING, STEERING, 241)[:, None]
 HERE = Path(__file__).parent
-
-
-def brush(gamma, grip, beyond):
-    """The brush tyre's force, as in vehicle.py, on arrays."""
-    return np.where(gamma <= 3 * grip, gamma - gamma**2 / (3 * grip) + gamma**3 / (27 * grip**2), beyond)
 
 
 def roots(values):

@@ -66,7 +66,7 @@ def test_a_killed_launcher_takes_its_worker_along_and_the_command_resumes(start,
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_says_how_to_go_on(start, main, tmp_path, number):
-    launcher = start(*LONG, "--out", tmp_path)
+    launcher = start("run", "WallStop", "--algo", "cem-linear", "--steps", "1000000", "--out", tmp_path)
     run = tmp_path / RUN
     wait_for(lambda: len(lines(run / "episodes.csv")) > 20)
     worker = worker_of(launcher.pid)
@@ -78,19 +78,19 @@ def test_a_stopped_command_says_how_to_go_on(start, main, tmp_path, number):
 
 
 def test_what_cannot_be_resumed_is_kept_and_started_anew(start, main, tmp_path):
-    arguments = ["run", "WallStop", "--algo", "random-walk", "--steps", "10000", "--out", tmp_path]
+    arguments = ["run", "WallStop", "--algo", "random-walk", "--steps", "100000", "--out", tmp_path]
     run = tmp_path / "WallStop/random-walk/seed-0"
     launcher = start(*arguments)
     wait_for(lambda: len(lines(run / "episodes.csv")) > 5)
     launcher.send_signal(signal.SIGINT)
     launcher.communicate(timeout=60)
     recorded = (run / "episodes.csv").read_bytes()
-    assert recorded.count(b"\n") < 101
+    assert recorded.count(b"\n") < 1001
     code, _, errors = main(*arguments)
     assert code == 0 and "can't resume" in errors and "seed-0.interrupted-1" in errors
     aside = run.with_name("seed-0.interrupted-1")
     assert (aside / "episodes.csv").read_bytes() == recorded
-    assert len(lines(run / "episodes.csv")) == 101
+    assert len(lines(run / "episodes.csv")) == 1001
     assert len(table(tmp_path / "WallStop/summary.csv")) == 1  # what is aside is left out
 
 

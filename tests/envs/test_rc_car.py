@@ -1,7 +1,5 @@
 """The RC car: tyres, integrator, tasks, environment."""
 
-from dataclasses import astuple
-
 import gymnasium
 import numpy as np
 import pytest
@@ -17,9 +15,7 @@ from safeloop_envs.rc_car.environment import STEERING, WHEEL_SPEED, RCCar
 from safeloop_envs.rc_car.task import OBSERVATIONS, Task
 from safeloop_envs.rc_car.vehicle import TIME_STEP, Vehicle, accelerations, advance, front_force, rear_force
 
-VEHICLE = Vehicle()
-CAR = tuple(map(float, astuple(VEHICLE)))
-LINEAR = tuple(map(float, astuple(Vehicle(brush=False))))
+CAR, LINEAR = Vehicle(), Vehicle(brush=False)
 FRONT_GRIP, REAR_GRIP, REAR_SLIDE = 1.37 * 12.1, 1.37 * 13.8178, 1.96 * 13.8178
 
 
@@ -35,7 +31,7 @@ def roll(starts, commands, **options):
     """States `[steps + 1, count, 6]`."""
     states = [starts]
     for command in commands:
-        states.append(advance(states[-1], command, VEHICLE, **options))
+        states.append(advance(states[-1], command, CAR, **options))
     return np.stack(states)
 
 

@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
 from safeloop_envs.rc_car.task import Task
+from safeloop_envs.rc_car.vehicle import sideslip
 
 SIZE, LEGEND, FINER = 480, 80, 2
 """Pixels of the square view and of the legend's width; drawn `FINER` times larger and reduced, for smooth edges."""
@@ -48,14 +49,14 @@ def draw(task: Task, trail: np.ndarray) -> np.ndarray:
     if len(trail) > 1:
         points = pixels(trail[:, :2])
         for before, after, state in zip(points[:-1], points[1:], trail[1:], strict=True):
-            pen.line((before, after), fill=_colour(math.atan2(state[4], state[3])), width=4 * FINER)
+            pen.line((before, after), fill=_colour(sideslip(state[3], state[4])), width=4 * FINER)
     x, y, yaw = trail[-1, :3]
     turn = np.array([[math.cos(yaw), math.sin(yaw)], [-math.sin(yaw), math.cos(yaw)]])
     pen.polygon(pixels(CAR @ turn + (x, y)), fill=BODY)
 
     font = ImageFont.load_default(12 * FINER)
-    speed = math.hypot(trail[-1, 3], trail[-1, 4])
-    slip = math.degrees(math.atan2(trail[-1, 4], trail[-1, 3])) if speed > 0.1 else 0.0
+    v_x, v_y = trail[-1, 3:5]
+    speed, slip = math.hypot(v_x, v_y), math.degrees(sideslip(v_x, v_y))
     pen.text((8 * FINER, 6 * FINER), f"{speed:.1f} m/s   sideslip {slip:+.0f}°", fill=INK, font=font)
     pen.text((8 * FINER, (SIZE - 22) * FINER), f"path: {task.speed:g} m/s", fill=PATH, font=font)
     pen.text((120 * FINER, (SIZE - 22) * FINER), f"limit: {task.limit:g} m", fill=LIMIT, font=font)

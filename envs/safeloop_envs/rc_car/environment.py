@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.rc_car.drawing import draw
 from safeloop_envs.rc_car.task import Task
-from safeloop_envs.rc_car.vehicle import TIME_STEP, Vehicle, advance
+from safeloop_envs.rc_car.vehicle import TIME_STEP, Vehicle, advance, sideslip
 
 EPISODE_STEPS = 100
 WHEEL_SPEED = 10.0
@@ -22,11 +22,6 @@ STEERING = math.pi / 6
 """rad, the steering angle at full lock."""
 DRIFTING = math.radians(20)
 """rad: a car whose sideslip angle is larger drifts."""
-
-
-def sideslip(v_x: float, v_y: float) -> float:
-    """Angle (rad) from the car's nose to its velocity; 0 below 0.1 m/s, where it means nothing."""
-    return math.atan2(v_y, v_x) if math.hypot(v_x, v_y) > 0.1 else 0.0
 
 
 class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):

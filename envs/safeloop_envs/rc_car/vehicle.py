@@ -15,15 +15,14 @@ The integrator therefore chooses its own steps, down to a smallest one. See docs
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
 
-@dataclass(frozen=True)
-class Vehicle:
-    """Parameters of the car."""
+class Vehicle(NamedTuple):
+    """Parameters of the car; a named tuple, which compiled functions can read."""
 
     mass: float = 2.645
     """kg"""
@@ -74,6 +73,11 @@ _ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 
 _compiled = njit(cache=True, error_model="numpy")  # numpy's: dividing by zero gives infinity
 
 
+def sideslip(v_x: float, v_y: float) -> float:
+    """Angle (rad) from the car's nose to its velocity; 0 below 0.1 m/s, where it means nothing."""
+    return math.atan2(v_y, v_x) if math.hypot(v_x, v_y) > 0.1 else 0.0
+
+
 @_compiled
 def brush(gamma: float, grip: float, sliding: float) -> float:
     """Force (N) of a brush tyre at the combined slip force `gamma` (N, what a linear tyre would give).
@@ -86,45 +90,45 @@ def brush(gamma: float, grip: float, sliding: float) -> float:
 
 
 @_compiled
-def front_force(slip: float, car: tuple[float, ...]) -> float:
+def front_force(slip: float, car: Vehicle) -> float:
     """Lateral force (N) on the front tyre at the tangent of its slip angle; positive to the left."""
-    load, stiffness, friction, is_brush = car[3], car[6], car[8], car[10]
-    if is_brush:
-        force = brush(stiffness * abs(slip), friction * load, friction * load)
+    if car.brush:
+        grip = car.friction * car.front_load
+        force = brush(car.cornering_stiffness * abs(slip), grip, grip)
     else:
-        force = stiffness * math.atan(abs(slip))
+        force = car.cornering_stiffness * math.atan(abs(slip))
     return -math.copysign(force, slip)
 
 
 @_compiled
-def rear_force(ratio: float, slip: float, car: tuple[float, ...]) -> tuple[float, float]:
+def rear_force(ratio: float, slip: float, car: Vehicle) -> tuple[float, float]:
     """Longitudinal and lateral force (N) on the rear tyre.
 
     `ratio` is the wheel's slip `(wheel speed - v_x) / |v_x|`, `slip` the tangent of the slip angle. An
     infinite ratio (a spinning wheel on a standing car) is full longitudinal saturation.
     """
-    load, c_x, c_alpha, friction, sliding, is_brush = car[4], car[5], car[6], car[8], car[9], car[10]
+    load, c_x, c_alpha = car.rear_load, car.longitudinal_stiffness, car.cornering_stiffness
     if math.isinf(ratio):
-        return math.copysign(friction * load, ratio), 0.0
+        return math.copysign(car.friction * load, ratio), 0.0
     share = abs(ratio) / (1 + abs(ratio))
-    if not is_brush:
+    if not car.brush:
         return math.copysign(c_x * share, ratio), -c_alpha * math.atan(slip) / (1 + abs(ratio))
     along, across = c_x * share, c_alpha * slip / (1 + abs(ratio))
     gamma = math.sqrt(along * along + across * across)
     if gamma == 0:
         return 0.0, 0.0
     if math.isinf(gamma):
-        return 0.0, -math.copysign(sliding * load, slip)
-    force = brush(gamma, friction * load, sliding * load)
+        return 0.0, -math.copysign(car.sliding_friction * load, slip)
+    force = brush(gamma, car.friction * load, car.sliding_friction * load)
     return math.copysign(along / gamma * force, ratio), -across / gamma * force
 
 
 @_compiled
 def accelerations(
-    v_x: float, v_y: float, rate: float, wheel: float, cos: float, sin: float, car: tuple[float, ...]
+    v_x: float, v_y: float, rate: float, wheel: float, cos: float, sin: float, car: Vehicle
 ) -> tuple[float, float, float]:
     """Time derivatives of v_x, v_y and the yaw rate; `cos` and `sin` are the steering angle's."""
-    mass, front, rear, inertia = car[0], car[1], car[2], car[7]
+    mass, front, rear, inertia = car.mass, car.front, car.rear, car.inertia
     if abs(v_x) < STILL and abs(v_y) < STILL:
         front_slip = rear_slip = 0.0
     else:
@@ -154,7 +158,7 @@ def _integrate(
     state: np.ndarray,
     wheel: float,
     steering: float,
-    car: tuple[float, ...],
+    car: Vehicle,
     duration: float,
     tolerance: float,
     smallest: float,
@@ -214,7 +218,7 @@ def _integrate(
 def _integrate_all(
     states: np.ndarray,
     commands: np.ndarray,
-    car: tuple[float, ...],
+    car: Vehicle,
     duration: float,
     tolerance: float,
     smallest: float,
@@ -241,9 +245,8 @@ def advance(
         raise ValueError(f"expected states [B, 6] and commands [B, 2], got {states.shape} and {commands.shape}")
     if not (np.isfinite(states).all() and np.isfinite(commands).all()):
         raise ValueError("states and commands must be finite")
-    car = tuple(float(value) for value in astuple(vehicle))
     if len(states) == 1:  # one car needs no threads
-        _integrate(states[0], commands[0, 0], commands[0, 1], car, duration, tolerance, smallest)
+        _integrate(states[0], commands[0, 0], commands[0, 1], vehicle, duration, tolerance, smallest)
     else:
-        _integrate_all(states, commands, car, duration, tolerance, smallest)
+        _integrate_all(states, commands, vehicle, duration, tolerance, smallest)
     return states
