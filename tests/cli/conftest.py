@@ -88,7 +88,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: object) -> subprocess.Popen[str]:
-        line = [sys.executable, "-m", "safeloop", *map(str, arguments)]
+        # A shell starts what runs in its background with SIGINT ignored, and that would be inherited.
+        line = ["env", "--default-signal=INT", sys.executable, "-m", "safeloop", *map(str, arguments)]
         started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
