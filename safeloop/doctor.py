@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PYTHONS = ((3, 10), (3, 13))
-"""First and last Python that the packages have versions for; the pinned set was tested on 3.11."""
+"""First and last Python that the packages have versions for; the versions below are 3.11's pinned set."""
 
 ORDINARY = {
     "torch": "2.13.0", "numpy": "1.26.4", "gymnasium": "0.29.1", "mujoco": "3.3.7",
