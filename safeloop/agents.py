@@ -66,6 +66,8 @@ class Settings:
     """d0: allowed worst-case cost in the horizon; None: 0.02 (known: metres), 0.2 (learned: probability)."""
     min_feasible: int = 10
     """m of Algorithm 4."""
+    penalty: float | None = 10.0
+    """Return that a unit of cost outweighs where fewer are feasible; None: cost alone counts there (Algorithm 4)."""
     # Learner and data
     value: Literal["auto", "behaviour", "actor"] = "auto"
     """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of SAC's actor, which
@@ -105,8 +107,9 @@ class Settings:
         for name in ("momentum", "discount", "polyak"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected between 0 and 1")
-        if self.threshold is not None and self.threshold < 0:
-            raise ValueError(f"threshold={self.threshold}: expected at least 0")
+        for name in ("threshold", "penalty"):
+            if getattr(self, name) is not None and getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
 
 
 PLANNER = 2**31
@@ -114,7 +117,7 @@ PLANNER = 2**31
 
 PAPER = {
     "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
-    "cost_margin": 0.0, "threshold": 0.0, "warmup": 2000, "warmup_hold": 1,
+    "cost_margin": 0.0, "threshold": 0.0, "penalty": None, "warmup": 2000, "warmup_hold": 1,
     "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5, "value": "actor",
 }  # fmt: skip
 """CoRL 2021, Tables 2 and 3, C.4: what differs from the defaults."""
@@ -190,7 +193,7 @@ class PlanningAgent:
             event_bonus=spec.event_bonus,
         )
         threshold = c.threshold if c.threshold is not None else (0.2 if learned_cost else 0.02)
-        self.constraint = Constraint(threshold, c.min_feasible) if constrained else None
+        self.constraint = Constraint(threshold, c.min_feasible, c.penalty) if constrained else None
         self.value_after_event = torch.zeros((), device=device)
         self.planner = self.new_planner(generators[3])
         self.replay = Replay(c.capacity, obs_dim, act_dim, device)

@@ -106,7 +106,9 @@ class Constraint:
     threshold: float
     """d0: allowed discounted cost within the horizon, in the unit of the cost model in use."""
     min_feasible: int = 10
-    """m of Algorithm 4: with fewer feasible sequences than this, sequences are weighed by cost alone."""
+    """m of Algorithm 4: with fewer feasible sequences than this, the others count too."""
+    penalty: float | None = None
+    """Return that a unit of cost outweighs there; None: sequences are then weighed by cost alone (Algorithm 4)."""
 
 
 def zero_cost(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:

@@ -66,7 +66,9 @@ def weigh(scores: Scores, constraint: Constraint | None, inverse_temperature: fl
     """Weights of N sequences, `[N]`, summing to 1 (Algorithm 4, lines 29 to 38).
 
     With at least m feasible sequences those alone count, by `exp(R / eta)`; otherwise all count, by
-    `exp(-C / eta)`. Both are taken relative to the best, which changes nothing but the range of numbers.
+    `exp(-C / eta)`, or with a penalty by `exp((R - penalty * C) / eta)`: by cost alone, a way back that costs more
+    within the horizon than waiting is never taken. Weights are taken relative to the best, which changes nothing
+    but the range of numbers.
     With `elites` > 0 (the cross-entropy method) the best so many of those count, all alike.
     Raises `FloatingPointError` where no sequence is finite.
     """
@@ -75,7 +77,9 @@ def weigh(scores: Scores, constraint: Constraint | None, inverse_temperature: fl
     if not bool(finite.any()):
         raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
     if constraint is not None and int(allowed.sum()) < min(constraint.min_feasible, len(allowed)):
-        objective = -scores.costs
+        penalty = constraint.penalty
+        objective = -scores.costs if penalty is None else scores.returns - penalty * scores.costs
+        objective = torch.where(finite, objective, -torch.inf)
     else:
         objective = torch.where(allowed, scores.returns, -torch.inf)
     if not elites:

@@ -25,6 +25,18 @@ def test_with_too_few_feasible_sequences_all_are_weighed_by_cost():
     assert torch.allclose(weights, raw / raw.sum())
 
 
+def test_with_a_penalty_the_return_counts_too_where_too_few_sequences_are_feasible():
+    some = scores([1.0, 3.0, 9.0, 2.0], [0.3, 0.1, 0.5, 0.4])
+    weights = weigh(some, Constraint(0.2, min_feasible=2, penalty=10.0), 2.0)
+    assert torch.allclose(weights, torch.softmax(2 * torch.tensor([-2.0, 2.0, 4.0, -2.0]), 0))
+    enough = weigh(some, Constraint(0.4, min_feasible=3, penalty=10.0), 2.0)
+    assert torch.allclose(enough, torch.softmax(2 * torch.tensor([1.0, 3.0, -torch.inf, 2.0]), 0))
+
+
+def test_a_non_finite_sequence_gets_no_weight_with_a_penalty_either():
+    assert weigh(scores([-torch.inf, -5.0], [torch.inf, 2.0]), Constraint(0.0, 1, 0.0), 1.0).tolist() == [0.0, 1.0]
+
+
 def test_cost_equal_to_the_threshold_is_feasible():
     weights = weigh(scores([0.0, 5.0], [0.0, 0.0]), Constraint(0.0, min_feasible=2), 1.0)
     assert weights[1] > weights[0]
