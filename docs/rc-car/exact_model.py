@@ -1,0 +1,83 @@
+"""The planners on RCCarDrift with the exact model, nothing learned: python docs/rc-car/exact_model.py
+
+What a planner earns when it imagines the car exactly, by its horizon, weighting and constraint: the first five
+evaluation episodes of seed 0, no value at the horizon. Whatever learned agents earn less is due to their models.
+Writes exact_model.csv beside this file.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from safeloop.agents import PETS, Settings
+from safeloop.cmdp import Constraint
+from safeloop.lookahead import Judgement
+from safeloop.planner import Planner, PlannerSettings
+from safeloop.runs import EVALUATION, derived_seed
+from safeloop_envs.rc_car.environment import STEERING, WHEEL_SPEED, RCCar
+from safeloop_envs.rc_car.vehicle import Vehicle, advance
+
+EPISODES = 5
+DEFAULTS = Settings()
+
+
+class ExactModel:
+    """`safeloop.lookahead.Model` of the car itself, on its states."""
+
+    members = 1
+
+    def __init__(self, task):
+        self.task = task
+
+    def step(self, obs, act, generator):
+        """The car's next states."""
+        throttle, steering = act.double().reshape(-1, 2).T
+        commands = torch.stack(((throttle + 1) / 2 * WHEEL_SPEED, steering * STEERING), 1).numpy()
+        states = advance(obs.double().reshape(-1, 6).numpy(), commands, Vehicle())
+        return torch.from_numpy(states).float().view(obs.shape), obs[..., :0]
+
+    def judge(self, obs, act, next_obs, memory):
+        """The task's reward, and its cost as the agents plan with it."""
+        cost = self.task.depth(obs, act, next_obs, DEFAULTS.cost_margin)
+        return Judgement(self.task.reward(obs, act, next_obs), cost, None, None)
+
+
+def drive(env, index, horizon, elites, constrained):
+    """Return, cost return and drifting fraction of one episode."""
+    settings = PlannerSettings(horizon=horizon, actor_fraction=0.0, elites=elites)
+    constraint = Constraint(0.02, DEFAULTS.min_feasible, DEFAULTS.penalty) if constrained else None
+    generator = torch.Generator().manual_seed(index)
+    planner = Planner(settings, constraint, ExactModel(env.task), 2, actor=None, value=None, generator=generator)
+    _, info = env.reset(seed=derived_seed(0, EVALUATION, index))
+    totals, truncated = np.zeros(3), False
+    for t in range(100):
+        state = torch.from_numpy(info["state"]).float()
+        _, reward, _, truncated, info = env.step(planner.plan(state, t0=t == 0).action.numpy())
+        totals += (reward, info["cost"], info["diagnostics"]["drifting"] / 100)
+    assert truncated
+    return totals
+
+
+def main():
+    torch.set_num_threads(1)
+    env = RCCar(observation="body")
+    with open(Path(__file__).with_suffix(".csv"), "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("weights", "constrained", "horizon", "episode", "return", "cost_return", "drifting"))
+        for horizon in (8, 20):
+            for name, elites in (("exponential", 0), ("elites", PETS["elites"])):
+                for constrained in (True, False):
+                    rows = np.array([drive(env, i, horizon, elites, constrained) for i in range(EPISODES)])
+                    for i, (total, cost, drifting) in enumerate(rows):
+                        values = (f"{total:.2f}", f"{cost:.0f}", f"{drifting:.2f}")
+                        writer.writerow((name, constrained, horizon, i, *values))
+                    file.flush()
+                    total, cost, drifting = np.median(rows, 0)
+                    print(f"H={horizon} {name:11s} constrained={constrained!s:5s} medians: return {total:.1f}, "
+                          f"cost {cost:.0f}, drifting {drifting:.2f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
