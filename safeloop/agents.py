@@ -66,7 +66,7 @@ class Settings:
     """d0: allowed worst-case cost in the horizon; None: 0.02 (known: metres), 0.2 (learned: probability)."""
     min_feasible: int = 10
     """m of Algorithm 4."""
-    penalty: float | None = 10.0
+    penalty: float | None = None
     """Return that a unit of cost outweighs where fewer are feasible; None: cost alone counts there (Algorithm 4)."""
     # Learner and data
     value: Literal["auto", "behaviour", "actor"] = "auto"
@@ -117,7 +117,7 @@ PLANNER = 2**31
 
 PAPER = {
     "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
-    "cost_margin": 0.0, "threshold": 0.0, "penalty": None, "warmup": 2000, "warmup_hold": 1,
+    "cost_margin": 0.0, "threshold": 0.0, "warmup": 2000, "warmup_hold": 1,
     "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5, "value": "actor",
 }  # fmt: skip
 """CoRL 2021, Tables 2 and 3, C.4: what differs from the defaults."""
