@@ -135,8 +135,8 @@ class FactoredNet(nn.Module):
         self.in_order = order.tolist() == list(range(obs_dim))
         self.order: Tensor
         self.inverse: Tensor
-        self.register_buffer("order", order, persistent=False)
         self.scales: Tensor
+        self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         self.register_buffer("scales", torch.tensor(ACTION_SCALES).view(-1, 1), persistent=False)
         kind = torch.tensor([kinds.index(x) for x in entities.kinds])

@@ -1,7 +1,7 @@
 """The planners on RCCarDrift with the exact model, nothing learned: python docs/rc-car/exact_model.py
 
 What a planner earns when it imagines the car exactly, by its horizon, weighting and constraint: the first five
-evaluation episodes of seed 0, no value at the horizon. Whatever learned agents earn less is due to their models.
+evaluation episodes of seed 0, no value at the horizon.
 Writes exact_model.csv beside this file.
 """
 
@@ -16,7 +16,7 @@ from safeloop.cmdp import Constraint
 from safeloop.lookahead import Judgement
 from safeloop.planner import Planner, PlannerSettings
 from safeloop.runs import EVALUATION, derived_seed
-from safeloop_envs.rc_car.environment import STEERING, WHEEL_SPEED, RCCar
+from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEED, RCCar
 from safeloop_envs.rc_car.vehicle import Vehicle, advance
 
 EPISODES = 5
@@ -52,10 +52,10 @@ def drive(env, index, horizon, elites, constrained):
     planner = Planner(settings, constraint, ExactModel(env.task), 2, actor=None, value=None, generator=generator)
     _, info = env.reset(seed=derived_seed(0, EVALUATION, index))
     totals, truncated = np.zeros(3), False
-    for t in range(100):
+    for t in range(EPISODE_STEPS):
         state = torch.from_numpy(info["state"]).float()
         _, reward, _, truncated, info = env.step(planner.plan(state, t0=t == 0).action.numpy())
-        totals += (reward, info["cost"], info["diagnostics"]["drifting"] / 100)
+        totals += (reward, info["cost"], info["diagnostics"]["drifting"] / EPISODE_STEPS)
     assert truncated
     return totals
 

@@ -37,9 +37,9 @@ class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, render_mode: str | None = None, **task: Any) -> None:
         self.task = Task(**task)
-        self._vehicle = Vehicle(
-            friction=self.task.friction,
-            sliding_friction=self.task.sliding_friction,
+        self._vehicle = Vehicle(  # floats: the integrator is compiled anew for a whole number
+            friction=float(self.task.friction),
+            sliding_friction=float(self.task.sliding_friction),
             brush=self.task.tyres == "brush",
         )
         self._actions = ActionRange(np.array([[0.0, WHEEL_SPEED], [-STEERING, STEERING]]))
