@@ -122,6 +122,10 @@ PAPER = {
 }  # fmt: skip
 """CoRL 2021, Tables 2 and 3, C.4: what differs from the defaults."""
 
+RC_CAR = {
+    "layers": 2, "width": 128, "penalty": 30.0, "fit_steps": 1000, "updates_per_decision": 4,
+}  # fmt: skip
+"""For a few thousand decisions on the RC car: models and values learn more from each (results/rc_car)."""
 
 PETS = {"elites": 20, "actor_fraction": 0.0}
 """The cross-entropy method with no learner: no actor to propose, no value at the horizon (CoRL 2021, section 6.3)."""
@@ -323,9 +327,9 @@ class PlanningAlgorithm:
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """`default` and `paper`."""
+        """`default`, `paper` and `rc-car`."""
         own = {} if self.learns_value else PETS
-        return {"default": own, "paper": PAPER | own}
+        return {"default": own, "paper": PAPER | own, "rc-car": RC_CAR | own}
 
     def told(self, settings: Settings, spec: EnvSpec) -> str:
         """Known models in use, and the kind of dynamics where the entities are named."""

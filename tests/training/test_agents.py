@@ -33,6 +33,13 @@ def test_the_paper_preset_is_full_dynamics_with_the_papers_numbers():
     assert a.constraint.threshold == 0 and safeloop.told(settings, POINT) == "known cost"
 
 
+def test_the_rc_car_preset_keeps_what_makes_pets_pets():
+    for algorithm in (safeloop, loop, safepets, pets):
+        settings = build(Settings, algorithm.presets["rc-car"], owner=algorithm.name)
+        assert (settings.layers, settings.width, settings.penalty) == (2, 128, 30.0)
+        assert settings.elites == (0 if algorithm.learns_value else 20)
+
+
 def test_loop_has_no_constraint_and_needs_no_cost_model():
     a = agent(constrained=False)
     assert a.constraint is None and not a.dynamics.heads.violated
