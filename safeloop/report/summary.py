@@ -49,6 +49,8 @@ class Row:
     """Whether the evaluation's cost return is at most the budget: yes or no; for a median, how many are."""
     minutes: float
     """Training time, evaluations excluded."""
+    diagnostics: dict[str, float]
+    """By name, a column each: the mean over the last training episodes of what else the environment reports."""
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -77,6 +79,10 @@ def row(recorded: Recorded) -> Row:
         evaluation_episodes=len(final),
         within_budget="" if cost is None else ("yes" if cost <= settings.budget else "no"),
         minutes=episodes[-1].wall_seconds / 60 if episodes else 0.0,
+        diagnostics={
+            name: statistics.fmean([d.mean for d in recorded.diagnostics if d.name == name][-LAST:])
+            for name in sorted({d.name for d in recorded.diagnostics})
+        },
     )
 
 
@@ -108,15 +114,20 @@ def _median(group: list[Row]) -> Row:
         values = [getattr(r, name) for r in group if getattr(r, name) is not None]
         return statistics.median(values) if values else None
 
+    names = dict.fromkeys(name for r in group for name in r.diagnostics)
     judged = [r.within_budget for r in group if r.within_budget]
     texts = {name: sorted({getattr(r, name) for r in group}) for name in ("told", "settings")}
-    numbers = [f.name for f in fields(Row) if f.name not in ("algo", "seed", "state", "within_budget", *texts)]
+    others = ("algo", "seed", "state", "within_budget", "diagnostics", *texts)
+    numbers = [f.name for f in fields(Row) if f.name not in others]
     values: dict[str, Any] = {
         "seed": "median",
         "state": f"{sum(r.state == 'finished' for r in group)} of {len(group)} finished",
         "within_budget": f"{judged.count('yes')} of {len(judged)}" if judged else "",
         **{name: " | ".join(found) for name, found in texts.items()},
         **{name: middle(name) for name in numbers},
+        "diagnostics": {
+            name: statistics.median(r.diagnostics[name] for r in group if name in r.diagnostics) for name in names
+        },
     }
     return replace(group[0], **values)
 
@@ -178,7 +189,14 @@ def cells(r: Row) -> dict[str, str]:
         "eval cost": _number(r.evaluation_cost_return) + f" (n={r.evaluation_episodes:g})",
         "in budget": r.within_budget or "-",
         "minutes": f"{r.minutes:.1f}",
+        **{name: _number(value) for name, value in r.diagnostics.items()},
     }
+
+
+def _filled(table: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
+    """All headings, and a dash where a line has nothing under one."""
+    heads = list(dict.fromkeys(h for line in table for h in line))
+    return heads, [{h: line.get(h, "-") for h in heads} for line in table]
 
 
 def text(records: Sequence[Recorded]) -> str:
@@ -190,7 +208,7 @@ def text(records: Sequence[Recorded]) -> str:
 
 def aligned(table: list[dict[str, str]]) -> list[str]:
     """Lines of a table with aligned columns: numbers to the right, words to the left."""
-    heads = list(table[0])
+    heads, table = _filled(table)
     width = {h: max(len(h), *(len(line[h]) for line in table)) for h in heads}
     words = {h for h in heads if any(line[h][:1].isalpha() for line in table)}
 
@@ -205,7 +223,7 @@ def markdown(records: Sequence[Recorded]) -> str:
     """`summary.md`."""
     settings = records[0].run.settings
     table = [{**cells(r), "told": r.told, "settings": r.settings} for r in rows(records)]
-    heads = list(table[0])
+    heads, table = _filled(table)
     lines = [f"# {settings.env}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]
     return "\n".join([*lines, "", *(f"- {line}" for line in terms(records))]) + "\n"
@@ -213,11 +231,14 @@ def markdown(records: Sequence[Recorded]) -> str:
 
 def write(folder: Path, records: Sequence[Recorded]) -> None:
     """Write `summary.csv` and `summary.md` into `folder`."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [f.name for f in fields(Row)], lineterminator="\n")
-    writer.writeheader()
+    table = []
     for r in rows(records):
-        values = {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(r).items()}
-        writer.writerow(values)
+        values = asdict(r)
+        values |= values.pop("diagnostics")
+        table.append({k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()})
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(k for line in table for k in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
     write_atomically(folder / "summary.csv", out.getvalue().encode())
     write_atomically(folder / "summary.md", markdown(records).encode())

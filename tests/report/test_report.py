@@ -9,7 +9,7 @@ import pytest
 
 from safeloop.cmdp import UsageError
 from safeloop.report import collect, curves, pictures, style, summary, violations
-from safeloop.runs import Run, RunSettings
+from safeloop.runs import Diagnostic, Run, RunSettings
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
 EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
@@ -33,11 +33,26 @@ def test_a_row_is_computed_from_the_tables(tmp_path):
     run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, told="known cost", preset="paper")
     row = summary.row(collect.read(run))
     assert asdict(row) == {
-        "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper",
+        "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper", "diagnostics": {},
         "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
         "violations": 24, "violation_rate": 0.02, "evaluation_return": 6.5, "evaluation_cost_return": 4.5,
         "evaluation_episodes": 2, "within_budget": "no", "minutes": 6.0,
     }  # fmt: skip
+
+
+def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
+    make(tmp_path, "a", episodes=[])
+    run = make(tmp_path, "b", episodes=twelve())
+    for i in range(12):
+        run.diagnostics.append(Diagnostic(100 * (i + 1), i, "drifting", i / 10))
+    make(tmp_path, "b", seed=1, episodes=twelve())
+    records = [collect.read(r) for r in collect.runs_under(tmp_path / "Toy")]
+    assert [r.diagnostics for r in summary.rows(records)] == [{}, {"drifting": 0.65}, {}, {"drifting": 0.65}]
+    summary.write(tmp_path, records)
+    with open(tmp_path / "summary.csv") as file:
+        assert [line["drifting"] for line in csv.DictReader(file)] == ["", "0.65", "", "0.65"]
+    table = [line.split()[-1] for line in summary.text(records).splitlines()[2:8]]
+    assert table == ["drifting", "--------", "-", "0.65", "-", "0.65"]
 
 
 def test_a_cost_equal_to_the_budget_is_within_it(tmp_path):
