@@ -16,6 +16,7 @@ from safeloop.dynamics import Dynamics, Heads
 from safeloop.learners.behaviour import BehaviourValue
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.lookahead import WorldModel
+from safeloop.networks import Streams
 from safeloop.planner import Plan, Planner, PlannerSettings
 from safeloop.replay import Replay
 from safeloop.runs import AGENT, EVALUATION, Recorder, Run, derived_seed
@@ -113,7 +114,7 @@ class Settings:
 
 
 PLANNER = 2**31
-"""Index of the evaluation planner's random stream, beyond every episode's."""
+"""Index of the evaluation planners' first random stream, beyond every episode's."""
 
 PAPER = {
     "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
@@ -199,7 +200,7 @@ class PlanningAgent:
         threshold = c.threshold if c.threshold is not None else (0.2 if learned_cost else 0.02)
         self.constraint = Constraint(threshold, c.min_feasible, c.penalty) if constrained else None
         self.value_after_event = torch.zeros((), device=device)
-        self.planner = self.new_planner(generators[3])
+        self.planner = self.new_planner([generators[3]])
         self.replay = Replay(c.capacity, obs_dim, act_dim, device)
         self.held_action = torch.zeros(act_dim, device=device)
         self.fitted = False
@@ -210,8 +211,8 @@ class PlanningAgent:
         learner = self.behaviour or self.learner
         return learner.value if learner else None
 
-    def new_planner(self, generator: torch.Generator) -> Planner:
-        """A planner over this agent's models with a warm start and a random stream of its own."""
+    def new_planner(self, streams: Streams) -> Planner:
+        """A planner over this agent's models, of as many episodes as there are random streams."""
         c, learner = self.settings, self.learner
         settings = PlannerSettings(
             c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
@@ -219,7 +220,7 @@ class PlanningAgent:
         )  # fmt: skip
         return Planner(
             settings, self.constraint, self.model, self.act_dim,
-            actor=learner.act if learner else None, value=self.value, generator=generator,
+            actor=learner.act if learner else None, value=self.value, streams=streams,
         )  # fmt: skip
 
     def random_action(self) -> np.ndarray:
@@ -230,7 +231,7 @@ class PlanningAgent:
         return self.held_action.cpu().numpy()
 
     def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """The planner's decision for `obs [S]`."""
+        """The planner's decisions for `obs [B, S]`."""
         state = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
         return (planner or self.planner).plan(state, t0, self.value_after_event)
 
@@ -259,12 +260,11 @@ class PlanningAgent:
                 self.value_after_event = self.value(self.replay.rows(rows).next_obs).mean()
 
     def policy(self, seed: int) -> PlannerPolicy:
-        """The agent as it acts in evaluation, with a planner and a random stream of its own.
+        """The agent as it acts in evaluation, with planners and random streams of its own.
 
         The same `seed` gives the same actions, so `safeloop eval` repeats the evaluation that a run recorded.
         """
-        stream = derived_seed(seed, EVALUATION, PLANNER)
-        return PlannerPolicy(self, torch.Generator(device=self.device).manual_seed(stream))
+        return PlannerPolicy(self, seed)
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that training has changed."""
@@ -296,20 +296,30 @@ class PlanningAgent:
 
 
 class PlannerPolicy:
-    """An agent's planner as a `Policy`: executes the planned mean, deterministic given its seed."""
+    """An agent's planner as a `Policy`: executes the planned mean, deterministic given its seed.
 
-    def __init__(self, agent: PlanningAgent, generator: torch.Generator):
-        self.agent, self.planner, self.t0 = agent, agent.new_planner(generator), True
+    Every episode has a random stream of its own, so what is done in it does not depend on how many are planned
+    together, but for rounding.
+    """
 
-    def reset(self) -> None:
-        """Begin an episode."""
-        self.t0 = True
+    def __init__(self, agent: PlanningAgent, seed: int):
+        self.agent, self.seed, self.begun, self.t0 = agent, seed, 0, True
+        self.planner: Planner | None = None
+
+    def reset(self, episodes: int = 1) -> None:
+        """Begin so many episodes."""
+        streams = [derived_seed(self.seed, EVALUATION, PLANNER + self.begun + i) for i in range(episodes)]
+        device = self.agent.device
+        self.planner = self.agent.new_planner([torch.Generator(device=device).manual_seed(s) for s in streams])
+        self.begun, self.t0 = self.begun + episodes, True
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observation `[S]` to action `[A]`."""
-        action = self.agent.plan(obs, self.t0, self.planner).action
+        """Observations `[B, S]`, one of each episode begun, to actions `[B, A]`; `[S]` to `[A]`."""
+        if self.planner is None:
+            raise RuntimeError("no episode is under way: call reset() before act()")
+        action = self.agent.plan(np.atleast_2d(obs), self.t0, self.planner).action
         self.t0 = False
-        return action.cpu().numpy()
+        return action.cpu().numpy().reshape(*np.shape(obs)[:-1], -1)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safeloop.cmdp import Entities
-from safeloop.networks import EnsembleMLP, initialiser
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals
 from safeloop.replay import Batch, Replay
 
 ACTION_SCALES = (5.0, 25.0)
@@ -263,10 +263,10 @@ class Dynamics(nn.Module):
         """Observation to network input."""
         return (obs - self.obs_mean) / self.obs_std
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """Next observation `[K, B, S]` of `obs, act [K, B, .]`, drawn with fresh noise; and `judge`'s memory of it."""
         mean, raw, memory = self.net.transition(self.normalise(obs), act)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = normals(mean.shape, streams, dim=1)
         change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
         return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
 

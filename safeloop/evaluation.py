@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from safeloop.cmdp import EnvSpec
 from safeloop.registry import Policy
 from safeloop.runs import EVALUATION, EvaluationEpisode, Recorder, Run, derived_seed
+
+TOGETHER = 5
+"""Episodes that are planned together, unless they are filmed."""
 
 
 def evaluate(
@@ -19,29 +23,41 @@ def evaluate(
     simulator_steps: int = 0,
     on_frame: Callable[[np.ndarray], None] | None = None,
 ) -> Iterable[EvaluationEpisode]:
-    """Yield `episodes` whole episodes of `policy` in an environment of their own.
+    """Yield `episodes` whole episodes of `policy` in environments of their own, in order.
 
     Episode i starts from `derived_seed(seed, EVALUATION, i)`: the same episodes for every algorithm.
     `on_frame` receives each decision's frame (`uint8 [height, width, 3]`), for videos.
     """
-    env = spec.make(render_mode="rgb_array" if on_frame else None)
+    together = 1 if on_frame else TOGETHER
+    envs = [spec.make(render_mode="rgb_array" if on_frame else None) for _ in range(min(together, episodes))]
     try:
-        for index in range(episodes):
-            obs, _ = env.reset(seed=derived_seed(seed, EVALUATION, index))
-            policy.reset()
-            total, cost, violations, length, done = 0.0, 0.0, 0, 0, False
-            while not done:
-                if on_frame:
-                    on_frame(np.asarray(env.render()))
-                obs, reward, terminated, truncated, info = env.step(policy.act(obs))
-                total += float(reward)
-                cost += float(info["cost"])
-                violations += int(info["violations"])
-                length += int(info["simulator_steps"])
-                done = terminated or truncated
-            yield EvaluationEpisode(simulator_steps, index, total, cost, violations, length)
+        for first in range(0, episodes, together):
+            group = range(first, min(first + together, episodes))
+            rows = _drive(policy, envs, [derived_seed(seed, EVALUATION, i) for i in group], on_frame)
+            for index, row in zip(group, rows, strict=True):
+                yield EvaluationEpisode(simulator_steps, index, *row)
     finally:
-        env.close()
+        for env in envs:
+            env.close()
+
+
+def _drive(policy: Policy, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None) -> list:
+    """Drive an episode from each seed, all at once: rows of return, cost return, violations, length."""
+    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)])
+    totals = [[0.0, 0.0, 0, 0] for _ in seeds]
+    going = set(range(len(seeds)))
+    policy.reset(len(seeds))
+    while going:
+        if on_frame:
+            on_frame(np.asarray(envs[0].render()))
+        actions = policy.act(obs)  # of episodes that have ended too: what these would do is not used
+        for i in sorted(going):
+            obs[i], reward, terminated, truncated, info = envs[i].step(actions[i])
+            new = (float(reward), float(info["cost"]), int(info["violations"]), int(info["simulator_steps"]))
+            totals[i] = [a + b for a, b in zip(totals[i], new, strict=True)]
+            if terminated or truncated:
+                going.remove(i)
+    return totals
 
 
 def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callable[[], Policy]) -> None:

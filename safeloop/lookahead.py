@@ -1,7 +1,7 @@
 """Score action sequences: the H-step return with a terminal value, and the ensemble-worst-case cost.
 
 CoRL 2021, Eq. 3 (return), Eq. 9 (pessimism), Eq. 10 (worst case over the ensemble), Algorithm 4. Letters:
-K models, P particles, N sequences, H steps, S observation, A action.
+K models, B plans at once (each of its own observation), P particles, N sequences, H steps, S observation, A action.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from torch import Tensor
 
 from safeloop.cmdp import Known
 from safeloop.dynamics import Dynamics
+from safeloop.networks import Streams
 
 
 class Judgement(NamedTuple):
-    """What B transitions of each model bring."""
+    """What M transitions of each model bring."""
 
-    reward: Tensor  # [K, B], the bonus of an event included
-    cost: Tensor  # [K, B]
-    terminated: Tensor | None  # [K, B], probability; None where it can't happen
-    event: Tensor | None  # [K, B], probability; None where there are none
+    reward: Tensor  # [K, M], the bonus of an event included
+    cost: Tensor  # [K, M]
+    terminated: Tensor | None  # [K, M], probability; None where it can't happen
+    event: Tensor | None  # [K, M], probability; None where there are none
 
 
 class Model(Protocol):
@@ -30,23 +31,24 @@ class Model(Protocol):
 
     members: int
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """The next observations `[K, M, S]` of `obs [K, M, S]` under `act [K, M, A]`; model k keeps row k.
 
-        Beside them whatever `judge` needs of the step, `[K, M, X]`.
+        The rows belong to the streams in equal parts, in order. Beside the observations whatever `judge` needs of
+        the step, `[K, M, X]`.
         """
         ...
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
-        """What transitions `[K, B, .]` bring; `memory [K, B, X]` is what `step` kept of each."""
+        """What transitions `[K, M, .]` bring; `memory [K, M, X]` is what `step` kept of each."""
         ...
 
 
 class Scores(NamedTuple):
-    """Scores of N sequences. A sequence with any non-finite prediction has return -inf and cost inf."""
+    """Scores of N sequences of each plan. One with any non-finite prediction has return -inf and cost inf."""
 
-    returns: Tensor  # [N]
-    costs: Tensor  # [N], the maximum over models and particles
+    returns: Tensor  # [B, N]
+    costs: Tensor  # [B, N], the maximum over models and particles
 
 
 class WorldModel:
@@ -66,9 +68,9 @@ class WorldModel:
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus = event_bonus
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """The ensemble's next observations, and its networks' memory of the step."""
-        return self.dynamics.step(obs, act, generator)
+        return self.dynamics.step(obs, act, streams)
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
         """Known models where given, the ensemble's heads otherwise."""
@@ -98,12 +100,12 @@ def lookahead(
     *,
     particles: int,
     discount: float,
-    generator: torch.Generator,
+    streams: Streams,
     value: Callable[[Tensor], Tensor] | None = None,
     value_after_event: Tensor | float = 0.0,
     pessimism: float = 0.0,
 ) -> Scores:
-    """Score `actions [N, H, A]` from `obs [S]`.
+    """Score `actions [B, N, H, A]` from `obs [B, S]`; plan b draws from stream b alone.
 
     Return: `sum_{t<H} gamma^t r_t + gamma^H value(s_H)`, the mean over models and particles, minus
     `pessimism` times the standard deviation over models of the particle mean (Eq. 9). Cost: for each model
@@ -113,14 +115,14 @@ def lookahead(
     the reward: its bonus counts once, followed by `value_after_event`, the mean value of the states that
     follow events; costs go on.
     """
-    k, n, horizon = model.members, actions.shape[0], actions.shape[1]
-    plan = actions.repeat(particles, 1, 1).transpose(0, 1).expand(k, -1, -1, -1)  # [K, H, P*N, A]
-    path, memory = [obs.expand(k, particles * n, -1)], []
+    k, (b, n, horizon, _) = model.members, actions.shape
+    plan = actions.repeat(1, particles, 1, 1).flatten(0, 1).transpose(0, 1).expand(k, -1, -1, -1)  # [K, H, B*P*N, A]
+    path, memory = [obs.repeat_interleave(particles * n, 0).expand(k, -1, -1)], []
     for t in range(horizon):
-        s, kept = model.step(path[-1], plan[:, t], generator)
+        s, kept = model.step(path[-1], plan[:, t], streams)
         path.append(s)
         memory.append(kept)
-    states = torch.stack(path, 1)  # [K, H+1, P*N, S]
+    states = torch.stack(path, 1)  # [K, H+1, B*P*N, S]
     transitions = (states[:, :-1], plan, states[:, 1:], torch.stack(memory, 1))
     judged = model.judge(*(x.flatten(1, 2) for x in transitions))
     reward, cost, terminated, event = (None if x is None else x.view(k, horizon, -1) for x in judged)
@@ -129,14 +131,15 @@ def lookahead(
     if event is not None:
         reward = reward + discount * value_after_event * event
     gamma = discount ** torch.arange(horizon + 1, device=obs.device).view(-1, 1)
-    returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)  # [K, P*N]
+    returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)  # [K, B*P*N]
     costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
     if value is not None:
         returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(s)
-    finite = (returns + costs + states.sum((1, 3))).isfinite().view(-1, n).all(0)  # [N]
-    by_model = returns.view(k, particles, n).mean(1)  # [K, N]
+    rows = (k, b, particles, n)
+    finite = (returns + costs + states.sum((1, 3))).isfinite().view(rows).all(2).all(0)  # [B, N]
+    by_model = returns.view(rows).mean(2)  # [K, B, N]
     mean = by_model.mean(0)
     if pessimism:
         mean = mean - pessimism * by_model.std(0, unbiased=False)
-    worst = costs.view(-1, n).amax(0)  # a maximum of sums, never a sum of maxima
+    worst = costs.view(rows).amax((0, 2))  # a maximum of sums, never a sum of maxima
     return Scores(torch.where(finite, mean, -torch.inf), torch.where(finite, worst, torch.inf))

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+Streams = Sequence[torch.Generator]
+"""Random streams of things done at once, each with its own, so that none depends on the others."""
+
+
+def normals(shape: Sequence[int], streams: Streams, dim: int = 0) -> Tensor:
+    """Standard normals of `shape`; dimension `dim` belongs to the streams in equal parts, in order."""
+    part = [*shape]
+    part[dim] //= len(streams)
+    return torch.cat([torch.randn(part, generator=g, device=g.device) for g in streams], dim)
 
 
 def initialiser(generator: torch.Generator) -> torch.Generator:

@@ -5,7 +5,6 @@ Pure functions for the maths; `Planner` holds the warm start and the random stre
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Model, Scores, lookahead
+from safeloop.networks import Streams, normals
 
 
 @dataclass(frozen=True)
@@ -43,56 +43,51 @@ class PlannerSettings:
 
 
 class Plan(NamedTuple):
-    """A planned decision."""
+    """Planned decisions, one for each of B observations."""
 
-    action: Tensor  # [A], the first action of the mean
-    best_return: float
-    """Return of the best sequence (the best feasible one, where there is one)."""
-    lowest_cost: float
-    """Lowest worst-case cost among the last iteration's sequences."""
-    feasible: int
-    """Feasible sequences in the last iteration."""
-    divergence: float
-    """L2 distance between the planned action and the actor's mean action (Figure 4); NaN without an actor."""
+    action: Tensor  # [B, A], the first action of the mean
+    best_return: Tensor  # [B], of the best sequence (the best feasible one, where there is one)
+    lowest_cost: Tensor  # [B], worst-case cost of the cheapest of the last iteration's sequences
+    feasible: Tensor  # [B], feasible sequences in the last iteration
+    divergence: Tensor  # [B], L2 from the actor's mean action to the planned one (Figure 4); NaN without an actor
 
 
 def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
-    """Which sequences are allowed, bool `[N]`: finite and, under a constraint, cost <= d0."""
+    """Which sequences are allowed, bool `[B, N]`: finite and, under a constraint, cost <= d0."""
     finite = scores.returns.isfinite()
     return finite if constraint is None else finite & (scores.costs <= constraint.threshold)
 
 
 def weigh(scores: Scores, constraint: Constraint | None, inverse_temperature: float, elites: int = 0) -> Tensor:
-    """Weights of N sequences, `[N]`, summing to 1 (Algorithm 4, lines 29 to 38).
+    """Weights of N sequences for each plan, `[B, N]`, each row summing to 1 (Algorithm 4, lines 29 to 38).
 
     With at least m feasible sequences those alone count, by `exp(R / eta)`; otherwise all count, by
     `exp(-C / eta)`, or with a penalty by `exp((R - penalty * C) / eta)`: by cost alone, a way back that costs more
     within the horizon than waiting is never taken. Weights are taken relative to the best, which changes nothing
     but the range of numbers.
     With `elites` > 0 (the cross-entropy method) the best so many of those count, all alike.
-    Raises `FloatingPointError` where no sequence is finite.
+    A plan without any finite sequence has weights NaN.
     """
     allowed = feasible(scores, constraint)
-    finite = scores.returns.isfinite()
-    if not bool(finite.any()):
-        raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
-    if constraint is not None and int(allowed.sum()) < min(constraint.min_feasible, len(allowed)):
+    objective = torch.where(allowed, scores.returns, -torch.inf)
+    if constraint is not None:
         penalty = constraint.penalty
-        objective = -scores.costs if penalty is None else scores.returns - penalty * scores.costs
-        objective = torch.where(finite, objective, -torch.inf)
-    else:
-        objective = torch.where(allowed, scores.returns, -torch.inf)
+        otherwise = -scores.costs if penalty is None else scores.returns - penalty * scores.costs
+        otherwise = torch.where(scores.returns.isfinite(), otherwise, -torch.inf)
+        enough = allowed.sum(1, keepdim=True) >= min(constraint.min_feasible, allowed.shape[1])
+        objective = torch.where(enough, objective, otherwise)
     if not elites:
-        return torch.softmax(inverse_temperature * objective, 0)
-    best = objective.topk(min(elites, int(objective.isfinite().sum()))).indices
-    return torch.zeros_like(objective).index_fill(0, best, 1 / len(best))
+        return torch.softmax(inverse_temperature * objective, 1)
+    best, which = objective.topk(min(elites, objective.shape[1]), 1)
+    equal = best.isfinite().float()
+    return torch.zeros_like(objective).scatter(1, which, equal / equal.sum(1, keepdim=True))
 
 
 def refit(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and variance, `[H, A]` each, of `actions [N, H, A]` (Eq. 8)."""
-    w = weights.view(-1, 1, 1)
-    mean = (w * actions).sum(0)
-    return mean, (w * (actions - mean).square()).sum(0)
+    """Weighted mean and variance, `[B, H, A]` each, of `actions [B, N, H, A]` (Eq. 8)."""
+    w = weights[..., None, None]
+    mean = (w * actions).sum(1)
+    return mean, (w * (actions - mean.unsqueeze(1)).square()).sum(1)
 
 
 def bounded(mean: Tensor, variance: Tensor) -> Tensor:
@@ -107,23 +102,25 @@ def actor_rollouts(
     obs: Tensor,
     count: int,
     horizon: int,
-    generator: torch.Generator,
+    streams: Streams,
 ) -> Tensor:
-    """`[count, H, A]`: the actor (`[B, S] -> [B, A]`) rolled out in the model, sequence j in model j mod K."""
-    s = obs.expand(count, -1)
-    own = torch.arange(count, device=obs.device) % model.members
-    rows = torch.arange(count, device=obs.device)
+    """`[B, count, H, A]`: the actor (`[M, S] -> [M, A]`) rolled out in the model from `obs [B, S]`.
+
+    Sequence j of each plan is rolled out in model j mod K.
+    """
+    s, k = obs.repeat_interleave(count, 0), model.members  # [B*count, S]
+    rows = torch.arange(len(s), device=obs.device)
+    own = rows % count % k
     sequence = []
     for _ in range(horizon):
         a = actor(s)
         sequence.append(a)
-        k = model.members
-        s = model.step(s.expand(k, -1, -1), a.expand(k, -1, -1), generator)[0][own, rows]
-    return torch.stack(sequence, 1)
+        s = model.step(s.expand(k, -1, -1), a.expand(k, -1, -1), streams)[0][own, rows]
+    return torch.stack(sequence, 1).unflatten(0, (len(obs), count))
 
 
 class Planner:
-    """Plans decisions for one agent in one environment; `plan(obs, t0=True)` forgets the previous solution."""
+    """Plans the decisions of B episodes at once, one for each random stream; episodes do not affect each other."""
 
     def __init__(
         self,
@@ -132,55 +129,61 @@ class Planner:
         model: Model,
         act_dim: int,
         *,
-        actor: Callable[[Tensor, torch.Generator | None], Tensor] | None,
+        actor: Callable[[Tensor, Streams | None], Tensor] | None,
         value: Callable[[Tensor], Tensor] | None,
-        generator: torch.Generator,
+        streams: Streams,
     ):
         self.settings, self.constraint, self.model = settings, constraint, model
-        self.actor, self.value, self.generator = actor, value, generator
-        self.mean = torch.zeros(settings.horizon, act_dim, device=generator.device)
+        self.actor, self.value, self.streams = actor, value, list(streams)
+        self.mean = torch.zeros(len(self.streams), settings.horizon, act_dim, device=self.streams[0].device)
 
     @torch.no_grad()
     def plan(self, obs: Tensor, t0: bool, value_after_event: Tensor | float = 0.0) -> Plan:
-        """The action for `obs [S]`. `t0` marks an episode's first decision.
+        """The actions for `obs [B, S]`. `t0` marks the episodes' first decision: no warm start.
 
         Raises `FloatingPointError` where every imagined rollout is non-finite.
         """
-        c, g = self.settings, self.generator
-        mean = torch.zeros_like(self.mean) if t0 else torch.cat((self.mean[1:], torch.zeros_like(self.mean[:1])))
+        c, streams, (b, *size) = self.settings, self.streams, self.mean.shape
+        mean = torch.zeros_like(self.mean)  # [B, H, A]
+        if not t0:
+            mean[:, :-1] = self.mean[:, 1:]
         variance = torch.full_like(mean, c.initial_variance)
         actor, count = self.actor, round(c.actor_fraction * c.population)
-        proposed = mean.new_empty(0, *mean.shape)
+        proposed = mean.new_empty(b, 0, *size)
         if actor is not None and count:
-            proposed = actor_rollouts(self.model, lambda s: actor(s, g), obs, count, c.horizon, g)  # [beta*N, H, A]
+            proposed = actor_rollouts(self.model, lambda s: actor(s, streams), obs, count, c.horizon, streams)
         for _ in range(c.iterations):
-            noise = torch.randn((c.population, *mean.shape), generator=g, device=mean.device)
-            drawn = (mean + bounded(mean, variance).sqrt() * noise).clamp(-1, 1)  # [N, H, A]
-            actions = torch.cat((drawn, proposed))
+            noise = normals((b, c.population, *size), streams)  # [B, N, H, A]
+            width = bounded(mean, variance).sqrt()
+            drawn = (mean.unsqueeze(1) + width.unsqueeze(1) * noise).clamp(-1, 1)
+            actions = torch.cat((drawn, proposed), 1)
             scores = lookahead(
                 self.model, obs, actions,
-                particles=c.particles, discount=c.discount, generator=g, value=self.value,
+                particles=c.particles, discount=c.discount, streams=streams, value=self.value,
                 value_after_event=value_after_event, pessimism=c.pessimism,
             )  # fmt: skip
             new_mean, new_variance = refit(actions, weigh(scores, self.constraint, c.inverse_temperature, c.elites))
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance
+        if not bool(mean.isfinite().all()):  # a plan's weights are NaN where none of its sequences is finite
+            raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
         self.mean = mean
-        allowed = feasible(scores, self.constraint)
-        best = scores.returns[allowed] if bool(allowed.any()) else scores.returns
+        action, allowed = mean[:, 0], feasible(scores, self.constraint)
+        considered = allowed | ~allowed.any(1, keepdim=True)
         return Plan(
-            action=mean[0],
-            best_return=best.max().item(),
-            lowest_cost=scores.costs.min().item(),
-            feasible=int(allowed.sum()),
-            divergence=(mean[0] - actor(obs.unsqueeze(0), None)[0]).norm().item() if actor else math.nan,
+            action=action,
+            best_return=torch.where(considered, scores.returns, -torch.inf).amax(1),
+            lowest_cost=scores.costs.amin(1),
+            feasible=allowed.sum(1),
+            divergence=(action - (actor(obs, None) if actor else torch.nan)).norm(dim=1),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Warm start and random stream."""
-        return {"mean": self.mean, "generator": self.generator.get_state()}
+        """Warm starts and random streams."""
+        return {"mean": self.mean, "streams": [g.get_state() for g in self.streams]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         self.mean = state["mean"].to(self.mean.device)
-        self.generator.set_state(state["generator"])
+        for generator, kept in zip(self.streams, state["streams"], strict=True):
+            generator.set_state(kept)

@@ -32,12 +32,12 @@ class EnvFamily(Protocol):
 class Policy(Protocol):
     """A trained policy, acting deterministically."""
 
-    def reset(self) -> None:
-        """Begin an episode (clears a planner's warm start)."""
+    def reset(self, episodes: int = 1) -> None:
+        """Begin episodes, so many at once (clears a planner's warm start)."""
         ...
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observation `[S]` to action `[A]`."""
+        """Observations `[B, S]`, one of each episode begun, to actions `[B, A]`; one, `[S]`, to `[A]`."""
         ...
 
 

@@ -42,8 +42,8 @@ def train_episode(agent: PlanningAgent, env: Recorder, run: Run) -> None:
         if env.decisions < settings.warmup:
             action = agent.random_action()
         else:
-            plans.append(agent.plan(obs, t0))
-            action = plans[-1].action.cpu().numpy()
+            plans.append(agent.plan(obs[None], t0))
+            action = plans[-1].action[0].cpu().numpy()
         next_obs, reward, terminated, truncated, info = env.step(action)
         agent.replay.add(
             obs, action, float(reward), info["violations"] > 0, terminated, bool(info.get("event")), next_obs
@@ -62,9 +62,9 @@ def summarise(plans: list[Plan], simulator_steps: int, min_feasible: int) -> Pla
     return PlanSummary(
         simulator_steps,
         len(plans),
-        best_return=fmean(p.best_return for p in plans),
-        lowest_cost=fmean(p.lowest_cost for p in plans),
-        feasible=fmean(p.feasible for p in plans),
-        unsafe=fmean(p.feasible < min_feasible for p in plans),
-        divergence=fmean(p.divergence for p in plans),
+        best_return=fmean(p.best_return.item() for p in plans),
+        lowest_cost=fmean(p.lowest_cost.item() for p in plans),
+        feasible=fmean(p.feasible.item() for p in plans),
+        unsafe=fmean(p.feasible.item() < min_feasible for p in plans),
+        divergence=fmean(p.divergence.item() for p in plans),
     )

@@ -46,15 +46,15 @@ class FrozenPolicy:
         self._mean, self._std = state["obs_mean"], state["obs_std"]
         self._low, self._high = state["action_low"], state["action_high"]
 
-    def reset(self) -> None:
+    def reset(self, episodes: int = 1) -> None:
         """Nothing: the policy has no memory."""
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observation `[S]` to action `[A]`, float32."""
+        """Observations `[..., S]` to actions `[..., A]`, float32."""
         x = torch.as_tensor(obs, dtype=torch.float32)
-        x = torch.clamp((x - self._mean) / self._std, -CLIP, CLIP)  # [S]
+        x = torch.clamp((x - self._mean) / self._std, -CLIP, CLIP)  # [..., S]
         for weight, bias in self._layers[:-1]:
-            x = torch.tanh(functional.linear(x, weight, bias))  # [hidden]
-        x = functional.linear(x, *self._layers[-1])  # [A], the action space being [-1, 1]
+            x = torch.tanh(functional.linear(x, weight, bias))  # [..., hidden]
+        x = functional.linear(x, *self._layers[-1])  # [..., A], the action space being [-1, 1]
         x = self._low + (self._high - self._low) * (x + 1) / 2
         return torch.clamp(x, self._low, self._high).numpy()

@@ -31,7 +31,7 @@ class ExactModel:
     def __init__(self, task):
         self.task = task
 
-    def step(self, obs, act, generator):
+    def step(self, obs, act, streams):
         """The car's next states."""
         throttle, steering = act.double().reshape(-1, 2).T
         commands = torch.stack(((throttle + 1) / 2 * WHEEL_SPEED, steering * STEERING), 1).numpy()
@@ -48,8 +48,8 @@ def drive(env, index, horizon, elites, constrained):
     """Return, cost return and drifting fraction of one episode."""
     settings = PlannerSettings(horizon=horizon, actor_fraction=0.0, elites=elites)
     constraint = Constraint(0.02, DEFAULTS.min_feasible, DEFAULTS.penalty) if constrained else None
-    generator = torch.Generator().manual_seed(index)
-    planner = Planner(settings, constraint, ExactModel(env.task), 2, actor=None, value=None, generator=generator)
+    streams = [torch.Generator().manual_seed(index)]
+    planner = Planner(settings, constraint, ExactModel(env.task), 2, actor=None, value=None, streams=streams)
     _, info = env.reset(seed=derived_seed(0, EVALUATION, index))
     totals, truncated = np.zeros(3), False
     for t in range(EPISODE_STEPS):

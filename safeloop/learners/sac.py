@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.networks import EnsembleMLP, initialiser, polyak
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak
 from safeloop.replay import Batch
 
 
@@ -42,10 +42,10 @@ class Actor(nn.Module):
         """The squashed mean action, for any leading dimensions."""
         return torch.tanh(self._gaussian(obs)[0]).view(*obs.shape[:-1], -1)
 
-    def sample(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, obs: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """An action `[B, A]` and its log-probability `[B]` (differentiable)."""
         mean, log_std = self._gaussian(obs)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = normals(mean.shape, streams)
         u = mean + log_std.exp() * noise
         log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
         # log det of tanh: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
@@ -86,16 +86,16 @@ class SAC:
         return self._q(self.critic, flat, self.actor.mean(flat)).amin(0).view(obs.shape[:-1])
 
     @torch.no_grad()
-    def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Actions `[B, A]`: drawn with `generator`, or the mean where it is None."""
-        return self.actor.mean(obs) if generator is None else self.actor.sample(obs, generator)[0]
+    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
+        """Actions `[B, A]`: drawn from `streams`, or the mean where there are none."""
+        return self.actor.mean(obs) if streams is None else self.actor.sample(obs, streams)[0]
 
     def update(self, batch: Batch) -> dict[str, float]:
         """One gradient step of critics, actor and temperature on `batch`; returns the losses."""
         actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
         temperature = self.log_temperature.detach().exp()
         with torch.no_grad():
-            next_act, next_log_prob = self.actor.sample(batch.next_obs, self.generator)
+            next_act, next_log_prob = self.actor.sample(batch.next_obs, [self.generator])
             next_q = self._q(self.target, batch.next_obs, next_act).amin(0) - temperature * next_log_prob
             target = batch.reward + self.settings.discount * (1 - batch.terminated) * next_q
         critic_loss = (self._q(self.critic, batch.obs, batch.act) - target).square().mean(1).sum()
@@ -104,7 +104,7 @@ class SAC:
         critic_optimizer.step()
 
         self.critic.requires_grad_(False)
-        act, log_prob = self.actor.sample(batch.obs, self.generator)
+        act, log_prob = self.actor.sample(batch.obs, [self.generator])
         actor_loss = (temperature * log_prob - self._q(self.critic, batch.obs, act).amin(0)).mean()
         actor_optimizer.zero_grad(set_to_none=True)
         actor_loss.backward()

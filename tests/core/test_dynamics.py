@@ -48,7 +48,7 @@ def linear_replay(n=1500, seed=0, constant=False, noise=0.0):
 def test_shapes_are_models_by_rows(entities):
     model = make(entities, Heads(event=True, terminated=True, violated=True))
     obs, act = torch.randn(K, 11, S), torch.randn(K, 11, A)
-    next_obs, memory = model.step(obs, act, torch.Generator())
+    next_obs, memory = model.step(obs, act, [torch.Generator()])
     reward, chance = model.judge(obs, act, next_obs, memory)
     assert next_obs.shape == (K, 11, S) and reward.shape == (K, 11)
     assert {n: tuple(c.shape) for n, c in chance.items()} == dict.fromkeys(("event", "terminated", "violated"), (K, 11))
@@ -65,7 +65,7 @@ def test_predicted_noise_matches_the_data():
     model.fit(replay, 800)
     batch = replay.rows(torch.arange(400))
     obs, act = batch.obs.expand(K, -1, -1), batch.act.expand(K, -1, -1)
-    draws = torch.stack([model.step(obs, act, torch.Generator().manual_seed(i))[0] for i in range(30)])
+    draws = torch.stack([model.step(obs, act, [torch.Generator().manual_seed(i)])[0] for i in range(30)])
     assert draws.std(0).mean().item() == pytest.approx(0.3, rel=0.25)
 
 
@@ -92,8 +92,8 @@ def test_normalisers_are_part_of_the_checkpoint():
     other = make(seed=9)
     other.restore(through_a_file(model.checkpoint()))
     obs, act = torch.randn(K, 5, S), torch.randn(K, 5, A)
-    first = model.step(obs, act, torch.Generator().manual_seed(1))[0]
-    assert torch.equal(first, other.step(obs, act, torch.Generator().manual_seed(1))[0])
+    first = model.step(obs, act, [torch.Generator().manual_seed(1)])[0]
+    assert torch.equal(first, other.step(obs, act, [torch.Generator().manual_seed(1)])[0])
 
 
 def test_restored_fits_go_on_exactly():
@@ -184,7 +184,7 @@ def test_an_event_pays_what_events_paid():
     obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
     with torch.no_grad():
         model.net.event_net.biases[-1][:] = 50.0  # the event is certain
-    reward, _ = model.judge(obs, act, *model.step(obs, act, torch.Generator()))
+    reward, _ = model.judge(obs, act, *model.step(obs, act, [torch.Generator()]))
     assert torch.allclose(reward, torch.full((K, 4), 3.0))
 
 

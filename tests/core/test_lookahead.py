@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from safeloop.lookahead import lookahead
-from tests.core.toy import A, H, K, LinearModel, N, P, S, closed_form
+from safeloop.lookahead import Scores, lookahead
+from tests.core.toy import A, B, H, K, LinearModel, N, P, S, closed_form
 
 DISCOUNT = 0.9
 DRIFT = torch.tensor([0.0, 0.3, -0.2])
@@ -18,7 +18,10 @@ def problem():
 
 def score(problem, model, particles=P, **options):
     obs, actions, generator = problem
-    return lookahead(model, obs, actions, particles=particles, discount=DISCOUNT, generator=generator, **options)
+    scores = lookahead(
+        model, obs[None], actions[None], particles=particles, discount=DISCOUNT, streams=[generator], **options
+    )
+    return Scores(*(x[0] for x in scores))
 
 
 def by_model(problem):
@@ -58,8 +61,8 @@ def test_worst_case_is_a_maximum_of_sums_not_a_sum_of_maxima():
     obs, actions = torch.zeros(S), torch.zeros(1, 2, A)
     actions[0, 0, 0], actions[0, 1, 0] = 1.0, -1.0
     model = LinearModel(torch.tensor([0.0, -1.0]))
-    costs = lookahead(model, obs, actions, particles=1, discount=1.0, generator=torch.Generator()).costs
-    assert costs.tolist() == [2.0]  # model 0: 1 + 0 = 1; model 1: 0 + 2 = 2; sum of maxima would be 3
+    costs = lookahead(model, obs[None], actions[None], particles=1, discount=1.0, streams=[torch.Generator()]).costs
+    assert costs.tolist() == [[2.0]]  # model 0: 1 + 0 = 1; model 1: 0 + 2 = 2; sum of maxima would be 3
 
 
 def test_worst_case_covers_particles_too(problem):
@@ -100,7 +103,7 @@ def test_reward_and_value_stop_at_an_event_and_go_on_with_the_value_after_it():
     actions[0, 1, 0] = 10.0  # the event happens in the second step
     model = LinearModel(torch.zeros(2), event_at=5.0)
     scores = lookahead(
-        model, obs, actions, particles=1, discount=0.5, generator=torch.Generator(),
+        model, obs[None], actions[None], particles=1, discount=0.5, streams=[torch.Generator()],
         value=lambda s: torch.full(s.shape[:-1], 1000.0), value_after_event=torch.tensor(8.0),
     )  # fmt: skip
     # rewards 4 and 4 of the first two steps, then gamma^2 * 8, nothing from the stale goal
@@ -113,8 +116,8 @@ def test_termination_ends_reward_cost_and_value():
     obs, actions = torch.ones(S), torch.zeros(1, 4, A)
     actions[0, 1, 0] = 10.0
     scores = lookahead(
-        LinearModel(torch.zeros(2), end_at=5.0), obs, actions, particles=1, discount=0.5,
-        generator=torch.Generator(), value=lambda s: torch.full(s.shape[:-1], 1000.0),
+        LinearModel(torch.zeros(2), end_at=5.0), obs[None], actions[None], particles=1, discount=0.5,
+        streams=[torch.Generator()], value=lambda s: torch.full(s.shape[:-1], 1000.0),
     )  # fmt: skip
     assert scores.returns.item() == pytest.approx(4 + 0.5 * 4)
     assert scores.costs.item() == pytest.approx(1 + 0.5 * 11)
@@ -127,3 +130,14 @@ def test_a_non_finite_prediction_makes_its_sequence_worst_and_infeasible(problem
     assert scores.returns[2] == -torch.inf and scores.costs[2] == torch.inf
     others = [i for i in range(N) if i != 2]
     assert scores.returns[others].isfinite().all() and scores.costs[others].isfinite().all()
+
+
+def test_plans_scored_together_are_those_scored_alone():
+    obs, actions = torch.randn(B, S), torch.randn(B, N, H, A)
+    model, streams = LinearModel(DRIFT, noise=1.0), [torch.Generator().manual_seed(b) for b in range(B)]
+    options = {"particles": P, "discount": DISCOUNT, "value": lambda s: s.sum(-1)}
+    together = lookahead(model, obs, actions, streams=streams, **options)
+    for b in range(B):
+        alone = score((obs[b], actions[b], torch.Generator().manual_seed(b)), model, value=options["value"])
+        for one, of_all in zip(alone, together, strict=True):
+            assert torch.allclose(one, of_all[b], atol=1e-5)

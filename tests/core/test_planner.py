@@ -5,97 +5,112 @@ import torch
 
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Judgement, Scores
-from safeloop.planner import Planner, PlannerSettings, actor_rollouts, bounded, refit, weigh
-from tests.core.toy import A, H, K, LinearModel, S
+from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, refit, weigh
+from tests.core.toy import A, B, H, K, LinearModel, P, S
 
 
 def scores(returns, costs):
-    return Scores(torch.tensor(returns), torch.tensor(costs))
+    return Scores(torch.tensor([returns]), torch.tensor([costs]))
+
+
+def weights_of_one(*arguments, **options):
+    """`weigh` for a single plan, `[N]`."""
+    return weigh(*arguments, **options)[0]
 
 
 def test_feasible_sequences_are_weighed_by_return_and_others_not_at_all():
-    weights = weigh(scores([1.0, 3.0, 9.0, 2.0], [0.0, 0.1, 0.5, 0.2]), Constraint(0.2, min_feasible=3), 2.0)
+    weights = weights_of_one(scores([1.0, 3.0, 9.0, 2.0], [0.0, 0.1, 0.5, 0.2]), Constraint(0.2, min_feasible=3), 2.0)
     raw = torch.tensor([math.exp(2 * 1), math.exp(2 * 3), 0.0, math.exp(2 * 2)])
     assert torch.allclose(weights, raw / raw.sum())
 
 
 def test_with_too_few_feasible_sequences_all_are_weighed_by_cost():
-    weights = weigh(scores([1.0, 3.0, 9.0, 2.0], [0.3, 0.1, 0.5, 0.4]), Constraint(0.2, min_feasible=2), 2.0)
+    weights = weights_of_one(scores([1.0, 3.0, 9.0, 2.0], [0.3, 0.1, 0.5, 0.4]), Constraint(0.2, min_feasible=2), 2.0)
     raw = torch.exp(-2 * torch.tensor([0.3, 0.1, 0.5, 0.4]))
     assert torch.allclose(weights, raw / raw.sum())
 
 
 def test_with_a_penalty_the_return_counts_too_where_too_few_sequences_are_feasible():
     some = scores([1.0, 3.0, 9.0, 2.0], [0.3, 0.1, 0.5, 0.4])
-    weights = weigh(some, Constraint(0.2, min_feasible=2, penalty=10.0), 2.0)
+    weights = weights_of_one(some, Constraint(0.2, min_feasible=2, penalty=10.0), 2.0)
     assert torch.allclose(weights, torch.softmax(2 * torch.tensor([-2.0, 2.0, 4.0, -2.0]), 0))
-    enough = weigh(some, Constraint(0.4, min_feasible=3, penalty=10.0), 2.0)
+    enough = weights_of_one(some, Constraint(0.4, min_feasible=3, penalty=10.0), 2.0)
     assert torch.allclose(enough, torch.softmax(2 * torch.tensor([1.0, 3.0, -torch.inf, 2.0]), 0))
 
 
 def test_a_non_finite_sequence_gets_no_weight_with_a_penalty_either():
-    assert weigh(scores([-torch.inf, -5.0], [torch.inf, 2.0]), Constraint(0.0, 1, 0.0), 1.0).tolist() == [0.0, 1.0]
+    assert weights_of_one(scores([-torch.inf, -5.0], [torch.inf, 2.0]), Constraint(0.0, 1, 0.0), 1.0).tolist() == [
+        0.0,
+        1.0,
+    ]
 
 
 def test_cost_equal_to_the_threshold_is_feasible():
-    weights = weigh(scores([0.0, 5.0], [0.0, 0.0]), Constraint(0.0, min_feasible=2), 1.0)
+    weights = weights_of_one(scores([0.0, 5.0], [0.0, 0.0]), Constraint(0.0, min_feasible=2), 1.0)
     assert weights[1] > weights[0]
 
 
 def test_without_a_constraint_costs_do_not_matter():
-    weights = weigh(scores([1.0, 3.0], [0.0, 100.0]), None, 1.0)
+    weights = weights_of_one(scores([1.0, 3.0], [0.0, 100.0]), None, 1.0)
     assert torch.allclose(weights, torch.softmax(torch.tensor([1.0, 3.0]), 0))
 
 
 def test_a_non_finite_sequence_gets_no_weight_even_when_costs_decide():
-    weights = weigh(scores([-torch.inf, -5.0, -6.0], [torch.inf, 2.0, 1.0]), Constraint(0.0, 1), 1.0)
+    weights = weights_of_one(scores([-torch.inf, -5.0, -6.0], [torch.inf, 2.0, 1.0]), Constraint(0.0, 1), 1.0)
     assert weights[0] == 0 and weights.sum() == pytest.approx(1)
-    assert weigh(scores([-torch.inf, -50.0], [torch.inf, 0.0]), None, 1.0).tolist() == [0.0, 1.0]
+    assert weights_of_one(scores([-torch.inf, -50.0], [torch.inf, 0.0]), None, 1.0).tolist() == [0.0, 1.0]
 
 
-def test_all_non_finite_sequences_fail_loudly():
+@pytest.mark.parametrize("elites", [0, 3])
+@pytest.mark.parametrize("constraint", [None, Constraint(0.0)])
+def test_all_non_finite_sequences_fail_loudly(elites, constraint):
+    class Broken(LinearModel):
+        def judge(self, obs, act, next_obs, memory):
+            return Judgement(act[..., 0] * torch.nan, act[..., 0], None, None)
+
     with pytest.raises(FloatingPointError, match="diverged"):
-        weigh(scores([-torch.inf] * 3, [torch.inf] * 3), Constraint(0.0), 1.0)
+        planner(Broken(torch.zeros(K)), constraint, elites=elites, act_dim=A).plan(torch.zeros(1, S), t0=True)
 
 
 def test_large_returns_do_not_overflow():
-    assert weigh(scores([1e6, 1e6 - 1], [0.0, 0.0]), None, 50.0).isfinite().all()
+    assert weights_of_one(scores([1e6, 1e6 - 1], [0.0, 0.0]), None, 50.0).isfinite().all()
 
 
 def test_refit_is_the_weighted_mean_and_variance():
     actions = torch.arange(24.0).view(3, 4, 2)
-    mean, variance = refit(actions, torch.tensor([0.5, 0.5, 0.0]))
-    assert torch.equal(mean, (actions[0] + actions[1]) / 2)
-    assert torch.equal(variance, torch.full((4, 2), 16.0))
+    weights = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    mean, variance = refit(torch.stack((actions, -actions)), weights)
+    assert torch.equal(mean, torch.stack(((actions[0] + actions[1]) / 2, -actions[2])))
+    assert torch.equal(variance, torch.stack((torch.full((4, 2), 16.0), torch.zeros(4, 2))))
 
 
 def test_elites_count_alike_and_only_among_the_allowed():
-    scores = Scores(torch.tensor([5.0, 1.0, 4.0, 3.0, 2.0]), torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]))
-    assert weigh(scores, None, 50.0, elites=2).tolist() == [0.5, 0, 0.5, 0, 0]
-    assert weigh(scores, Constraint(0.5, min_feasible=2), 50.0, elites=2).tolist() == [0, 0, 0.5, 0.5, 0]
+    some = scores([5.0, 1.0, 4.0, 3.0, 2.0], [1.0, 0.0, 0.0, 0.0, 0.0])
+    assert weights_of_one(some, None, 50.0, elites=2).tolist() == [0.5, 0, 0.5, 0, 0]
+    assert weights_of_one(some, Constraint(0.5, min_feasible=2), 50.0, elites=2).tolist() == [0, 0, 0.5, 0.5, 0]
     # more elites than feasible sequences: all of those; too few feasible: the cheapest
-    assert weigh(scores, Constraint(0.5, min_feasible=2), 50.0, elites=9).tolist() == [0, 0.25, 0.25, 0.25, 0.25]
-    dear = Scores(scores.returns, torch.tensor([3.0, 9.0, 2.0, 8.0, 7.0]))
-    assert weigh(dear, Constraint(0.5, min_feasible=2), 50.0, elites=2).tolist() == [0.5, 0, 0.5, 0, 0]
+    assert weights_of_one(some, Constraint(0.5, min_feasible=2), 50.0, elites=9).tolist() == [0, 0.25, 0.25, 0.25, 0.25]
+    dear = Scores(some.returns, torch.tensor([[3.0, 9.0, 2.0, 8.0, 7.0]]))
+    assert weights_of_one(dear, Constraint(0.5, min_feasible=2), 50.0, elites=2).tolist() == [0.5, 0, 0.5, 0, 0]
 
 
 def test_elites_are_finite_sequences():
-    scores = Scores(torch.tensor([1.0, -torch.inf, 2.0]), torch.tensor([0.0, torch.inf, 0.0]))
-    assert weigh(scores, None, 1.0, elites=3).tolist() == [0.5, 0, 0.5]
+    some = scores([1.0, -torch.inf, 2.0], [0.0, torch.inf, 0.0])
+    assert weights_of_one(some, None, 1.0, elites=3).tolist() == [0.5, 0, 0.5]
 
 
 def test_the_cross_entropy_method_finds_the_optimum_of_a_quadratic():
     p = planner(Quadratic(TARGET), iterations=25, population=300, discount=1.0, elites=20)
-    p.plan(torch.zeros(S), t0=True)
-    assert torch.allclose(p.mean, TARGET, atol=0.05)
+    p.plan(torch.zeros(1, S), t0=True)
+    assert torch.allclose(p.mean[0], TARGET, atol=0.05)
 
 
 def test_without_an_actor_there_are_no_proposals_and_no_divergence():
     p = Planner(
         PlannerSettings(horizon=H, actor_fraction=0.2), None, Quadratic(TARGET), 2,
-        actor=None, value=None, generator=torch.Generator().manual_seed(0),
+        actor=None, value=None, streams=[torch.Generator().manual_seed(0)],
     )  # fmt: skip
-    plan = p.plan(torch.zeros(S), t0=True)
+    plan = p.plan(torch.zeros(1, S), t0=True)
     assert plan.feasible == 100 and plan.divergence != plan.divergence
 
 
@@ -112,7 +127,7 @@ class Quadratic:
     def __init__(self, target):
         self.target = target
 
-    def step(self, obs, act, generator):
+    def step(self, obs, act, streams):
         return obs + 1, obs
 
     def judge(self, obs, act, next_obs, memory):
@@ -122,11 +137,11 @@ class Quadratic:
         return Judgement(reward, zeros, None, None)
 
 
-def planner(model, constraint=None, seed=0, **settings):
+def planner(model, constraint=None, seeds=(0,), act_dim=2, **settings):
     return Planner(
-        PlannerSettings(horizon=H, **settings), constraint, model, 2,
-        actor=lambda s, g: torch.zeros(*s.shape[:-1], 2), value=None,
-        generator=torch.Generator().manual_seed(seed),
+        PlannerSettings(horizon=H, **settings), constraint, model, act_dim,
+        actor=lambda s, g: torch.zeros(*s.shape[:-1], act_dim), value=None,
+        streams=[torch.Generator().manual_seed(seed) for seed in seeds],
     )  # fmt: skip
 
 
@@ -135,15 +150,15 @@ TARGET = torch.tensor([[0.5, -0.3], [0.2, 0.1], [-0.6, 0.4], [0.0, 0.7], [0.3, 0
 
 def test_arc_finds_the_optimum_of_a_quadratic():
     p = planner(Quadratic(TARGET), iterations=25, population=300, discount=1.0)
-    plan = p.plan(torch.zeros(S), t0=True)
-    assert torch.allclose(p.mean, TARGET, atol=0.05)
-    assert torch.equal(plan.action, p.mean[0])
+    plan = p.plan(torch.zeros(1, S), t0=True)
+    assert torch.allclose(p.mean[0], TARGET, atol=0.05)
+    assert torch.equal(plan.action, p.mean[:, 0])
 
 
 def test_planning_discounts_rewards():
     # A reward of the last step that pays slightly more than the first step's costs loses under discounting.
     class Trade(Quadratic):
-        def step(self, obs, act, generator):
+        def step(self, obs, act, streams):
             kept = torch.where(obs[..., 0] == 0, act[..., 0], obs[..., 1])
             return torch.stack((obs[..., 0] + 1, kept, obs[..., 2], obs[..., 3]), -1), obs
 
@@ -152,9 +167,9 @@ def test_planning_discounts_rewards():
             reward = torch.where(first, -act[..., 0], torch.where(last, 1.2 * obs[..., 1], 0.0))
             return Judgement(reward, torch.zeros(reward.shape), None, None)
 
-    patient = planner(Trade(TARGET), iterations=10, discount=1.0).plan(torch.zeros(S), t0=True)
-    hasty = planner(Trade(TARGET), iterations=10, discount=0.5).plan(torch.zeros(S), t0=True)
-    assert patient.action[0] > 0.8 and hasty.action[0] < -0.8
+    patient = planner(Trade(TARGET), iterations=10, discount=1.0).plan(torch.zeros(1, S), t0=True)
+    hasty = planner(Trade(TARGET), iterations=10, discount=0.5).plan(torch.zeros(1, S), t0=True)
+    assert patient.action[0, 0] > 0.8 and hasty.action[0, 0] < -0.8
 
 
 def test_the_constraint_holds_against_the_reward():
@@ -168,10 +183,10 @@ def test_the_constraint_holds_against_the_reward():
         p = Planner(
             PlannerSettings(horizon=H, iterations=10), constraint, Push(torch.zeros(K)), A,
             actor=lambda s, g: torch.zeros(*s.shape[:-1], A), value=None,
-            generator=torch.Generator().manual_seed(0),
+            streams=[torch.Generator().manual_seed(0)],
         )  # fmt: skip
-        p.plan(torch.zeros(S), t0=True)
-        return p.mean[:, 0].sum().item()
+        p.plan(torch.zeros(1, S), t0=True)
+        return p.mean[0, :, 0].sum().item()
 
     assert final(None) > 3
     assert final(Constraint(0.0)) < 0.6
@@ -179,32 +194,37 @@ def test_the_constraint_holds_against_the_reward():
 
 def test_momentum_is_the_weight_on_the_old_solution():
     kept = planner(Quadratic(TARGET), momentum=1.0)
-    assert torch.equal(kept.plan(torch.zeros(S), t0=True).action, torch.zeros(2))
+    assert torch.equal(kept.plan(torch.zeros(1, S), t0=True).action, torch.zeros(1, 2))
 
 
 def test_the_warm_start_is_shifted_and_cleared_at_t0():
     p = planner(Quadratic(TARGET), momentum=1.0)  # with momentum 1 the mean is the warm start itself
-    p.mean = torch.arange(10.0).view(H, 2) / 10
-    assert torch.allclose(p.plan(torch.zeros(S), t0=False).action, torch.tensor([0.2, 0.3]))
-    assert torch.equal(p.mean[-1], torch.zeros(2))
-    assert torch.equal(p.plan(torch.zeros(S), t0=True).action, torch.zeros(2))
+    p.mean = torch.arange(10.0).view(1, H, 2) / 10
+    assert torch.allclose(p.plan(torch.zeros(1, S), t0=False).action, torch.tensor([[0.2, 0.3]]))
+    assert torch.equal(p.mean[:, -1], torch.zeros(1, 2))
+    assert torch.equal(p.plan(torch.zeros(1, S), t0=True).action, torch.zeros(1, 2))
 
 
 def test_a_plan_depends_on_its_seed_alone():
-    first, second, other = (planner(Quadratic(TARGET), seed=s).plan(torch.zeros(S), True).action for s in (1, 1, 2))
+    first, second, other = (
+        planner(Quadratic(TARGET), seeds=[s]).plan(torch.zeros(1, S), True).action for s in (1, 1, 2)
+    )
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
 def test_actor_sequences_are_separate_rollouts_in_their_own_models():
     drift = torch.tensor([0.0, 1.0, 2.0])
     count, horizon = 5, 3
-    sequences = actor_rollouts(LinearModel(drift), lambda s: s, torch.ones(S), count, horizon, torch.Generator())
-    assert sequences.shape == (count, horizon, S)
-    for j in range(count):  # a = s, so s' = 2 s + drift of model j mod K
-        s, d = 1.0, drift[j % K].item()
-        for t in range(horizon):
-            assert torch.allclose(sequences[j, t], torch.full((S,), s))
-            s = 2 * s + d
+    starts = torch.tensor([1.0, -3.0])
+    obs, streams = starts.unsqueeze(1).expand(-1, S), [torch.Generator(), torch.Generator()]
+    sequences = actor_rollouts(LinearModel(drift), lambda s: s, obs, count, horizon, streams)
+    assert sequences.shape == (2, count, horizon, S)
+    for b, start in enumerate(starts.tolist()):
+        for j in range(count):  # a = s, so s' = 2 s + drift of model j mod K
+            s, d = start, drift[j % K].item()
+            for t in range(horizon):
+                assert torch.allclose(sequences[b, j, t], torch.full((S,), s))
+                s = 2 * s + d
 
 
 def test_the_actors_sequences_stay_in_every_iteration():
@@ -213,9 +233,9 @@ def test_the_actors_sequences_stay_in_every_iteration():
     p = Planner(
         PlannerSettings(horizon=H, iterations=3, initial_variance=1e-6), None, Quadratic(target), 2,
         actor=lambda s, g: torch.full((*s.shape[:-1], 2), 0.9), value=None,
-        generator=torch.Generator().manual_seed(0),
+        streams=[torch.Generator().manual_seed(0)],
     )  # fmt: skip
-    plan = p.plan(torch.zeros(S), t0=True)
+    plan = p.plan(torch.zeros(1, S), t0=True)
     assert plan.action.min() > 0.85
 
 
@@ -229,8 +249,22 @@ def test_the_share_of_actor_sequences_follows_the_settings():
 
         p = Planner(
             PlannerSettings(horizon=H, actor_fraction=fraction), None, Quadratic(TARGET), 2,
-            actor=actor, value=None, generator=torch.Generator(),
+            actor=actor, value=None, streams=[torch.Generator()],
         )  # fmt: skip
-        p.plan(torch.zeros(S), t0=True)
+        p.plan(torch.zeros(1, S), t0=True)
         # the proposals' H steps, then once for the divergence
         assert calls == [expected] * (H if expected else 0) + [1]
+
+
+def test_plans_made_together_are_those_made_alone():
+    def plans(obs, seeds):
+        p = planner(LinearModel(torch.tensor([0.0, 0.3, -0.2]), noise=0.1), Constraint(1.0), seeds, A, particles=P)
+        return p.plan(obs, t0=True), p.plan(obs + 1, t0=False)
+
+    obs = torch.randn(B, S, generator=torch.Generator().manual_seed(0))
+    together, alone = plans(obs, range(B)), [plans(obs[i : i + 1], [i]) for i in range(B)]
+    for step in range(2):
+        for field, found in zip(Plan._fields, together[step], strict=True):
+            assert found.shape[0] == B
+            assert torch.allclose(found, torch.cat([getattr(a[step], field) for a in alone]), atol=1e-5), field
+    assert len(together[0].action.unique(dim=0)) == B

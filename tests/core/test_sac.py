@@ -25,7 +25,7 @@ def batch(n=B, terminated=0.0, reward=None):
 
 def test_log_probability_is_that_of_a_tanh_squashed_gaussian():
     sac, obs = make(), torch.randn(B, S)
-    act, log_prob = sac.actor.sample(obs, torch.Generator().manual_seed(2))
+    act, log_prob = sac.actor.sample(obs, [torch.Generator().manual_seed(2)])
     mean, log_std = sac.actor._gaussian(obs)
     gaussian = torch.distributions.Normal(mean, log_std.exp())
     squashed = torch.distributions.TransformedDistribution(gaussian, torch.distributions.TanhTransform())
@@ -74,7 +74,7 @@ def test_temperature_falls_while_entropy_is_above_its_target():
     before = sac.log_temperature.item()
     for _ in range(5):
         sac.update(batch())
-    _, log_prob = sac.actor.sample(batch().obs, torch.Generator())
+    _, log_prob = sac.actor.sample(batch().obs, [torch.Generator()])
     assert -log_prob.mean() > sac.target_entropy and sac.log_temperature.item() < before
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from safeloop.lookahead import Judgement
+from safeloop.networks import Streams, normals
 
-# Asymmetric on purpose, so that a transposed axis fails: K, P, N, H, S, A all differ.
-K, P, N, H, S, A = 3, 2, 7, 5, 4, 4
+# Asymmetric on purpose, so that a transposed axis fails: K, P, N, H, S and B all differ.
+K, P, N, H, S, A, B = 3, 2, 7, 5, 4, 4, 6
 
 
 class LinearModel:
@@ -19,11 +19,11 @@ class LinearModel:
         self.noise, self.event_at, self.end_at = noise, event_at, end_at
         self.seen: list[Tensor] = []
 
-    def step(self, obs: Tensor, act: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         self.seen.append(obs)
         next_obs = obs + act + self.drift.view(-1, 1, 1)
         if self.noise:
-            next_obs = next_obs + self.noise * torch.randn(next_obs.shape, generator=generator)
+            next_obs = next_obs + self.noise * normals(next_obs.shape, streams, dim=1)
         return next_obs, obs
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:

@@ -65,8 +65,8 @@ def test_pets_has_no_learner_and_plans_with_elites():
         assert a.learner is None and a.planner.value is None and a.planner.actor is None
         assert (a.constraint is not None) == constrained
         a.update()
-        plan = a.plan(np.zeros(26), True)
-        assert plan.action.abs().max() <= 1 and np.isnan(plan.divergence)
+        plan = a.plan(np.zeros((1, 26)), True)
+        assert plan.action.abs().max() <= 1 and plan.divergence.isnan()
         other = agent(constrained=constrained, learns_value=False, population=12, **PETS)
         other.restore(a.checkpoint())
     with pytest.raises(UsageError, match="has no actor"):
@@ -115,8 +115,8 @@ def test_known_and_learned_models_all_plan(reward, cost, dynamics):
         a.replay.add(obs, act, r, info["violations"] > 0, False, info["event"], next_obs)
         obs = next_obs
     a.fit()
-    action = a.plan(obs, True).action
-    assert action.shape == (2,) and action.abs().max() <= 1
+    action = a.plan(obs[None], True).action
+    assert action.shape == (1, 2) and action.abs().max() <= 1
 
 
 def test_random_actions_are_held_for_about_the_given_time():
@@ -139,6 +139,22 @@ def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_
     assert torch.allclose(a.value_after_event, expected)
 
 
+def test_a_policy_acts_in_episodes_together_as_in_each_alone():
+    a = agent(population=12, iterations=2)
+    obs = np.random.default_rng(0).normal(size=(2, 3, 26)).astype(np.float32)
+    together = a.policy(seed=4)
+    together.reset(3)
+    acts = [together.act(o) for o in obs]
+    one = a.policy(seed=4)
+    for i in range(3):
+        one.reset()
+        for step in range(2):
+            action = one.act(obs[step, i])
+            assert action.shape == (2,)
+            np.testing.assert_allclose(action, acts[step][i], atol=1e-5)
+    assert len(np.unique(acts[0], axis=0)) == 3
+
+
 def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
     asked = RunSettings(
         "PointGoal1", "safeloop", 2000, seed=0, budget=25.0, eval_episodes=0,
@@ -149,6 +165,10 @@ def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
     safeloop.learn(env, 25.0, run)
     obs, _ = POINT.make().reset(seed=1)
     first, second = safeloop.load(run, seed=5), safeloop.load(run, seed=5)
+    with pytest.raises(RuntimeError, match="call reset"):
+        first.act(obs)
+    first.reset()
+    second.reset()
     for _ in range(3):
         assert np.array_equal(first.act(obs), second.act(obs))
     assert run.plans.read()[-1].planned == 150 and [f.simulator_steps for f in run.fits.read()] == [1250]

@@ -31,11 +31,11 @@ class LinearPolicy:
     def __init__(self, weights, low, high):
         self.weights, self.low, self.high = weights, low, high
 
-    def reset(self):
+    def reset(self, episodes=1):
         """A linear policy keeps nothing between decisions."""
 
     def act(self, obs):
-        return np.clip(np.append(obs, 1.0) @ self.weights, self.low, self.high).astype(np.float32)
+        return np.clip(obs @ self.weights[:-1] + self.weights[-1], self.low, self.high).astype(np.float32)
 
 
 class CemLinear:
