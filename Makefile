@@ -8,7 +8,7 @@ READY := $(VENV)/.ready-$(VERSION)
 OUT ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format clean
+.PHONY: help setup run test test-slow bench lint format clean
 
 help:  ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test: $(READY)  ## the fast tests
 
 test-slow: $(READY)  ## the learning-regression tests
 	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)  ## how fast planner, environment and training are here, beside their bounds and OmniSafe
+	$(BIN)/safeloop speed all --against omnisafe
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

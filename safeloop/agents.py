@@ -16,7 +16,7 @@ from safeloop.dynamics import Dynamics, Heads
 from safeloop.learners.behaviour import BehaviourValue
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.lookahead import WorldModel
-from safeloop.networks import Streams
+from safeloop.networks import Streams, bf16_is_fast
 from safeloop.planner import Plan, Planner, PlannerSettings
 from safeloop.replay import Replay
 from safeloop.runs import AGENT, EVALUATION, Recorder, Run, derived_seed
@@ -60,6 +60,8 @@ class Settings:
     elites: int = 0
     momentum: float = 0.1
     initial_variance: float = 0.25
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the matrix products in planning; `auto`: bfloat16 where the device has it in hardware."""
     # Constraint (CoRL 2021, Eq. 10)
     cost_margin: float = 0.05
     """Widening of the forbidden region of a known cost, in its unit (metres)."""
@@ -217,6 +219,7 @@ class PlanningAgent:
         settings = PlannerSettings(
             c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
             c.inverse_temperature, c.elites, c.momentum, c.initial_variance, c.discount,
+            bf16=c.precision == "bfloat16" or (c.precision == "auto" and bf16_is_fast(self.device)),
         )  # fmt: skip
         return Planner(
             settings, self.constraint, self.model, self.act_dim,

@@ -157,6 +157,22 @@ def show(run: RunFolder) -> None:
     print(api.show(run))
 
 
+@app.command(epilog="Examples: safeloop speed planner | safeloop speed all --against omnisafe --json")
+def speed(
+    what: Annotated[str, typer.Argument(metavar="planner|env|train|all", help="What to measure.")] = "all",
+    against: Annotated[str | None, typer.Option(metavar="NAME", help="Measure a peer beside it: omnisafe.")] = None,
+    env: Annotated[str, typer.Option(metavar="ENV", help="Environment.")] = "PointGoal1",
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda, of planner and training.")] = "cpu",
+    json_: Json = False,
+) -> None:
+    """Measure how fast planning, environments and training are on this machine, beside their bounds and peers."""
+    from safeloop import speed as speeds
+
+    found = speeds.measure(what, env, against, device, threads)
+    print(json.dumps(found, indent=2) if json_ else speeds.text(found))
+
+
 @lists.command("envs", epilog="Example: safeloop list envs --json")
 def list_envs(json_: Json = False) -> None:
     """List the environments installed."""

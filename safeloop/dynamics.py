@@ -188,7 +188,7 @@ class FactoredNet(nn.Module):
         if self.heads.terminated:
             logits["terminated"] = y[..., -1]
         if self.heads.violated:
-            by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0]  # [K, E, B]
+            by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0].float()  # [K, E, B]
             log_safe = F.logsigmoid(-by_entity).sum(1).clamp(max=-1e-6)
             # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
             logits["violated"] = torch.log(-torch.expm1(log_safe)) - log_safe
@@ -266,6 +266,7 @@ class Dynamics(nn.Module):
     def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """Next observation `[K, B, S]` of `obs, act [K, B, .]`, drawn with fresh noise; and `judge`'s memory of it."""
         mean, raw, memory = self.net.transition(self.normalise(obs), act)
+        mean, raw = mean.float(), raw.float()
         noise = normals(mean.shape, streams, dim=1)
         change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
         return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
@@ -273,10 +274,10 @@ class Dynamics(nn.Module):
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean reward `[K, B]` (0 where it is not learned) and probabilities `{name: [K, B]}` of transitions."""
         outcome = self.net.outcome(memory, self.normalise(obs), act, self.normalise(next_obs))
-        chance = {name: torch.sigmoid(logit) for name, logit in outcome.logits.items()}
+        chance = {name: torch.sigmoid(logit.float()) for name, logit in outcome.logits.items()}
         if outcome.reward is None:
             return torch.zeros(obs.shape[:-1], device=obs.device), chance
-        reward = outcome.reward * self.reward_std + self.reward_mean
+        reward = outcome.reward.float() * self.reward_std + self.reward_mean
         if "event" in chance:  # progress and event apart: an event pays what events paid
             reward = torch.lerp(reward, self.event_reward, chance["event"])
         return reward, chance

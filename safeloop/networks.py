@@ -20,6 +20,14 @@ def normals(shape: Sequence[int], streams: Streams, dim: int = 0) -> Tensor:
     return torch.cat([torch.randn(part, generator=g, device=g.device) for g in streams], dim)
 
 
+def bf16_is_fast(device: str) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware. CPUs without that are slower than in float32."""
+    if device == "cpu":
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every version of torch
+        return any(getattr(torch.cpu, name, bool)() for name in names)
+    return torch.cuda.is_bf16_supported()
+
+
 def initialiser(generator: torch.Generator) -> torch.Generator:
     """A CPU generator for initial weights, seeded from `generator`: the same weights on every device."""
     seed = torch.randint(2**31, (1,), generator=generator, device=generator.device)

@@ -40,6 +40,8 @@ class PlannerSettings:
     discount: float = 0.95
     pessimism: float = 0.0
     """beta_pess, Eq. 9."""
+    bf16: bool = False
+    """Whether matrix products are taken in bfloat16; states, returns and costs stay in float32."""
 
 
 class Plan(NamedTuple):
@@ -143,6 +145,11 @@ class Planner:
 
         Raises `FloatingPointError` where every imagined rollout is non-finite.
         """
+        # Within one autocast the weights are cast once, however many steps and iterations use them.
+        with torch.autocast(obs.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            return self._plan(obs, t0, value_after_event)
+
+    def _plan(self, obs: Tensor, t0: bool, value_after_event: Tensor | float) -> Plan:
         c, streams, (b, *size) = self.settings, self.streams, self.mean.shape
         mean = torch.zeros_like(self.mean)  # [B, H, A]
         if not t0:

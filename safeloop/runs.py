@@ -35,6 +35,7 @@ import numpy as np
 import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.networks import bf16_is_fast
 
 SCHEMA = 1
 """Version of the layout above; a run folder of another version is refused."""
@@ -327,6 +328,8 @@ def versions() -> dict[str, str]:
     if cpuinfo.exists():
         models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         found["processor"] = models[0] if models else found["processor"]
+    found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
+    found["bfloat16 in hardware"] = str(bf16_is_fast("cpu"))
     return found
 
 

@@ -95,7 +95,7 @@ def _without_progress_bar(sequence: Any, **_: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _contained() -> Iterator[None]:
+def contained() -> Iterator[None]:
     """Without progress bars; afterwards, the process-wide settings that OmniSafe changes are as before."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     cudnn, benchmark = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
@@ -123,7 +123,7 @@ def learner(
     env_id = f"safeloop-{env.safeloop_spec.id}"  # no name that OmniSafe has special settings for
     environment = _environment_class(env, env_id, between_episodes)
     custom = {key: value for key, value in configuration.items() if key != "train_cfgs"}
-    with _contained():
+    with contained():
         env_register(environment)
         try:
             with contextlib.redirect_stdout(io.StringIO()):

@@ -1,0 +1,77 @@
+"""What `safeloop speed --against omnisafe` measures: the training of OmniSafe's own SafeLOOP."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+from unittest import mock
+
+import torch
+
+from safeloop.cmdp import UsageError
+from safeloop.speed import Stopwatch, peak_memory
+from safeloop_baselines.omnisafe_bridge import contained, omnisafe
+
+ACTION_REPEAT = 5
+
+
+def safeloop_of_omnisafe(env: str, setting: Mapping[str, Any], warmup: int, trained: int) -> dict[str, Any]:
+    """Decisions a second of OmniSafe's SafeLOOP once it plans, on its own environment of that name.
+
+    The planner's settings are `setting` (`safeloop.agents.Settings`), without its early stop; the models are fitted
+    and the actor and critics updated as often as safeloop does. The rest are OmniSafe's defaults.
+    Raises `UsageError` for an environment that its model-based algorithms don't have.
+    """
+    env_id = f"Safety{env}-v0-modelbased"
+    if env_id not in omnisafe.envs.support_envs():
+        raise UsageError(f"--against omnisafe: its SafeLOOP has no environment {env_id}; try PointGoal1 or CarGoal1")
+    total = (warmup + trained) * ACTION_REPEAT
+    with tempfile.TemporaryDirectory() as folder, contained(), contextlib.redirect_stdout(io.StringIO()):
+        custom = {
+            "seed": 0,
+            "algo_cfgs": {
+                "steps_per_epoch": total, "start_learning_steps": warmup * ACTION_REPEAT,
+                "update_dynamics_cycle": trained * ACTION_REPEAT, "action_repeat": ACTION_REPEAT,
+            },
+            "dynamics_cfgs": {"num_ensemble": setting["members"], "elite_size": setting["members"],
+                              "hidden_size": setting["width"]},
+            "planner_cfgs": {
+                "plan_horizon": setting["horizon"], "num_iterations": setting["iterations"],
+                "num_particles": setting["particles"], "num_samples": setting["population"],
+                "mixture_coefficient": setting["actor_fraction"], "epsilon": 0.0,
+            },
+            "evaluation_cfgs": {"use_eval": False},
+            "logger_cfgs": {"use_wandb": False, "use_tensorboard": False, "log_dir": folder},
+        }  # fmt: skip
+        terminal = {
+            "total_steps": total, "vector_env_nums": 1, "parallel": 1, "torch_threads": torch.get_num_threads(),
+            "device": "cpu",
+        }  # fmt: skip
+        with mock.patch.dict(os.environ):
+            agent = omnisafe.Agent("SafeLOOP", env_id, terminal, custom).agent
+        watch, begun = Stopwatch(), []
+        output_action = agent._planner.output_action
+
+        def plan(*arguments: Any) -> Any:
+            if not begun:
+                watch.seconds.update(dict.fromkeys(watch.seconds, 0.0))
+                begun.append(time.perf_counter())
+            return output_action(*arguments)
+
+        agent._planner.output_action = watch.wrap("planner", plan)
+        agent._env.step = watch.wrap("environment", agent._env.step)
+        agent._update_policy = watch.wrap("learner", agent._update_policy)
+        agent._update_dynamics_model = watch.wrap("model", agent._update_dynamics_model)
+        agent.learn()
+    seconds = time.perf_counter() - begun[0]
+    shares = {name: round(1e3 * spent / trained, 2) for name, spent in watch.seconds.items()}
+    return {
+        "decisions_per_second": round(trained / seconds, 2),
+        "milliseconds_per_decision": {**shares, "all": round(1e3 * seconds / trained, 2)},
+        "peak_memory_mb": peak_memory(),
+    }

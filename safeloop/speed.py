@@ -1,0 +1,403 @@
+"""How fast planning, environments and training are, each beside what bounds it and beside its peers.
+
+All that is compared is measured in one process, in turns: round by round each candidate once, so that a slow hour
+of the machine slows all alike. Ratios travel between machines, milliseconds do not.
+
+Peers come from the entry points `safeloop.speed.envs` and `safeloop.speed.training`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from safeloop.agents import PlanningAgent, safeloop
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.launch import ALLOCATOR, check_device
+from safeloop.registry import find_env
+from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.settings import build
+from safeloop.training import train
+
+ENV = "PointGoal1"
+ROUNDS = 5
+DECISIONS = 5
+"""Planned decisions that a round times."""
+PLANNERS: dict[str, dict[str, Any]] = {
+    "paper": {"preset": "paper"},
+    "default": {"preset": "default"},
+}
+EQUAL = {
+    "dynamics": "full", "horizon": 7, "population": 100, "actor_fraction": 0.05, "particles": 4, "iterations": 5,
+    "members": 5, "layers": 4, "width": 200,
+}  # fmt: skip
+"""Planner settings that OmniSafe's SafeLOOP has by default: what training is compared at."""
+WARMUP, TRAINED = 200, 200
+"""Decisions of a measured training run: random ones, and those that are planned and timed, one fit among them."""
+
+
+def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Seconds of each candidate in each round, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            call()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def spread(values: list[float], digits: int = 2) -> dict[str, float]:
+    """Median, lowest and highest."""
+    return {
+        "median": round(statistics.median(values), digits),
+        "low": round(min(values), digits),
+        "high": round(max(values), digits),
+    }
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products that torch does while it is active, by shapes, strides and type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[tuple[Any, ...]] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten.baddbmm, torch.ops.aten.addmm):
+            self._count(*args[1:3])
+        elif func.overloadpacket in (torch.ops.aten.bmm, torch.ops.aten.mm):
+            self._count(*args[:2])
+        return func(*args, **(kwargs or {}))
+
+    def _count(self, a: torch.Tensor, b: torch.Tensor) -> None:
+        self.found[tuple((tuple(x.shape), x.stride(), x.dtype, x.device) for x in (a, b))] += 1
+
+    def operations(self) -> float:
+        """Floating-point operations of all products."""
+        return sum(2.0 * np.prod(a[0]) * b[0][-1] * count for (a, b), count in self.found.items())
+
+    def alone(self) -> Callable[[], None]:
+        """The same products on random numbers with nothing between them."""
+        work = []
+        for pair, count in self.found.items():
+            a, b = (self._random(*tensor) for tensor in pair)
+            work.append((a, b, torch.matmul(a, b), count))
+
+        def run() -> None:
+            for a, b, out, count in work:
+                for _ in range(count):
+                    torch.matmul(a, b, out=out)
+
+        return run
+
+    @staticmethod
+    def _random(shape: Any, strides: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        extent = 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+        return torch.randn(extent, device=device).to(dtype).as_strided(shape, strides)
+
+
+def _make_agent(spec: EnvSpec, preset: str = "default", device: str = "cpu", **changes: Any) -> PlanningAgent:
+    """An untrained `safeloop` agent: its speed is that of a trained one."""
+    env = spec.make()
+    sizes = env.observation_space.shape[0], env.action_space.shape[0]  # type: ignore[index]
+    env.close()
+    settings: Any = build(safeloop.settings, {**safeloop.presets[preset], **changes}, owner="safeloop")
+    return PlanningAgent(spec, *sizes, settings, True, True, 0, device)
+
+
+def planner(env: str = ENV, device: str = "cpu") -> dict[str, Any]:
+    """Milliseconds a decision, of the planner and of its matrix products alone, at the paper's and our settings."""
+    spec, result = find_env(env), {}
+    obs = torch.from_numpy(spec.make().reset(seed=0)[0][None])
+    for name, options in PLANNERS.items():
+        agent = _make_agent(spec, device=device, **options)
+
+        def decide(agent: PlanningAgent = agent) -> None:
+            agent.plan(obs, t0=True)
+
+        def decisions(decide: Callable[[], None] = decide) -> None:
+            for _ in range(DECISIONS):
+                decide()
+
+        with Products() as products:
+            decide()
+        alone = products.alone()
+
+        def floor(alone: Callable[[], None] = alone) -> None:
+            for _ in range(DECISIONS):
+                alone()
+
+        found = in_turns({"planner": decisions, "floor": floor})
+        each = {key: [1e3 * x / DECISIONS for x in values] for key, values in found.items()}
+        median = {key: statistics.median(values) for key, values in each.items()}
+        c, work = agent.settings, products.operations()
+        result[name] = {
+            "setting": f"N={c.population}+{round(c.actor_fraction * c.population)}, P={c.particles}, K={c.members}, "
+            f"H={c.horizon}, {c.iterations} iterations, {type(agent.dynamics.net).__name__}",
+            "milliseconds": spread(each["planner"]),
+            "floor_milliseconds": spread(each["floor"]),
+            "ratio_to_floor": round(statistics.median(a / b for a, b in zip(*each.values(), strict=True)), 2),
+            "products_gflop": round(work / 1e9, 2),
+            "gflops": round(work / median["planner"] / 1e6, 1),
+            "floor_gflops": round(work / median["floor"] / 1e6, 1),
+        }
+    return result
+
+
+def _driver(spec: EnvSpec) -> Callable[[], int]:
+    """Drives an episode of `spec` with random actions, its reset included, and returns its simulator steps."""
+    env, rng = spec.make(), np.random.default_rng(0)
+    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
+
+    def drive() -> int:
+        env.reset(seed=int(rng.integers(2**31)))
+        steps, done = 0, False
+        while not done:
+            _, _, terminated, truncated, info = env.step(rng.uniform(low, high).astype(np.float32))
+            steps += info["simulator_steps"]
+            done = terminated or truncated
+        return steps
+
+    return drive
+
+
+def environment(env: str = ENV) -> dict[str, Any]:
+    """Simulator steps a second, resets included, of whole episodes; each peer's beside them, and the ratios."""
+    candidates = {"safeloop": _driver(find_env(env))}
+    for name, point in _points("envs").items():
+        drive = point.load()(env)
+        if drive is not None:
+            candidates[name] = drive
+    steps: dict[str, int] = {}
+
+    def counted(name: str, drive: Callable[[], int]) -> Callable[[], None]:
+        def call() -> None:
+            steps[name] = drive()
+
+        return call
+
+    found = in_turns({name: counted(name, drive) for name, drive in candidates.items()})
+    rates = {name: [steps[name] / s for s in seconds] for name, seconds in found.items()}
+    return {
+        "env": env,
+        "steps_per_second": {name: spread(values, 0) for name, values in rates.items()},
+        "safeloop_over": {
+            name: round(statistics.median(a / b for a, b in zip(rates["safeloop"], values, strict=True)), 2)
+            for name, values in rates.items() if name != "safeloop"
+        },
+    }  # fmt: skip
+
+
+class Stopwatch:
+    """Adds up the seconds spent in the calls that it wraps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call`, timed under `name`."""
+        self.seconds[name] = 0.0
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*arguments, **options)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+
+        return timed
+
+
+def training(env: str = ENV, device: str = "cpu", **changes: Any) -> dict[str, Any]:
+    """Decisions a second of a short training run once it plans, a fit of the models included, and where time goes."""
+    spec = find_env(env)
+    options = {"warmup": WARMUP, "fit_every": TRAINED, **changes}
+    agent, watch = _make_agent(spec, device=device, **options), Stopwatch()
+    steps = (WARMUP + TRAINED) * spec.action_repeat
+    asked = RunSettings(
+        spec.id, "safeloop", steps, seed=0, budget=spec.budget, eval_episodes=0, algo_settings=asdict(agent.settings)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(Path(folder), asked)
+        recorder = Recorder(spec.make(), spec, run)
+        begun: list[float] = []
+
+        def plan(*arguments: Any, do: Callable[..., Any] = agent.plan) -> Any:
+            if not begun:
+                watch.seconds.update(dict.fromkeys(watch.seconds, 0.0))
+                begun.append(time.perf_counter())
+            return do(*arguments)
+
+        parts: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+            "planner": (agent, "plan", plan), "environment": (recorder, "step", recorder.step),
+            "learner": (agent, "update", agent.update), "model": (agent, "fit", agent.fit),
+        }  # fmt: skip
+        for name, (owner, attribute, call) in parts.items():
+            setattr(owner, attribute, watch.wrap(name, call))
+        train(agent, recorder, run)
+        total, planned = time.perf_counter() - begun[0], recorder.decisions - WARMUP
+        recorder.close()
+    shares = {name: round(1e3 * seconds / planned, 2) for name, seconds in watch.seconds.items()}
+    return {
+        "decisions_per_second": round(planned / total, 2),
+        "milliseconds_per_decision": {**shares, "all": round(1e3 * total / planned, 2)},
+        "peak_memory_mb": peak_memory(),
+    }
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, in MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _points(kind: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"safeloop.speed.{kind}")}
+
+
+def against(peer: str, env: str = ENV) -> dict[str, Any]:
+    """Training of ours and of `peer`, in turns, at equal planner settings."""
+    theirs, rounds = _points("training")[peer].load(), []
+    for number in range(3):
+        print(f"measuring training beside {peer}, round {number + 1} of 3 ...", file=sys.stderr, flush=True)
+        rounds.append((training(env, **EQUAL), theirs(env, EQUAL, WARMUP, TRAINED)))
+    rates = [[r["decisions_per_second"] for r in both] for both in rounds]
+    return {
+        "setting": ", ".join(f"{key}={value}" for key, value in EQUAL.items()),
+        "decisions_per_second": {
+            "safeloop": spread([ours for ours, _ in rates]),
+            peer: spread([theirs for _, theirs in rates]),
+        },
+        "ratio": round(statistics.median(ours / theirs for ours, theirs in rates), 2),
+        "milliseconds_per_decision": {
+            "safeloop": rounds[-1][0]["milliseconds_per_decision"],
+            peer: rounds[-1][1]["milliseconds_per_decision"],
+        },
+    }
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What was measured on."""
+    return {
+        "processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
+        "torch": torch.__version__, "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+    }  # fmt: skip
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+PARTS = ("planner", "env", "train")
+
+
+def check(what: str, env: str, peer: str | None, device: str, threads: int) -> None:
+    """Raise `UsageError` for what `measure` can't do."""
+    if what not in (*PARTS, "all"):
+        raise UsageError(f"{what!r}: expected one of {', '.join(PARTS)}, all")
+    if threads < 1:
+        raise UsageError(f"--threads {threads}: expected at least 1")
+    check_device(device)
+    find_env(env)
+    if peer is not None and peer not in _points("training"):
+        raise UsageError(f"--against {peer}: expected one of {', '.join(_points('training')) or '(none is installed)'}")
+
+
+def measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
+    """Measure `what` (of `PARTS`, or `all`) in a process of its own, which has the allocator of a training run.
+
+    Raises `UsageError` as `check` does.
+    """
+    check(what, env, peer, device, threads)
+    child = subprocess.run(
+        [sys.executable, "-m", "safeloop.speed", json.dumps([what, env, peer, device, threads])],
+        stdout=subprocess.PIPE, env={**os.environ, **ALLOCATOR}, check=False,
+    )  # fmt: skip
+    if child.returncode:
+        raise UsageError("the measurement failed, see above" if child.returncode != 2 else "see above")
+    return json.loads(child.stdout)
+
+
+def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
+    torch.set_num_threads(threads)
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "planner": lambda: planner(env, device),
+        "env": lambda: environment(env),
+        "train": lambda: training(env, device),
+    }
+    result: dict[str, Any] = {"machine": machine(device)}
+    for name, call in parts.items():
+        if what in ("all", name):
+            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+            result[name] = call()
+    if peer is not None:
+        result["against"] = against(peer, env)
+    return result
+
+
+def text(found: dict[str, Any]) -> str:
+    """What `measure` found, for a terminal."""
+    where = found["machine"]
+    lines = [
+        f"{where['processor']}, {where['cores']} cores, {where['threads']} threads, {where['device']}, torch "
+        f"{where['torch']} ({where['vector_instructions']})"
+    ]
+    for name, p in found.get("planner", {}).items():
+        lines += [
+            "",
+            f"planner, {name}: {p['setting']}",
+            f"  {_range(p['milliseconds'])} ms a decision ({p['gflops']} GFLOP/s)",
+            f"  {_range(p['floor_milliseconds'])} ms its matrix products alone ({p['floor_gflops']} GFLOP/s)",
+            f"  {p['ratio_to_floor']} times the floor",
+        ]
+    if e := found.get("env"):
+        lines += ["", f"environment, {e['env']}: simulator steps a second, resets included"]
+        lines += [f"  {name:<10} {_range(rate)}" for name, rate in e["steps_per_second"].items()]
+        lines += [f"  safeloop is {ratio} times {name}" for name, ratio in e["safeloop_over"].items()]
+    if t := found.get("train"):
+        lines += ["", f"training, default settings: {t['decisions_per_second']} decisions a second"]
+        lines += [_parts(t["milliseconds_per_decision"]), f"  {t['peak_memory_mb']} MB at most"]
+    if a := found.get("against"):
+        lines += ["", f"training at equal planner settings: {a['setting']}"]
+        for name, rate in a["decisions_per_second"].items():
+            lines += [f"  {name}: {_range(rate)} decisions a second", _parts(a["milliseconds_per_decision"][name])]
+        lines += [f"  safeloop is {a['ratio']} times as fast"]
+    return "\n".join(lines)
+
+
+def _range(numbers: dict[str, float]) -> str:
+    return f"{numbers['median']:,} ({numbers['low']:,} to {numbers['high']:,})"
+
+
+def _parts(milliseconds: dict[str, float]) -> str:
+    return "  milliseconds a decision: " + ", ".join(f"{name} {value}" for name, value in milliseconds.items())
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    with redirect_stdout(sys.stderr):
+        found = _measure(*arguments)
+    print(json.dumps(found))
