@@ -45,7 +45,7 @@ PLANNERS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "default": {"preset": "default"},
 }
-EQUAL = {
+EQUAL: dict[str, Any] = {
     "dynamics": "full", "horizon": 7, "population": 100, "actor_fraction": 0.05, "particles": 4, "iterations": 5,
     "members": 5, "layers": 4, "width": 200,
 }  # fmt: skip
@@ -128,12 +128,12 @@ def _make_agent(spec: EnvSpec, preset: str = "default", device: str = "cpu", **c
 def planner(env: str = ENV, device: str = "cpu") -> dict[str, Any]:
     """Milliseconds a decision, of the planner and of its matrix products alone, at the paper's and our settings."""
     spec, result = find_env(env), {}
-    obs = torch.from_numpy(spec.make().reset(seed=0)[0][None])
+    obs = spec.make().reset(seed=0)[0]
     for name, options in PLANNERS.items():
         agent = _make_agent(spec, device=device, **options)
 
         def decide(agent: PlanningAgent = agent) -> None:
-            agent.plan(obs, t0=True)
+            agent.plan(obs[None], t0=True)
 
         def decisions(decide: Callable[[], None] = decide) -> None:
             for _ in range(DECISIONS):

@@ -54,7 +54,8 @@ def safeloop_of_omnisafe(env: str, setting: Mapping[str, Any], warmup: int, trai
         }  # fmt: skip
         with mock.patch.dict(os.environ):
             agent = omnisafe.Agent("SafeLOOP", env_id, terminal, custom).agent
-        watch, begun = Stopwatch(), []
+        watch = Stopwatch()
+        begun: list[float] = []
         output_action = agent._planner.output_action
 
         def plan(*arguments: Any) -> Any:

@@ -46,19 +46,12 @@ def test_returns_rank_alike_and_safety_is_judged_alike(trained):
     for obs in observations:
         scores = []
         for bf16 in (False, True):
+            options = {
+                "particles": a.settings.particles, "discount": a.settings.discount, "value": a.value,
+                "value_after_event": a.value_after_event, "streams": [torch.Generator().manual_seed(2)],
+            }  # fmt: skip
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                scores.append(
-                    lookahead(
-                        a.model,
-                        obs[None],
-                        actions,
-                        particles=a.settings.particles,
-                        discount=a.settings.discount,
-                        streams=[torch.Generator().manual_seed(2)],
-                        value=a.value,
-                        value_after_event=a.value_after_event,
-                    )  # fmt: skip
-                )
+                scores.append(lookahead(a.model, obs[None], actions, **options))
         ranks.append(spearmanr(scores[0].returns[0], scores[1].returns[0]).statistic)
         flips.append((feasible(scores[0], a.constraint) != feasible(scores[1], a.constraint)).float().mean().item())
     assert np.median(ranks) >= 0.999 and np.mean(flips) <= 0.005
