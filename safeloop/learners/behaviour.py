@@ -47,8 +47,8 @@ class BehaviourValue:
         """`min_i V_i(s)`, for any leading dimensions: `[..., S] -> [...]`."""
         return self._both(self.net, obs.reshape(-1, obs.shape[-1])).amin(0).view(obs.shape[:-1])
 
-    def update(self, batch: Batch) -> float:
-        """One gradient step on `batch`; returns the loss."""
+    def update(self, batch: Batch) -> None:
+        """One gradient step on `batch`."""
         with torch.no_grad():
             following = self._both(self.target, batch.next_obs).amin(0)
             target = batch.reward + self.discount * (1 - batch.terminated) * following
@@ -57,7 +57,6 @@ class BehaviourValue:
         loss.backward()
         self.optimizer.step()
         polyak(self.target, self.net, self.polyak)
-        return loss.item()
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks and optimiser."""

@@ -90,8 +90,8 @@ class SAC:
         """Actions `[B, A]`: drawn from `streams`, or the mean where there are none."""
         return self.actor.mean(obs) if streams is None else self.actor.sample(obs, streams)[0]
 
-    def update(self, batch: Batch) -> dict[str, float]:
-        """One gradient step of critics, actor and temperature on `batch`; returns the losses."""
+    def update(self, batch: Batch) -> None:
+        """One gradient step of critics, actor and temperature on `batch`."""
         actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
         temperature = self.log_temperature.detach().exp()
         with torch.no_grad():
@@ -117,11 +117,6 @@ class SAC:
         temperature_optimizer.step()
 
         polyak(self.target, self.critic, self.settings.polyak)
-        return {
-            "critic_loss": critic_loss.item(),
-            "actor_loss": actor_loss.item(),
-            "temperature": temperature.item(),
-        }
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks, optimisers, temperature and random stream."""

