@@ -41,10 +41,8 @@ ENV = "PointGoal1"
 ROUNDS = 5
 DECISIONS = 5
 """Planned decisions that a round times."""
-PLANNERS: dict[str, dict[str, Any]] = {
-    "paper": {"preset": "paper"},
-    "default": {"preset": "default"},
-}
+PRESETS = ("paper", "default")
+"""Settings at which the planner is measured."""
 EQUAL: dict[str, Any] = {
     "dynamics": "full", "horizon": 7, "population": 100, "actor_fraction": 0.05, "particles": 4, "iterations": 5,
     "members": 5, "layers": 4, "width": 200,
@@ -73,6 +71,11 @@ def spread(values: list[float], digits: int = 2) -> dict[str, float]:
         "low": round(min(values), digits),
         "high": round(max(values), digits),
     }
+
+
+def ratio(these: list[float], those: list[float]) -> float:
+    """Median over rounds of the ratio within a round."""
+    return round(statistics.median(a / b for a, b in zip(these, those, strict=True)), 2)
 
 
 class Products(TorchDispatchMode):
@@ -127,41 +130,47 @@ def _make_agent(spec: EnvSpec, preset: str = "default", device: str = "cpu", **c
 
 def planner(env: str = ENV, device: str = "cpu") -> dict[str, Any]:
     """Milliseconds a decision, of the planner and of its matrix products alone, at the paper's and our settings."""
-    spec, result = find_env(env), {}
-    obs = spec.make().reset(seed=0)[0]
-    for name, options in PLANNERS.items():
-        agent = _make_agent(spec, device=device, **options)
+    spec = find_env(env)
+    obs = spec.make().reset(seed=0)[0][None]
+    return {preset: _planner(_make_agent(spec, preset, device), obs) for preset in PRESETS}
 
-        def decide(agent: PlanningAgent = agent) -> None:
-            agent.plan(obs[None], t0=True)
 
-        def decisions(decide: Callable[[], None] = decide) -> None:
+def _planner(agent: PlanningAgent, obs: np.ndarray) -> dict[str, Any]:
+    several = agent.new_planner([torch.Generator(device=agent.device) for _ in range(DECISIONS)])
+    with Products() as products:
+        agent.plan(obs, t0=True)
+    alone = products.alone()
+
+    def repeated(call: Callable[[], Any]) -> Callable[[], None]:
+        def calls() -> None:
             for _ in range(DECISIONS):
-                decide()
+                call()
 
-        with Products() as products:
-            decide()
-        alone = products.alone()
+        return calls
 
-        def floor(alone: Callable[[], None] = alone) -> None:
-            for _ in range(DECISIONS):
-                alone()
-
-        found = in_turns({"planner": decisions, "floor": floor})
-        each = {key: [1e3 * x / DECISIONS for x in values] for key, values in found.items()}
-        median = {key: statistics.median(values) for key, values in each.items()}
-        c, work = agent.settings, products.operations()
-        result[name] = {
-            "setting": f"N={c.population}+{round(c.actor_fraction * c.population)}, P={c.particles}, K={c.members}, "
-            f"H={c.horizon}, {c.iterations} iterations, {type(agent.dynamics.net).__name__}",
-            "milliseconds": spread(each["planner"]),
-            "floor_milliseconds": spread(each["floor"]),
-            "ratio_to_floor": round(statistics.median(a / b for a, b in zip(*each.values(), strict=True)), 2),
-            "products_gflop": round(work / 1e9, 2),
-            "gflops": round(work / median["planner"] / 1e6, 1),
-            "floor_gflops": round(work / median["floor"] / 1e6, 1),
+    found = in_turns(
+        {
+            "planner": repeated(lambda: agent.plan(obs, t0=True)),
+            "floor": repeated(alone),
+            "together": lambda: agent.plan(obs.repeat(DECISIONS, 0), t0=True, planner=several),
         }
-    return result
+    )
+    each = {name: [1e3 * seconds / DECISIONS for seconds in values] for name, values in found.items()}
+    median = {name: statistics.median(values) for name, values in each.items()}
+    c, work = agent.settings, products.operations()
+    return {
+        "setting": f"N={c.population}+{round(c.actor_fraction * c.population)}, P={c.particles}, K={c.members}, "
+        f"H={c.horizon}, {c.iterations} iterations, {type(agent.dynamics.net).__name__}, "
+        f"{'bfloat16' if agent.planner.settings.bf16 else 'float32'}",
+        "milliseconds": spread(each["planner"]),
+        "floor_milliseconds": spread(each["floor"]),
+        "ratio_to_floor": ratio(each["planner"], each["floor"]),
+        "together_milliseconds": spread(each["together"]),
+        "together_ratio": ratio(each["together"], each["planner"]),
+        "products_gflop": round(work / 1e9, 2),
+        "gflops": round(work / median["planner"] / 1e6, 1),
+        "floor_gflops": round(work / median["floor"] / 1e6, 1),
+    }
 
 
 def _driver(spec: EnvSpec) -> Callable[[], int]:
@@ -202,8 +211,7 @@ def environment(env: str = ENV) -> dict[str, Any]:
         "env": env,
         "steps_per_second": {name: spread(values, 0) for name, values in rates.items()},
         "safeloop_over": {
-            name: round(statistics.median(a / b for a, b in zip(rates["safeloop"], values, strict=True)), 2)
-            for name, values in rates.items() if name != "safeloop"
+            name: ratio(rates["safeloop"], values) for name, values in rates.items() if name != "safeloop"
         },
     }  # fmt: skip
 
@@ -287,7 +295,7 @@ def against(peer: str, env: str = ENV) -> dict[str, Any]:
             "safeloop": spread([ours for ours, _ in rates]),
             peer: spread([theirs for _, theirs in rates]),
         },
-        "ratio": round(statistics.median(ours / theirs for ours, theirs in rates), 2),
+        "ratio": ratio([ours for ours, _ in rates], [theirs for _, theirs in rates]),
         "milliseconds_per_decision": {
             "safeloop": rounds[-1][0]["milliseconds_per_decision"],
             peer: rounds[-1][1]["milliseconds_per_decision"],
@@ -372,6 +380,8 @@ def text(found: dict[str, Any]) -> str:
             f"  {_range(p['milliseconds'])} ms a decision ({p['gflops']} GFLOP/s)",
             f"  {_range(p['floor_milliseconds'])} ms its matrix products alone ({p['floor_gflops']} GFLOP/s)",
             f"  {p['ratio_to_floor']} times the floor",
+            f"  {_range(p['together_milliseconds'])} ms a decision of {DECISIONS} episodes planned together, "
+            f"{p['together_ratio']} times one by one",
         ]
     if e := found.get("env"):
         lines += ["", f"environment, {e['env']}: simulator steps a second, resets included"]
