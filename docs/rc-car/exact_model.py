@@ -76,9 +76,9 @@ def main():
                         values = (f"{total:.2f}", f"{cost:.0f}", f"{drifting:.2f}")
                         writer.writerow((name, constrained, horizon, i, *values))
                     file.flush()
-                    total, cost, drifting = np.median(rows, 0)
-                    print(f"H={horizon} {name:11s} constrained={constrained!s:5s} medians: return {total:.1f}, "
-                          f"cost {cost:.0f}, drifting {drifting:.2f}", flush=True)  # fmt: skip
+                    total, cost, drifting = rows.mean(0)
+                    print(f"H={horizon} {name:11s} constrained={constrained!s:5s} means: return {total:.1f}, "
+                          f"cost {cost:.1f}, drifting {drifting:.2f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
