@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from safeloop.agents import PETS, Settings
+from safeloop.agents import PETS, RC_CAR, Settings
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Judgement
 from safeloop.planner import Planner, PlannerSettings
@@ -20,11 +20,11 @@ from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEE
 from safeloop_envs.rc_car.vehicle import Vehicle, advance
 
 EPISODES = 5
-DEFAULTS = Settings()
+SETTINGS = Settings(**RC_CAR)
 
 
 class ExactModel:
-    """`safeloop.lookahead.Model` of the car itself, on its states."""
+    """`safeloop.lookahead.Model` of the car itself, on observations of the kind `path`."""
 
     members = 1
 
@@ -32,29 +32,33 @@ class ExactModel:
         self.task = task
 
     def step(self, obs, act, streams):
-        """The car's next states."""
+        """The car's next observations: all places of the circle are alike, so it is put on the positive x-axis."""
+        offset, cos, sin, v_x, v_y, rate = obs.double().reshape(-1, 6).T
+        yaw = torch.atan2(sin, cos) + torch.pi / 2
+        state = torch.stack((self.task.radius + offset, torch.zeros_like(offset), yaw, v_x, v_y, rate), 1)
         throttle, steering = act.double().reshape(-1, 2).T
-        commands = torch.stack(((throttle + 1) / 2 * WHEEL_SPEED, steering * STEERING), 1).numpy()
-        states = advance(obs.double().reshape(-1, 6).numpy(), commands, Vehicle())
-        return torch.from_numpy(states).float().view(obs.shape), obs[..., :0]
+        commands = torch.stack(((throttle + 1) / 2 * WHEEL_SPEED, steering * STEERING), 1)
+        after = torch.from_numpy(advance(state.numpy(), commands.numpy(), Vehicle()))
+        return self.task.observe(after).to(obs.dtype).view(obs.shape), obs[..., :0]
 
     def judge(self, obs, act, next_obs, memory):
         """The task's reward, and its cost as the agents plan with it."""
-        cost = self.task.depth(obs, act, next_obs, DEFAULTS.cost_margin)
+        cost = self.task.depth(obs, act, next_obs, SETTINGS.cost_margin)
         return Judgement(self.task.reward(obs, act, next_obs), cost, None, None)
 
 
 def drive(env, index, horizon, elites, constrained):
     """Return, cost return and drifting fraction of one episode."""
     settings = PlannerSettings(horizon=horizon, actor_fraction=0.0, elites=elites)
-    constraint = Constraint(0.02, DEFAULTS.min_feasible, DEFAULTS.penalty) if constrained else None
+    constraint = Constraint(0.02, SETTINGS.min_feasible, SETTINGS.penalty) if constrained else None
     streams = [torch.Generator().manual_seed(index)]
     planner = Planner(settings, constraint, ExactModel(env.task), 2, actor=None, value=None, streams=streams)
-    _, info = env.reset(seed=derived_seed(0, EVALUATION, index))
+    obs, _ = env.reset(seed=derived_seed(0, EVALUATION, index))
     totals, truncated = np.zeros(3), False
     for t in range(EPISODE_STEPS):
-        state = torch.from_numpy(info["state"]).float()
-        _, reward, _, truncated, info = env.step(planner.plan(state, t0=t == 0).action.numpy())
+        obs, reward, _, truncated, info = env.step(
+            planner.plan(torch.from_numpy(obs)[None], t0=t == 0).action[0].numpy()
+        )
         totals += (reward, info["cost"], info["diagnostics"]["drifting"] / EPISODE_STEPS)
     assert truncated
     return totals
@@ -62,7 +66,7 @@ def drive(env, index, horizon, elites, constrained):
 
 def main():
     torch.set_num_threads(1)
-    env = RCCar(observation="body")
+    env = RCCar(observation="path")
     with open(Path(__file__).with_suffix(".csv"), "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("weights", "constrained", "horizon", "episode", "return", "cost_return", "drifting"))
@@ -74,9 +78,9 @@ def main():
                         values = (f"{total:.2f}", f"{cost:.0f}", f"{drifting:.2f}")
                         writer.writerow((name, constrained, horizon, i, *values))
                     file.flush()
-                    total, cost, drifting = np.median(rows, 0)
-                    print(f"H={horizon} {name:11s} constrained={constrained!s:5s} medians: return {total:.1f}, "
-                          f"cost {cost:.0f}, drifting {drifting:.2f}", flush=True)  # fmt: skip
+                    total, cost, drifting = rows.mean(0)
+                    print(f"H={horizon} {name:11s} constrained={constrained!s:5s} means: return {total:.1f}, "
+                          f"cost {cost:.1f}, drifting {drifting:.2f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
@@ -91,17 +93,16 @@ def figure(title: str, panels: int = 2) -> tuple[Any, ...]:
 
 
 def legend_below(picture: Figure, axis: Any) -> None:
-    """One legend for the figure, outside the panels."""
+    """One legend for the figure, outside the panels, in as few rows as its width allows."""
     handles, labels = axis.get_legend_handles_labels()
-    if handles:
-        picture.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(len(labels), 6),
-            frameon=False,
-            handlelength=3.5,
-        )
+    renderer = FigureCanvasAgg(picture).get_renderer()
+    for rows in range(1, len(labels) + 1):
+        columns = math.ceil(len(labels) / rows)
+        options = {"ncols": columns, "frameon": False, "handlelength": 3.5}
+        legend = picture.legend(handles, labels, loc="outside lower center", **options)
+        if columns == 1 or legend.get_window_extent(renderer).width <= picture.bbox.width:
+            return
+        legend.remove()
 
 
 def save(picture: Figure, path: Path) -> None:

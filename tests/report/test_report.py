@@ -157,3 +157,16 @@ def test_folders_set_aside_are_left_out(tmp_path):
     run = make(tmp_path, "a", episodes=twelve())
     run.path.rename(run.path.with_name("seed-0.interrupted-1"))
     assert collect.runs_under(tmp_path / "Toy") == []
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_a_legend_fits_into_its_picture(panels):
+    picture, axis, *_ = style.figure("many", panels)
+    for i in range(9):
+        axis.plot([0, 1], [0, i], label=f"an algorithm with a long name, number {i}")
+    style.legend_below(picture, axis)
+    picture.draw_without_rendering()
+    (legend,) = picture.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= picture.bbox.width and len(legend.texts) == 9
+    assert box.y1 < axis.get_window_extent().y0
