@@ -351,10 +351,10 @@ def measure(what: str, env: str, peer: str | None, device: str, threads: int) ->
 
 def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
-    parts: dict[str, Callable[[], dict[str, Any]]] = {
+    parts: dict[str, Callable[[], dict[str, Any]]] = {  # training first: its memory is this process's so far
+        "train": lambda: training(env, device),
         "planner": lambda: planner(env, device),
         "env": lambda: environment(env),
-        "train": lambda: training(env, device),
     }
     result: dict[str, Any] = {"machine": machine(device)}
     for name, call in parts.items():
