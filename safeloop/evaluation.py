@@ -41,7 +41,9 @@ def evaluate(
             env.close()
 
 
-def _drive(policy: Policy, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None) -> list:
+def _drive(
+    policy: Policy, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None
+) -> list[Any]:
     """Drive an episode from each seed, all at once: rows of return, cost return, violations, length."""
     obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)])
     totals = [[0.0, 0.0, 0, 0] for _ in seeds]

@@ -99,7 +99,7 @@ def plan(
         ("eval-every", eval_every, 0), ("eval-episodes", eval_episodes, 0), ("threads", threads, 1),
         *(("seed", seed, 0) for seed in seeds),
     ):  # fmt: skip
-        _whole(f"--{name}", value, least)
+        check_whole(f"--{name}", value, least)
     if not algos or not seeds:
         raise UsageError("give at least one algorithm and one seed")
     given = _pairs(env_options, "--env-set")
@@ -138,7 +138,8 @@ def _pairs(pairs: Pairs, option: str) -> dict[str, Any]:
     return dict(pairs) if isinstance(pairs, Mapping) else dict(split_pairs(pairs, option))
 
 
-def _whole(option: str, value: Any, least: int) -> int:
+def check_whole(option: str, value: Any, least: int) -> int:
+    """The whole number that `value` is. Raises `UsageError` where it is none, or less than `least`."""
     try:
         number = int(value)
     except (TypeError, ValueError):
@@ -168,7 +169,7 @@ def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algori
         if name and name not in totals:
             raise UsageError(f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}")
         for each in [name] if name else totals:
-            totals[each] = _whole("--steps", number, 1)
+            totals[each] = check_whole("--steps", number, 1)
     return totals
 
 
@@ -300,7 +301,7 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work
     """What `safeloop resume` has to do. Raises `UsageError` where the run can't go on."""
     run, work = collect.open_run(path.resolve()), Work()
     settings = run.settings
-    wanted = settings.threads if threads is None else _whole("--threads", threads, 1)
+    wanted = settings.threads if threads is None else check_whole("--threads", threads, 1)
     if wanted != settings.threads and not force_threads:
         raise UsageError(
             f"{path} ran with threads={settings.threads}; {wanted} would change its results: "
@@ -392,7 +393,7 @@ def cores() -> int:
 
 def check_jobs(jobs: int | None) -> int:
     """How many runs to train side by side: `jobs`, or one for each core."""
-    return cores() if jobs is None else _whole("--jobs", jobs, 1)
+    return cores() if jobs is None else check_whole("--jobs", jobs, 1)
 
 
 def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:

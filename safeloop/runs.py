@@ -315,6 +315,14 @@ class Run:
                 table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])
 
 
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return models[0] if models else platform.machine()
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that can change a result, and the processor."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
@@ -323,11 +331,7 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
-    found["processor"] = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        found["processor"] = models[0] if models else found["processor"]
+    found["processor"] = processor()
     found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
     found["bfloat16 in hardware"] = str(bf16_is_fast("cpu"))
     return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -31,9 +30,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from safeloop.agents import PlanningAgent, safeloop
 from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.launch import ALLOCATOR, check_device
+from safeloop.launch import ALLOCATOR, check_device, check_whole
 from safeloop.registry import find_env
-from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.runs import Recorder, Run, RunSettings, processor
 from safeloop.settings import build
 from safeloop.training import train
 
@@ -217,30 +216,43 @@ def environment(env: str = ENV) -> dict[str, Any]:
 
 
 class Stopwatch:
-    """Adds up the seconds spent in the calls that it wraps."""
+    """Splits the time of a training run, from its first planned decision on, into the calls that it watches."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.begun: float | None = None
 
-    def wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """`call`, timed under `name`."""
-        self.seconds[name] = 0.0
+    def watch(self, part: str, owner: Any, method: str) -> None:
+        """Time the calls of `owner.method` as `part`. The first call of the part `planner` starts the clock."""
+        call = getattr(owner, method)
+        self.seconds[part] = 0.0
 
-        def timed(*arguments: Any, **options: Any) -> Any:
+        def timed(*arguments: Any) -> Any:
             start = time.perf_counter()
-            try:
-                return call(*arguments, **options)
-            finally:
-                self.seconds[name] += time.perf_counter() - start
+            if self.begun is None and part == "planner":
+                self.begun = start
+            result = call(*arguments)
+            if self.begun is not None:
+                self.seconds[part] += time.perf_counter() - start
+            return result
 
-        return timed
+        setattr(owner, method, timed)
+
+    def split(self, decisions: int) -> dict[str, Any]:
+        """Decisions a second until now, and milliseconds a decision of each part and of all; call it at the end."""
+        assert self.begun is not None
+        parts = {**self.seconds, "all": time.perf_counter() - self.begun}
+        return {
+            "decisions_per_second": round(decisions / parts["all"], 2),
+            "milliseconds_per_decision": {part: round(1e3 * s / decisions, 2) for part, s in parts.items()},
+        }
 
 
 def training(env: str = ENV, device: str = "cpu", **changes: Any) -> dict[str, Any]:
     """Decisions a second of a short training run once it plans, a fit of the models included, and where time goes."""
     spec = find_env(env)
     options = {"warmup": WARMUP, "fit_every": TRAINED, **changes}
-    agent, watch = _make_agent(spec, device=device, **options), Stopwatch()
+    agent, stopwatch = _make_agent(spec, device=device, **options), Stopwatch()
     steps = (WARMUP + TRAINED) * spec.action_repeat
     asked = RunSettings(
         spec.id, "safeloop", steps, seed=0, budget=spec.budget, eval_episodes=0, algo_settings=asdict(agent.settings)
@@ -248,29 +260,14 @@ def training(env: str = ENV, device: str = "cpu", **changes: Any) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), asked)
         recorder = Recorder(spec.make(), spec, run)
-        begun: list[float] = []
-
-        def plan(*arguments: Any, do: Callable[..., Any] = agent.plan) -> Any:
-            if not begun:
-                watch.seconds.update(dict.fromkeys(watch.seconds, 0.0))
-                begun.append(time.perf_counter())
-            return do(*arguments)
-
-        parts: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-            "planner": (agent, "plan", plan), "environment": (recorder, "step", recorder.step),
-            "learner": (agent, "update", agent.update), "model": (agent, "fit", agent.fit),
-        }  # fmt: skip
-        for name, (owner, attribute, call) in parts.items():
-            setattr(owner, attribute, watch.wrap(name, call))
+        stopwatch.watch("planner", agent, "plan")
+        stopwatch.watch("environment", recorder, "step")
+        stopwatch.watch("learner", agent, "update")
+        stopwatch.watch("model", agent, "fit")
         train(agent, recorder, run)
-        total, planned = time.perf_counter() - begun[0], recorder.decisions - WARMUP
+        split = stopwatch.split(recorder.decisions - WARMUP)
         recorder.close()
-    shares = {name: round(1e3 * seconds / planned, 2) for name, seconds in watch.seconds.items()}
-    return {
-        "decisions_per_second": round(planned / total, 2),
-        "milliseconds_per_decision": {**shares, "all": round(1e3 * total / planned, 2)},
-        "peak_memory_mb": peak_memory(),
-    }
+    return {**split, "peak_memory_mb": peak_memory()}
 
 
 def peak_memory() -> int:
@@ -306,17 +303,9 @@ def against(peer: str, env: str = ENV) -> dict[str, Any]:
 def machine(device: str) -> dict[str, Any]:
     """What was measured on."""
     return {
-        "processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
+        "processor": processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
         "torch": torch.__version__, "vector_instructions": torch.backends.cpu.get_cpu_capability(),
     }  # fmt: skip
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 PARTS = ("planner", "env", "train")
@@ -326,8 +315,7 @@ def check(what: str, env: str, peer: str | None, device: str, threads: int) -> N
     """Raise `UsageError` for what `measure` can't do."""
     if what not in (*PARTS, "all"):
         raise UsageError(f"{what!r}: expected one of {', '.join(PARTS)}, all")
-    if threads < 1:
-        raise UsageError(f"--threads {threads}: expected at least 1")
+    check_whole("--threads", threads, 1)
     check_device(device)
     find_env(env)
     if peer is not None and peer not in _points("training"):
@@ -337,7 +325,7 @@ def check(what: str, env: str, peer: str | None, device: str, threads: int) -> N
 def measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
     """Measure `what` (of `PARTS`, or `all`) in a process of its own, which has the allocator of a training run.
 
-    Raises `UsageError` as `check` does.
+    Raises `UsageError` as `check` does, and where the peer can't do it.
     """
     check(what, env, peer, device, threads)
     child = subprocess.run(
@@ -345,8 +333,11 @@ def measure(what: str, env: str, peer: str | None, device: str, threads: int) ->
         stdout=subprocess.PIPE, env={**os.environ, **ALLOCATOR}, check=False,
     )  # fmt: skip
     if child.returncode:
-        raise UsageError("the measurement failed, see above" if child.returncode != 2 else "see above")
-    return json.loads(child.stdout)
+        raise UsageError("the measurement failed, see above")
+    found = json.loads(child.stdout)
+    if "refused" in found:
+        raise UsageError(found["refused"])
+    return found
 
 
 def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
@@ -386,7 +377,7 @@ def text(found: dict[str, Any]) -> str:
     if e := found.get("env"):
         lines += ["", f"environment, {e['env']}: simulator steps a second, resets included"]
         lines += [f"  {name:<10} {_range(rate)}" for name, rate in e["steps_per_second"].items()]
-        lines += [f"  safeloop is {ratio} times {name}" for name, ratio in e["safeloop_over"].items()]
+        lines += [f"  safeloop is {times} times {name}" for name, times in e["safeloop_over"].items()]
     if t := found.get("train"):
         lines += ["", f"training, default settings: {t['decisions_per_second']} decisions a second"]
         lines += [_parts(t["milliseconds_per_decision"]), f"  {t['peak_memory_mb']} MB at most"]
@@ -408,6 +399,9 @@ def _parts(milliseconds: dict[str, float]) -> str:
 
 if __name__ == "__main__":
     arguments = json.loads(sys.argv[1])
-    with redirect_stdout(sys.stderr):
-        found = _measure(*arguments)
+    try:
+        with redirect_stdout(sys.stderr):
+            found = _measure(*arguments)
+    except UsageError as error:
+        found = {"refused": str(error)}
     print(json.dumps(found))

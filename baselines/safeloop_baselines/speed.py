@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import Any
 from unittest import mock
@@ -14,7 +13,7 @@ from unittest import mock
 import torch
 
 from safeloop.cmdp import UsageError
-from safeloop.speed import Stopwatch, peak_memory
+from safeloop.speed import Stopwatch
 from safeloop_baselines.omnisafe_bridge import contained, omnisafe
 
 ACTION_REPEAT = 5
@@ -54,25 +53,10 @@ def safeloop_of_omnisafe(env: str, setting: Mapping[str, Any], warmup: int, trai
         }  # fmt: skip
         with mock.patch.dict(os.environ):
             agent = omnisafe.Agent("SafeLOOP", env_id, terminal, custom).agent
-        watch = Stopwatch()
-        begun: list[float] = []
-        output_action = agent._planner.output_action
-
-        def plan(*arguments: Any) -> Any:
-            if not begun:
-                watch.seconds.update(dict.fromkeys(watch.seconds, 0.0))
-                begun.append(time.perf_counter())
-            return output_action(*arguments)
-
-        agent._planner.output_action = watch.wrap("planner", plan)
-        agent._env.step = watch.wrap("environment", agent._env.step)
-        agent._update_policy = watch.wrap("learner", agent._update_policy)
-        agent._update_dynamics_model = watch.wrap("model", agent._update_dynamics_model)
+        stopwatch = Stopwatch()
+        stopwatch.watch("planner", agent._planner, "output_action")
+        stopwatch.watch("environment", agent._env, "step")
+        stopwatch.watch("learner", agent, "_update_policy")
+        stopwatch.watch("model", agent, "_update_dynamics_model")
         agent.learn()
-    seconds = time.perf_counter() - begun[0]
-    shares = {name: round(1e3 * spent / trained, 2) for name, spent in watch.seconds.items()}
-    return {
-        "decisions_per_second": round(trained / seconds, 2),
-        "milliseconds_per_decision": {**shares, "all": round(1e3 * seconds / trained, 2)},
-        "peak_memory_mb": peak_memory(),
-    }
+        return stopwatch.split(trained)

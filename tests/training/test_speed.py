@@ -25,7 +25,7 @@ def test_all_candidates_are_timed_in_turns_after_a_round_that_does_not_count():
 
 @pytest.fixture
 def short(monkeypatch):
-    for name, value in {"ROUNDS": 1, "DECISIONS": 2, "WARMUP": 198, "TRAINED": 2, "PRESETS": ("default",)}.items():
+    for name, value in {"DECISIONS": 2, "WARMUP": 198, "TRAINED": 2, "PRESETS": ("default",)}.items():
         monkeypatch.setattr(speed, name, value)
     monkeypatch.setattr(speed, "in_turns", lambda candidates, of=speed.in_turns: of(candidates, rounds=1))
 
