@@ -135,10 +135,8 @@ class FactoredNet(nn.Module):
         self.in_order = order.tolist() == list(range(obs_dim))
         self.order: Tensor
         self.inverse: Tensor
-        self.scales: Tensor
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
-        self.register_buffer("scales", torch.tensor(ACTION_SCALES).view(-1, 1), persistent=False)
         kind = torch.tensor([kinds.index(x) for x in entities.kinds])
         body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
         seen = self.dim * (1 if self.goal is not None else self.n_entities)
@@ -160,12 +158,12 @@ class FactoredNet(nn.Module):
 
     def join(self, robot: Tensor, entities: Tensor) -> Tensor:
         """The inverse of `split`."""
-        ordered = torch.cat((robot, *entities.unbind(1)), -1)
+        ordered = torch.cat((robot, entities.transpose(1, 2).flatten(2)), -1)
         return ordered if self.in_order else ordered[..., self.inverse]
 
     def body(self, robot: Tensor, act: Tensor) -> Tensor:
         """The robot's state and the action at several scales."""
-        return torch.cat((robot, act, (self.scales * act.unsqueeze(-2)).tanh_().flatten(-2)), -1)
+        return torch.cat((robot, act, *((scale * act).tanh_() for scale in ACTION_SCALES)), -1)
 
     def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `outcome`."""

@@ -20,6 +20,36 @@ def normals(shape: Sequence[int], streams: Streams, dim: int = 0) -> Tensor:
     return torch.cat([torch.randn(part, generator=g, device=g.device) for g in streams], dim)
 
 
+class Captured:
+    """A function of tensors on a CUDA device, captured once and replayed: one launch in place of thousands.
+
+    It must give a tuple of tensors, never wait for the device, and change what it reads (weights, say) in place only.
+    """
+
+    def __init__(self, call: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], streams: Streams):
+        self.inputs = [x.clone() for x in inputs]
+        before = [g.get_state() for g in streams]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries make their workspaces on the first calls, which can't be captured
+            for _ in range(3):
+                call(*self.inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        for generator, state in zip(streams, before, strict=True):  # as if nothing had been drawn
+            generator.set_state(state)
+            self.graph.register_generator_state(generator)
+        with torch.cuda.graph(self.graph):
+            self.outputs = call(*self.inputs)
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """What `call` gives for `inputs`, which have the shapes of the first ones."""
+        for kept, x in zip(self.inputs, inputs, strict=True):
+            kept.copy_(x)
+        self.graph.replay()
+        return [x.clone() for x in self.outputs]
+
+
 def bf16_is_fast(device: str) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware. CPUs without that are slower than in float32."""
     if device == "cpu":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Model, Scores, lookahead
-from safeloop.networks import Streams, normals
+from safeloop.networks import Captured, Streams, normals
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     """Planned decisions, one for each of B observations."""
 
     action: Tensor  # [B, A], the first action of the mean
+    mean: Tensor  # [B, H, A]
     best_return: Tensor  # [B], of the best sequence (the best feasible one, where there is one)
     lowest_cost: Tensor  # [B], worst-case cost of the cheapest of the last iteration's sequences
     feasible: Tensor  # [B], feasible sequences in the last iteration
@@ -138,6 +139,7 @@ class Planner:
         self.settings, self.constraint, self.model = settings, constraint, model
         self.actor, self.value, self.streams = actor, value, list(streams)
         self.mean = torch.zeros(len(self.streams), settings.horizon, act_dim, device=self.streams[0].device)
+        self.captured: Captured | None = None
 
     @torch.no_grad()
     def plan(self, obs: Tensor, t0: bool, value_after_event: Tensor | float = 0.0) -> Plan:
@@ -145,15 +147,26 @@ class Planner:
 
         Raises `FloatingPointError` where every imagined rollout is non-finite.
         """
+        start = torch.zeros_like(self.mean)  # [B, H, A]
+        if not t0:
+            start[:, :-1] = self.mean[:, 1:]
+        inputs = obs, start, torch.as_tensor(value_after_event, device=obs.device)
+        if obs.is_cuda:
+            self.captured = self.captured or Captured(self._plan, inputs, self.streams)
+        plan = Plan(*(self.captured or self._plan)(*inputs))
+        if not bool(plan.mean.isfinite().all()):  # weights are NaN where none of a plan's sequences is finite
+            raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
+        self.mean = plan.mean
+        return plan
+
+    def _plan(self, obs: Tensor, mean: Tensor, value_after_event: Tensor) -> Plan:
+        """`plan` as a function of tensors alone, on which the host never waits."""
         # Within one autocast the weights are cast once, however many steps and iterations use them.
         with torch.autocast(obs.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            return self._plan(obs, t0, value_after_event)
+            return self._search(obs, mean, value_after_event)
 
-    def _plan(self, obs: Tensor, t0: bool, value_after_event: Tensor | float) -> Plan:
-        c, streams, (b, *size) = self.settings, self.streams, self.mean.shape
-        mean = torch.zeros_like(self.mean)  # [B, H, A]
-        if not t0:
-            mean[:, :-1] = self.mean[:, 1:]
+    def _search(self, obs: Tensor, mean: Tensor, value_after_event: Tensor) -> Plan:
+        c, streams, (b, *size) = self.settings, self.streams, mean.shape
         variance = torch.full_like(mean, c.initial_variance)
         actor, count = self.actor, round(c.actor_fraction * c.population)
         proposed = mean.new_empty(b, 0, *size)
@@ -172,13 +185,11 @@ class Planner:
             new_mean, new_variance = refit(actions, weigh(scores, self.constraint, c.inverse_temperature, c.elites))
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance
-        if not bool(mean.isfinite().all()):  # a plan's weights are NaN where none of its sequences is finite
-            raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
-        self.mean = mean
         action, allowed = mean[:, 0], feasible(scores, self.constraint)
         considered = allowed | ~allowed.any(1, keepdim=True)
         return Plan(
             action=action,
+            mean=mean,
             best_return=torch.where(considered, scores.returns, -torch.inf).amax(1),
             lowest_cost=scores.costs.amin(1),
             feasible=allowed.sum(1),

@@ -279,12 +279,12 @@ def _points(kind: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"safeloop.speed.{kind}")}
 
 
-def against(peer: str, env: str = ENV) -> dict[str, Any]:
-    """Training of ours and of `peer`, in turns, at equal planner settings."""
-    theirs, rounds = _points("training")[peer].load(), []
+def against(peer: str, theirs: Callable[..., dict[str, Any]], env: str = ENV) -> dict[str, Any]:
+    """Training of ours and of `peer`, which `theirs` measures, in turns, at equal planner settings."""
+    rounds = []
     for number in range(3):
         print(f"measuring training beside {peer}, round {number + 1} of 3 ...", file=sys.stderr, flush=True)
-        rounds.append((training(env, **EQUAL), theirs(env, EQUAL, WARMUP, TRAINED)))
+        rounds.append((training(env, **EQUAL), theirs(EQUAL, WARMUP, TRAINED)))
     rates = [[r["decisions_per_second"] for r in both] for both in rounds]
     return {
         "setting": ", ".join(f"{key}={value}" for key, value in EQUAL.items()),
@@ -342,6 +342,7 @@ def measure(what: str, env: str, peer: str | None, device: str, threads: int) ->
 
 def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
+    theirs = _points("training")[peer].load()(env) if peer else None  # refuses before anything is measured
     parts: dict[str, Callable[[], dict[str, Any]]] = {  # training first: its memory is this process's so far
         "train": lambda: training(env, device),
         "planner": lambda: planner(env, device),
@@ -352,8 +353,8 @@ def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -
         if what in ("all", name):
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
             result[name] = call()
-    if peer is not None:
-        result["against"] = against(peer, env)
+    if peer and theirs:
+        result["against"] = against(peer, theirs, env)
     return result
 
 

@@ -6,7 +6,9 @@ import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -19,18 +21,31 @@ from safeloop_baselines.omnisafe_bridge import contained, omnisafe
 ACTION_REPEAT = 5
 
 
-def safeloop_of_omnisafe(env: str, setting: Mapping[str, Any], warmup: int, trained: int) -> dict[str, Any]:
-    """Decisions a second of OmniSafe's SafeLOOP once it plans, on its own environment of that name.
+def safeloop_of_omnisafe(env: str) -> Callable[[Mapping[str, Any], int, int], dict[str, Any]]:
+    """What measures OmniSafe's SafeLOOP on its own environment of that name: `_train` without the first argument.
 
-    The planner's settings are `setting` (`safeloop.agents.Settings`), without its early stop; the models are fitted
-    and the actor and critics updated as often as safeloop does. The rest are OmniSafe's defaults.
     Raises `UsageError` for an environment that its model-based algorithms don't have.
     """
     env_id = f"Safety{env}-v0-modelbased"
     if env_id not in omnisafe.envs.support_envs():
         raise UsageError(f"--against omnisafe: its SafeLOOP has no environment {env_id}; try PointGoal1 or CarGoal1")
+    return partial(_train, env_id)
+
+
+def _train(env_id: str, setting: Mapping[str, Any], warmup: int, trained: int) -> dict[str, Any]:
+    """Decisions a second once it plans.
+
+    The planner's settings are `setting` (`safeloop.agents.Settings`), without its early stop; the models are fitted
+    and the actor and critics updated as often as safeloop does. The rest are OmniSafe's defaults.
+    """
     total = (warmup + trained) * ACTION_REPEAT
-    with tempfile.TemporaryDirectory() as folder, contained(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contained(),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # gymnasium's, of how OmniSafe reads its environment
         custom = {
             "seed": 0,
             "algo_cfgs": {
