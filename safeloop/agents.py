@@ -60,6 +60,8 @@ class Settings:
     elites: int = 0
     momentum: float = 0.1
     initial_variance: float = 0.25
+    noise_correlation: float = 0.0
+    """Of the noise of neighbouring decisions; 0: independent, as in the paper."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the matrix products in planning; `auto`: bfloat16 where the device has it in hardware."""
     # Constraint (CoRL 2021, Eq. 10)
@@ -75,6 +77,9 @@ class Settings:
     value: Literal["auto", "behaviour", "actor"] = "auto"
     """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of SAC's actor, which
     knows no constraint; `auto`: behaviour under a constraint, actor without."""
+    value_sees: Literal["auto", "entities", "observation"] = "auto"
+    """What the behaviour's value is a function of: a set of entities, or the numbers as they come; `auto`: entities
+    with factored dynamics."""
     discount: float = 0.95
     """A decision's, in planning and in the critic."""
     learning_rate: float = 3e-4
@@ -107,7 +112,7 @@ class Settings:
         for name in ("elites", "actor_fraction"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
-        for name in ("momentum", "discount", "polyak"):
+        for name in ("momentum", "discount", "polyak", "noise_correlation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected between 0 and 1")
         for name in ("threshold", "penalty"):
@@ -140,6 +145,10 @@ def _factored(settings: Settings, spec: EnvSpec) -> bool:
 
 def _known_cost(settings: Settings, spec: EnvSpec) -> bool:
     return settings.cost == "known" or (settings.cost == "auto" and spec.cost is not None)
+
+
+def _sees_entities(settings: Settings, spec: EnvSpec) -> bool:
+    return settings.value_sees == "entities" or (settings.value_sees == "auto" and _factored(settings, spec))
 
 
 class PlanningAgent:
@@ -184,8 +193,9 @@ class PlanningAgent:
         self.behaviour = None
         if learns_value and (c.value == "behaviour" or (c.value == "auto" and constrained)):
             self.behaviour = BehaviourValue(
-                obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generators[4], device
-            )
+                obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generators[4], device,
+                spec.entities if _sees_entities(c, spec) else None, c.entity_width,
+            )  # fmt: skip
         cost: Known | None = None
         if not constrained:
             cost = zero_cost
@@ -218,7 +228,7 @@ class PlanningAgent:
         c, learner = self.settings, self.learner
         settings = PlannerSettings(
             c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
-            c.inverse_temperature, c.elites, c.momentum, c.initial_variance, c.discount,
+            c.inverse_temperature, c.elites, c.momentum, c.initial_variance, c.noise_correlation, c.discount,
             bf16=c.precision == "bfloat16" or (c.precision == "auto" and bf16_is_fast(self.device)),
         )  # fmt: skip
         return Planner(
@@ -348,6 +358,8 @@ class PlanningAlgorithm:
         """Known models in use, and the kind of dynamics where the entities are named."""
         if settings.dynamics == "factored" and spec.entities is None:
             raise UsageError(f"dynamics=factored: {spec.id} names no entities in its observation; use dynamics=full")
+        if settings.value_sees == "entities" and spec.entities is None:
+            raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; leave it at auto")
         if settings.reward == "known" and spec.reward is None:
             raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
         if settings.cost == "known" and spec.cost is None:
@@ -357,7 +369,7 @@ class PlanningAlgorithm:
         told = ["known reward"] if settings.reward == "known" else []
         if self.constrained and _known_cost(settings, spec):
             told.append("known cost")
-        if _factored(settings, spec):
+        if _factored(settings, spec) or (self.learns_value and _sees_entities(settings, spec)):
             told.append("entities")
         return ", ".join(told)
 

@@ -5,6 +5,7 @@ Pure functions for the maths; `Planner` holds the warm start and the random stre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ class PlannerSettings:
     momentum: float = 0.1
     """Weight on the OLD mean and variance."""
     initial_variance: float = 0.25
+    noise_correlation: float = 0.0
+    """Of the noise of neighbouring decisions of a sequence; 0: independent, as in the paper."""
     discount: float = 0.95
     pessimism: float = 0.0
     """beta_pess, Eq. 9."""
@@ -97,6 +100,18 @@ def bounded(mean: Tensor, variance: Tensor) -> Tensor:
     """The variance, at most the square of half the distance from the mean to the nearer action limit."""
     room = ((1 - mean.abs()).clamp(min=0) / 2).square()
     return torch.minimum(variance, room)
+
+
+def correlated(noise: Tensor, correlation: float) -> Tensor:
+    """Standard normals `[..., H, A]` from independent ones, with `correlation ** |i - j|` between decisions i and j.
+
+    Independent noise averages out over a few decisions: a robot that should turn away first hardly ever does
+    (Pinneri et al., 2020, have coloured noise for that reason).
+    """
+    steps = list(noise.unbind(-2))
+    for t in range(1, len(steps)):
+        steps[t] = correlation * steps[t - 1] + math.sqrt(1 - correlation**2) * steps[t]
+    return torch.stack(steps, -2)
 
 
 def actor_rollouts(
@@ -173,7 +188,7 @@ class Planner:
         if actor is not None and count:
             proposed = actor_rollouts(self.model, lambda s: actor(s, streams), obs, count, c.horizon, streams)
         for _ in range(c.iterations):
-            noise = normals((b, c.population, *size), streams)  # [B, N, H, A]
+            noise = correlated(normals((b, c.population, *size), streams), c.noise_correlation)  # [B, N, H, A]
             width = bounded(mean, variance).sqrt()
             drawn = (mean.unsqueeze(1) + width.unsqueeze(1) * noise).clamp(-1, 1)
             actions = torch.cat((drawn, proposed), 1)

@@ -12,14 +12,53 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from safeloop.cmdp import Entities
 from safeloop.networks import EnsembleMLP, initialiser, polyak
 from safeloop.replay import Batch
 
+TWINS = 2
+
+
+class EntityValue(nn.Module):
+    """Value functions that see the entities as a set: `[2, B, S] -> [2, B, 1]`.
+
+    One network reads each entity beside the robot and the goal; what it says is averaged and maximised over the
+    entities, as in Deep Sets (Zaheer et al., 2017), and a second network reads that. A network on the whole
+    observation learns the layouts it has met by heart (docs/learning.md).
+    """
+
+    def __init__(self, entities: Entities, hidden: int, width: int, generator: torch.Generator):
+        super().__init__()
+        others = [i for i in range(len(entities.kinds)) if i != entities.goal]
+        kinds = sorted({entities.kinds[i] for i in others})
+        goal = () if entities.goal is None else entities.positions[entities.goal]
+        self.own = [*entities.robot, *goal]
+        self.dim = len(entities.positions[0])
+        self.positions = [index for i in others for index in entities.positions[i]]
+        self.kind: Tensor
+        kind = torch.tensor([kinds.index(entities.kinds[i]) for i in others])
+        self.register_buffer("kind", nn.functional.one_hot(kind, len(kinds)).float(), persistent=False)  # [E, kinds]
+        seen = len(self.own) + self.dim + len(kinds)
+        self.entity_net = EnsembleMLP(TWINS, [seen, width, width], torch.relu_, generator)
+        self.net = EnsembleMLP(TWINS, [len(self.own) + 2 * width, hidden, hidden, 1], torch.relu_, generator)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """`[2, B, S] -> [2, B, 1]`."""
+        b, e = obs.shape[1], len(self.kind)
+        own = obs[..., self.own]
+        entities = obs[..., self.positions].view(TWINS, b, e, self.dim)
+        each = (own.unsqueeze(2).expand(-1, -1, e, -1), entities, self.kind.expand(TWINS, b, -1, -1))
+        said = torch.relu(self.entity_net(torch.cat(each, -1).flatten(1, 2))).view(TWINS, b, e, -1)
+        return self.net(torch.cat((own, said.mean(2), said.amax(2)), -1))
+
 
 class BehaviourValue:
-    """Twin value functions `[..., S] -> [...]` with Polyak-averaged targets; the value is the lower of the two."""
+    """Twin value functions `[..., S] -> [...]` with Polyak-averaged targets; the value is the lower of the two.
+
+    With `entities` these are `EntityValue`s, of `entity_width` units for each entity.
+    """
 
     def __init__(
         self,
@@ -30,17 +69,24 @@ class BehaviourValue:
         hidden: int,
         generator: torch.Generator,
         device: str = "cpu",
+        entities: Entities | None = None,
+        entity_width: int = 32,
     ):
         self.discount, self.polyak = discount, polyak
-        net = EnsembleMLP(2, [obs_dim, hidden, hidden, 1], torch.relu_, initialiser(generator))
+        init = initialiser(generator)
+        net: nn.Module
+        if entities is None:
+            net = EnsembleMLP(TWINS, [obs_dim, hidden, hidden, 1], torch.relu_, init)
+        else:
+            net = EntityValue(entities, hidden, entity_width, init)
         self.net = net.to(device)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=learning_rate, fused=True)
 
     @staticmethod
-    def _both(net: EnsembleMLP, obs: Tensor) -> Tensor:
+    def _both(net: nn.Module, obs: Tensor) -> Tensor:
         """Both functions' values, `[2, B]`."""
-        return net(obs.expand(2, -1, -1))[..., 0]
+        return net(obs.expand(TWINS, -1, -1))[..., 0]
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from safeloop.cmdp import Entities
 from safeloop.learners.behaviour import BehaviourValue
 from safeloop.replay import Replay
 
@@ -24,21 +25,25 @@ def cycle(end: bool):
     return replay
 
 
-def learned(replay, steps=1500):
+ENTITIES = Entities(robot=(4,), positions=((3,), (0,), (2,), (1,)), kinds=("goal", "wall", "pit", "wall"), goal=0)
+
+
+def learned(replay, steps=1500, entities=None):
     generator = torch.Generator().manual_seed(0)
-    behaviour = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, generator)
+    behaviour = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, generator, entities=entities, entity_width=16)
     for _ in range(steps):
         behaviour.update(replay.sample(64, generator))
     return behaviour
 
 
-def test_value_is_the_discounted_sum_of_the_rewards_that_followed():
+@pytest.mark.parametrize("entities", [None, Entities((0,), ((1, 2), (3, 4)), ("goal", "wall"), 0)])
+def test_value_is_the_discounted_sum_of_the_rewards_that_followed(entities):
     # V0 = 1 + g V1, V1 = 2 + g V2, V2 = 3 + g V0
     g = DISCOUNT
     v0 = (1 + g * 2 + g * g * 3) / (1 - g**3)
     v2 = 3 + g * v0
     expected = [v0, 2 + g * v2, v2]
-    assert learned(cycle(end=False)).value(STATES[:3]).tolist() == pytest.approx(expected, rel=0.03)
+    assert learned(cycle(end=False), entities=entities).value(STATES[:3]).tolist() == pytest.approx(expected, rel=0.03)
 
 
 def test_nothing_follows_a_termination():
@@ -59,3 +64,13 @@ def test_shapes_minimum_and_checkpoint():
     other.update(batch)
     behaviour.update(batch)
     assert torch.equal(other.value(obs), behaviour.value(obs))
+
+
+def test_entities_of_one_kind_are_exchangeable_and_no_others():
+    value = learned(cycle(end=False), steps=3, entities=ENTITIES).value
+    obs = torch.randn(3, 7, S)
+    before = value(obs)
+    assert before.shape == (3, 7)
+    assert torch.allclose(value(obs[..., [1, 0, 2, 3, 4]]), before, atol=1e-6)  # the walls are at 0 and 1
+    for swap in ([2, 1, 0, 3, 4], [3, 1, 2, 0, 4], [4, 1, 2, 3, 0], [0, 1, 2, 4, 3]):
+        assert not torch.allclose(value(obs[..., swap]), before, atol=1e-3)

@@ -5,7 +5,7 @@ import torch
 
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Judgement, Scores
-from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, refit, weigh
+from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, correlated, refit, weigh
 from tests.core.toy import A, B, H, K, LinearModel, P, S
 
 
@@ -112,6 +112,18 @@ def test_without_an_actor_there_are_no_proposals_and_no_divergence():
     )  # fmt: skip
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert plan.feasible == 100 and plan.divergence != plan.divergence
+
+
+def test_correlated_noise_keeps_its_variance_and_forgets_at_the_given_rate():
+    noise = correlated(torch.randn(3, 20_000, 5, 2, generator=torch.Generator().manual_seed(0)), 0.6)
+    assert noise.shape == (3, 20_000, 5, 2)
+    for axis in range(2):
+        steps = torch.arange(5)
+        covariance = torch.cov(noise[..., axis].reshape(-1, 5).T)
+        assert torch.allclose(covariance, 0.6 ** (steps.view(-1, 1) - steps).abs().float(), atol=0.02)
+    assert torch.cov(noise[:, :, 2].reshape(-1, 2).T)[0, 1].abs() < 0.02  # actions stay independent
+    independent = torch.randn(1, 2, 3, 4)
+    assert torch.equal(correlated(independent, 0.0), independent)
 
 
 def test_variance_is_bounded_by_the_distance_to_the_action_limits():

@@ -1,0 +1,200 @@
+"""How far a trained safeloop can be trusted: python docs/learning/diagnose.py OUT.csv RUN [RUN ...]
+
+Takes runs on a navigation task with hazards (PointGoal1, CarGoal1) and drives the first evaluation episodes of each
+run's seed. Writes a row for each run and measure:
+
+- `hazard`, `goal`: mean distance (m) between where the ensemble sees it after h decisions of the actions that were
+  taken, open loop, and where it is, by its true distance from the robot. Windows in which the goal jumped are left out.
+- `reward`: the same of the reward summed over the window, in windows without an event, mean absolute difference.
+- `event`: predicted probability of an event in the next decision, and how often there was one, by prediction.
+- `worst case`: how often the ensemble's worst case is at least the true cost of the window (both the depth in the
+  forbidden region, summed over decisions), of windows with a true cost; and how often it has one where there is none.
+- `violated`: decisions with at least min_feasible allowed sequences, and how often a violation followed in the next
+  decision and within the horizon; of those in the next decision, how many were not in the forbidden region at the
+  decision's end (cost between the observations).
+- `value`: correlation of the value with the discounted return that followed, and the mean difference, on evaluation
+  episodes (layouts never met) and on the last training episodes in the replay buffer.
+"""
+
+import csv
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import safeloop
+from safeloop.registry import find_env
+from safeloop.runs import EVALUATION, Run, derived_seed
+
+EPISODES = 10
+HORIZON = 8
+STEPS = (1, 4, HORIZON)
+DISTANCES = (0.0, 0.5, 1.0, 2.0, np.inf)
+CHANCES = (0.0, 0.01, 0.1, 0.5, 0.9, 1.01)
+
+
+def drive(agent, spec, seed, episode):
+    """One evaluation episode: observations `[T+1, S]`, actions, rewards, events, violations, feasible sequences."""
+    env, policy = spec.make(), agent.policy(seed)
+    policy.begun = episode
+    policy.reset()
+    obs, _ = env.reset(seed=derived_seed(seed, EVALUATION, episode))
+    seen, rows, done = [obs], [], False
+    while not done:
+        plan = agent.plan(obs[None], not rows, policy.planner)
+        act = plan.action[0].numpy()
+        obs, reward, terminated, truncated, info = env.step(act)
+        rows.append((act, reward, info["event"], info["violations"], plan.feasible.item()))
+        seen.append(obs)
+        done = terminated or truncated
+    env.close()
+    return [torch.as_tensor(np.array(x), dtype=torch.float32) for x in (seen, *zip(*rows, strict=True))]
+
+
+@torch.no_grad()
+def rolled(agent, obs, act, horizon):
+    """The ensemble's path `[K, H+1, W, S]` from each state under the actions taken, and what it judges of each step."""
+    windows, k = len(act) - horizon + 1, agent.dynamics.members
+    path, memory = [obs[:windows].expand(k, -1, -1)], []
+    streams = [torch.Generator().manual_seed(0)]
+    taken = [act[h : h + windows].expand(k, -1, -1) for h in range(horizon)]
+    for a in taken:
+        s, kept = agent.model.step(path[-1], a, streams)
+        path.append(s)
+        memory.append(kept)
+    judged = [agent.model.judge(path[h], taken[h], path[h + 1], memory[h]) for h in range(horizon)]
+    return torch.stack(path, 1), judged
+
+
+def followed(reward, discount, last):
+    """Discounted return that followed each decision, `last` after the end."""
+    found = []
+    for r in reward.flip(0):
+        last = r + discount * last
+        found.append(last)
+    return torch.stack(found).flip(0)
+
+
+def binned(errors, distances):
+    """Mean error in each bin of distance, and how many."""
+    for low, high in pairwise(DISTANCES):
+        here = (distances >= low) & (distances < high)
+        if here.any():
+            yield f"{low:g} to {high:g} m", errors[here].mean().item(), int(here.sum())
+
+
+def measure(agent, spec, seed, episode):
+    """What is compared, of one episode: windows W of `HORIZON` decisions."""
+    obs, act, reward, event, violations, feasible = drive(agent, spec, seed, episode)
+    path, judged = rolled(agent, obs, act, HORIZON)
+    windows = path.shape[2]
+
+    def ahead(rows):
+        """`[T] -> [H, W]`: what each window has of `rows`."""
+        return torch.stack([rows[h : h + windows] for h in range(HORIZON)])
+
+    depth = spec.cost(obs[:-1], act, obs[1:])
+    predicted = torch.stack([j.reward.mean(0) for j in judged])
+    return {
+        "path": path, "obs": obs, "calm": ahead(event).cumsum(0) == 0,
+        "reward": (predicted.cumsum(0) - ahead(reward).cumsum(0)).abs(),  # [H, W]
+        "deep": ahead(depth).sum(0), "worst": torch.stack([j.cost for j in judged]).sum(0).amax(0),
+        "depth": depth[:windows], "next": violations[:windows], "later": ahead(violations).sum(0),
+        "allowed": feasible[:windows] >= agent.settings.min_feasible,
+        "chance": judged[0].event.mean(0), "event": event[:windows],
+        "value": agent.value(obs[:-1]),
+        "returned": followed(reward, agent.settings.discount, agent.value(obs[-1:])[0]),
+    }  # fmt: skip
+
+
+def model_rows(parts, entities):
+    """How far predictions are off."""
+    where, hazards = torch.tensor(entities.positions), [i for i, kind in enumerate(entities.kinds) if kind == "hazard"]
+    for h in STEPS:
+        for name, which in (("hazard", hazards), ("goal", [entities.goal])):
+            errors, distances = [], []
+            for part in parts:
+                calm = part["calm"][h - 1]
+                keep = calm if name == "goal" else torch.ones_like(calm)
+                true = part["obs"][h : h + len(keep)][keep][:, where[which]]  # [W, E, 2]
+                seen = part["path"][:, h][:, keep][:, :, where[which]]  # [K, W, E, 2]
+                errors.append((seen - true).norm(dim=-1).mean(0).flatten())
+                distances.append(true.norm(dim=-1).flatten())
+            yield from ((name, h, *row) for row in binned(torch.cat(errors), torch.cat(distances)))
+        off = torch.cat([part["reward"][h - 1][part["calm"][h - 1]] for part in parts])
+        yield "reward", h, "absolute difference", off.mean().item(), len(off)
+    chance, happened = (torch.cat([part[name] for part in parts]) for name in ("chance", "event"))
+    for low, high in pairwise(CHANCES):
+        here = (chance >= low) & (chance < high)
+        yield "event", 1, f"predicted {low:g} to {min(high, 1):g}", *rate(happened, here)
+
+
+def rate(happened, among):
+    """Share and count."""
+    return happened[among].float().mean().item(), int(among.sum())
+
+
+def safety_rows(parts):
+    """Whether the worst case covers the truth, and what follows plans that were found feasible."""
+    deep, worst, depth, now, later, allowed = (
+        torch.cat([part[name] for part in parts]) for name in ("deep", "worst", "depth", "next", "later", "allowed")
+    )
+    yield "worst case", HORIZON, "covers a true cost", *rate(worst >= deep, deep > 0)
+    yield "worst case", HORIZON, "none where there is none", *rate(worst == 0, deep == 0)
+    yield "feasible", 1, "plans", *rate(allowed, torch.ones_like(allowed))
+    yield "violated", 1, "after a feasible plan", *rate(now > 0, allowed)
+    yield "violated", HORIZON, "after a feasible plan", *rate(later > 0, allowed)
+    yield "violated", 1, "of these, outside when observed", *rate(depth <= 0, allowed & (now > 0))
+
+
+def value_rows(agent, parts):
+    """The value beside the return that followed."""
+    kept, n, per = agent.replay.data, len(agent.replay), len(parts[0]["value"])
+    episodes = [slice(i, i + per) for i in range(max(0, n - EPISODES * per), n - per + 1, per)]
+    trained = [
+        (
+            agent.value(kept.obs[e]),
+            followed(kept.reward[e], agent.settings.discount, agent.value(kept.next_obs[e])[-1]),
+        )
+        for e in episodes
+    ]
+    for group, pairs in (
+        ("evaluation", [(part["value"], part["returned"]) for part in parts]),
+        ("replay buffer", trained),
+    ):
+        value, returned = (torch.cat(x) for x in zip(*pairs, strict=True))
+        yield (
+            "value",
+            0,
+            f"correlation, {group}",
+            torch.corrcoef(torch.stack((value, returned)))[0, 1].item(),
+            len(value),
+        )
+        yield "value", 0, f"difference, {group}", (value - returned).mean().item(), len(value)
+
+
+def diagnose(path):
+    """Rows (measure, decisions, group, number, count) of one run."""
+    settings = Run.open(Path(path)).settings
+    spec = find_env(settings.env, settings.env_options)
+    agent = safeloop.load(path).agent
+    parts = [measure(agent, spec, settings.seed, episode) for episode in range(EPISODES)]
+    return [*model_rows(parts, spec.entities), *safety_rows(parts), *value_rows(agent, parts)]
+
+
+def main():
+    """Write every run's rows."""
+    torch.set_num_threads(1)
+    out, *runs = sys.argv[1:]
+    with open(out, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("run", "measure", "decisions", "group", "number", "count"))
+        for run in runs:
+            for name, h, group, number, count in diagnose(run):
+                writer.writerow(("/".join(Path(run).parts[-2:]), name, h, group, f"{number:.4g}", count))
+
+
+if __name__ == "__main__":
+    main()
