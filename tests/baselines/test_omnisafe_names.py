@@ -227,7 +227,7 @@ def test_a_loaded_policy_acts_as_omnisafes_own(train, agents, name, changes):
     small = SMALL if kind(name) == "on-policy" else SMALL_OFF_POLICY
     run, _ = train(f"omnisafe:{name}", changes=small | changes, steps=300, eval_episodes=3)
     policy = find_algorithm(f"omnisafe:{name}").load(Run.open(run.path), seed=1)
-    obs = np.random.default_rng(0).normal(0, 2, (50, 2))
+    obs = np.random.default_rng(0).normal(0, 4, (50, 2))
     seen = torch.as_tensor(obs, dtype=torch.float32)
     if normaliser := agents[0]._env.save().get("obs_normalizer"):
         with mock.patch.object(normaliser, "_push"):  # normalise without updating
