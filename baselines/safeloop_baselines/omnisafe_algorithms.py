@@ -105,7 +105,7 @@ class OmniSafeAlgorithm:
             if algo["start_learning_steps"] + 1 >= epochs * epoch:
                 raise UsageError(
                     f"{self.name}: start_learning_steps={settings.start_learning_steps} random steps leave none of "
-                    f"{run.settings.steps} to learn in; give more --steps or --set a lower number"
+                    f"{run.settings.steps} to learn in: give more --steps, or --set start_learning_steps=N"
                 )
         configuration["logger_cfgs"] = {
             "log_dir": str(run.path / "omnisafe"),
