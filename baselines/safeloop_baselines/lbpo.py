@@ -55,7 +55,7 @@ class Settings:
     """Episodes between updates."""
     exploration_noise: float = 0.5
     """Standard deviation of the exploration, for actions in [-1, 1]."""
-    target_kl: float = 0.03
+    target_kl: float = 0.012
     """Trust region: largest KL divergence of an update between the policies with their exploration, in nats."""
     beta: float = 0.01
     """Weight of the barrier."""
@@ -95,7 +95,7 @@ class Settings:
 
 
 PAPER = {
-    "episodes_per_epoch": 30, "exploration_noise": 0.05, "target_kl": 0.012, "lam": 1.0, "critic_iters": 80,
+    "episodes_per_epoch": 30, "exploration_noise": 0.05, "lam": 1.0, "critic_iters": 80,
     "hidden_units": 256,
 }  # fmt: skip
 """The numbers of the authors' program, where they differ from the defaults."""
