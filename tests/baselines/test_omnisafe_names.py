@@ -21,7 +21,7 @@ from safeloop_baselines import omnisafe_bridge, omnisafe_names
 NAMES = [*omnisafe_names.ON_POLICY, *omnisafe_names.OFF_POLICY]
 UNCONSTRAINED = {"NaturalPG", "PolicyGradient", "PPO", "TRPO", "DDPG", "SAC", "TD3"}
 EVERY = pytest.mark.parametrize("name", NAMES)
-OFF_POLICY = pytest.mark.parametrize("name", ["omnisafe:SACLag", "omnisafe:DDPGPID", "omnisafe:TD3Lag"])
+OFF_POLICY = pytest.mark.parametrize("name", ["omnisafe:SACLag", "omnisafe:TD3PID"])
 
 
 def kind(name):
@@ -181,9 +181,8 @@ def test_same_seed_gives_the_same_episodes_and_evaluating_changes_nothing(train,
     assert often.evaluations.read()[-2:] == again.evaluations.read()
 
 
-@OFF_POLICY
-def test_terminated_episodes_are_recorded_off_policy_and_none_is_lost(train, name):
-    run, env = train(name, line_spec(wall=0.6), steps=300)
+def test_terminated_episodes_are_recorded_off_policy_and_none_is_lost(train):
+    run, env = train("omnisafe:DDPGLag", line_spec(wall=0.6), steps=200)
     episodes = run.episodes.read()
     assert any(row.length < 20 for row in episodes)
     assert env.simulator_steps - sum(row.length for row in episodes) < 20  # but for the one under way
@@ -225,7 +224,7 @@ def test_the_budget_moves_the_multiplier_off_policy(train):
 )  # fmt: skip
 def test_a_loaded_policy_acts_as_omnisafes_own(train, agents, name, changes):
     small = SMALL if kind(name) == "on-policy" else SMALL_OFF_POLICY
-    run, _ = train(f"omnisafe:{name}", changes=small | changes, steps=300, eval_episodes=3)
+    run, _ = train(f"omnisafe:{name}", changes=small | changes, steps=160, eval_every=0, eval_episodes=3)
     policy = find_algorithm(f"omnisafe:{name}").load(Run.open(run.path), seed=1)
     obs = np.random.default_rng(0).normal(0, 4, (50, 2))
     seen = torch.as_tensor(obs, dtype=torch.float32)
