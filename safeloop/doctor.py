@@ -140,12 +140,13 @@ def rendering() -> Finding:
 
 
 def plugins() -> list[Finding]:
-    """Whether every environment family makes an environment, and every algorithm loads."""
+    """Whether every environment family makes an environment, and every algorithm and family of them loads."""
     return [
         _plugin(point, kind, check)
         for kind, group, check in (
             ("environments", "safeloop.envs", _try_family),
             ("algorithm", "safeloop.algorithms", lambda algorithm: algorithm.name),
+            ("algorithms", "safeloop.algorithm_families", lambda family: f"{len(family.names())} found"),
         )
         for point in entry_points(group=group)
     ]

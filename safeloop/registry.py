@@ -1,4 +1,7 @@
-"""Environments and algorithms by name, found by the entry points `safeloop.envs` and `safeloop.algorithms`."""
+"""Environments and algorithms by name, found by entry points.
+
+The groups are `safeloop.envs`, `safeloop.algorithms` and `safeloop.algorithm_families`.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,18 @@ class Algorithm(Protocol):
         ...
 
 
+class AlgorithmFamily(Protocol):
+    """What an entry point in `safeloop.algorithm_families` loads to: algorithms `<entry point>:NAME`."""
+
+    def names(self) -> list[str]:
+        """What may stand for NAME."""
+        ...
+
+    def algorithm(self, name: str) -> Algorithm:
+        """The algorithm `<entry point>:NAME`. Raises `UsageError` for an unknown name."""
+        ...
+
+
 def _load(point: EntryPoint, kind: str) -> Any:
     try:
         return point.load()
@@ -112,8 +127,15 @@ def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
 
 
 def algorithm_names() -> list[str]:
-    """Names of every algorithm."""
-    return [point.name for point in entry_points(group="safeloop.algorithms")]
+    """Names of every algorithm; a family that can't be loaded is there as `<entry point>:`."""
+    names = [point.name for point in entry_points(group="safeloop.algorithms")]
+    for point in entry_points(group="safeloop.algorithm_families"):
+        try:
+            members = _load(point, "algorithm family").names()
+        except UsageError:
+            members = [""]
+        names += [f"{point.name}:{member}" for member in members]
+    return names
 
 
 def find_algorithm(name: str) -> Algorithm:
@@ -121,4 +143,10 @@ def find_algorithm(name: str) -> Algorithm:
     for point in entry_points(group="safeloop.algorithms"):
         if point.name == name:
             return _load(point, "algorithm")
-    raise UsageError(f"unknown algorithm {name!r}; nearest: {nearest(name, algorithm_names())}")
+    family, colon, member = name.partition(":")
+    for point in entry_points(group="safeloop.algorithm_families"):
+        if colon and point.name == family:
+            return _load(point, "algorithm family").algorithm(member)
+    names = algorithm_names()
+    without_family = [known for known in names if known.lower().endswith(f":{name.lower()}")]
+    raise UsageError(f"unknown algorithm {name!r}; nearest: {nearest(name, without_family or names)}")

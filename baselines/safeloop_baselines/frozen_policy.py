@@ -6,6 +6,7 @@ the training it measures. Here the actor's weights and the normaliser's statisti
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
@@ -17,22 +18,32 @@ from torch.nn import functional
 CLIP = 5.0
 """OmniSafe clips normalised observations at +-5."""
 
+ACTIVATIONS = {"Tanh": torch.tanh, "ReLU": torch.relu}
+"""Of hidden layers, by torch's names."""
+
 
 def snapshot(actor: Any, normaliser: Any, action_space: gymnasium.spaces.Box) -> dict[str, Any]:
     """Copies, on the CPU, of what acting takes; plain enough for `Run.save_checkpoint`.
 
-    `actor` is OmniSafe's `GaussianLearningActor`, `normaliser` its `Normalizer` of the observations.
+    `actor` is OmniSafe's `GaussianLearningActor` (mean), `GaussianSACActor` (mean and log standard deviation,
+    squashed) or `MLPActor` (squashed); `normaliser` its `Normalizer` of the observations, or None.
     """
 
     def copy(tensor: Tensor) -> Tensor:
         return tensor.detach().to("cpu", torch.float32, copy=True)
 
-    linear = [layer for layer in actor.mean if isinstance(layer, torch.nn.Linear)]
+    squashed = not hasattr(actor, "mean")
+    network = actor.net if squashed else actor.mean
+    linear = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
+    size = linear[0].in_features
     return {
-        "weights": [copy(layer.weight) for layer in linear],
-        "biases": [copy(layer.bias) for layer in linear],
-        "obs_mean": copy(normaliser.mean),
-        "obs_std": copy(normaliser.std),
+        "weights": [*(copy(layer.weight) for layer in linear[:-1]), copy(linear[-1].weight[: action_space.shape[0]])],
+        "biases": [*(copy(layer.bias) for layer in linear[:-1]), copy(linear[-1].bias[: action_space.shape[0]])],
+        "activation": type(network[1]).__name__,
+        "squashed": squashed,
+        "obs_mean": copy(normaliser.mean) if normaliser else torch.zeros(size),
+        "obs_std": copy(normaliser.std) if normaliser else torch.ones(size),
+        "obs_clip": CLIP if normaliser else math.inf,
         "action_low": torch.tensor(action_space.low, dtype=torch.float32),
         "action_high": torch.tensor(action_space.high, dtype=torch.float32),
     }
@@ -43,7 +54,8 @@ class FrozenPolicy:
 
     def __init__(self, state: dict[str, Any]):
         self._layers = list(zip(state["weights"], state["biases"], strict=True))
-        self._mean, self._std = state["obs_mean"], state["obs_std"]
+        self._activation, self._squashed = ACTIVATIONS[state["activation"]], state["squashed"]
+        self._mean, self._std, self._clip = state["obs_mean"], state["obs_std"], state["obs_clip"]
         self._low, self._high = state["action_low"], state["action_high"]
 
     def reset(self, episodes: int = 1) -> None:
@@ -52,9 +64,10 @@ class FrozenPolicy:
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Observations `[..., S]` to actions `[..., A]`, float32."""
         x = torch.as_tensor(obs, dtype=torch.float32)
-        x = torch.clamp((x - self._mean) / self._std, -CLIP, CLIP)  # [..., S]
+        x = torch.clamp((x - self._mean) / self._std, -self._clip, self._clip)  # [..., S]
         for weight, bias in self._layers[:-1]:
-            x = torch.tanh(functional.linear(x, weight, bias))  # [..., hidden]
+            x = self._activation(functional.linear(x, weight, bias))  # [..., hidden]
         x = functional.linear(x, *self._layers[-1])  # [..., A], the action space being [-1, 1]
+        x = torch.tanh(x) if self._squashed else x
         x = self._low + (self._high - self._low) * (x + 1) / 2
         return torch.clamp(x, self._low, self._high).numpy()

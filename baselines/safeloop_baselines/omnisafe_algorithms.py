@@ -1,8 +1,9 @@
-"""OmniSafe's CPO and PPO-Lagrangian, its own classes and training loop, on safeloop's environments.
+"""OmniSafe's algorithms, its own classes and training loops, on safeloop's environments.
 
 Sources: CPO, Achiam et al., "Constrained Policy Optimization", 2017; PPO-Lagrangian, Ray et al.,
-"Benchmarking Safe Exploration in Deep Reinforcement Learning", 2019; both as in OmniSafe 0.5.0 (Ji et al.,
-"OmniSafe: An Infrastructure for Accelerating Safe Reinforcement Learning Research", 2023).
+"Benchmarking Safe Exploration in Deep Reinforcement Learning", 2019; these and the others (`omnisafe_names`) as
+in OmniSafe 0.5.0 (Ji et al., "OmniSafe: An Infrastructure for Accelerating Safe Reinforcement Learning
+Research", 2023).
 
 Departures from OmniSafe's defaults:
 
@@ -10,13 +11,16 @@ Departures from OmniSafe's defaults:
   A cost is summed over the action repeat, so OmniSafe's episode cost is the cost return.
 - An epoch is 10 full-length episodes, in place of 20,000 decisions, which with an action repeat of 5 would be
   one update in 100,000 simulator steps. It holds whole episodes, so no full-length episode is cut; an episode
-  in progress at an epoch's end (only where episodes terminate) is abandoned, and its steps count.
+  in progress at an epoch's end (only where episodes terminate) is abandoned, and its steps count. Off-policy,
+  an epoch is 2 full-length episodes, as OmniSafe's 2,000 steps are of its own tasks, and cuts no episode.
+- The random steps that off-policy algorithms begin with are counted in simulator steps.
 - The run ends with the epoch that reaches the steps asked for (OmniSafe rounds down). Where episodes
   terminate in the middle of an action repeat, it can end a few simulator steps short.
 - Actions are clipped to the action space before the environment sees them.
 - TensorBoard, Weights & Biases, progress bars and console tables are off; threads, device and seed are the
   run's. OmniSafe's `progress.csv` stays, in the run's folder; no result is read from it.
-- Evaluation is safeloop's, of the mean action with frozen normaliser statistics.
+- Evaluation is safeloop's, of the mean action with frozen normaliser statistics. OmniSafe's own evaluation, which
+  its off-policy algorithms make after each epoch, is off.
 
 Kept, and worth knowing: the cost that updates the multiplier (PPO-Lagrangian) or enters the trust region
 (CPO) is OmniSafe's mean over its last 50 training episodes, so five of these epochs; one discount serves
@@ -39,18 +43,19 @@ from safeloop.registry import Policy
 from safeloop.runs import AGENT, Recorder, Run, derived_seed
 from safeloop.settings import build
 from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
-from safeloop_baselines.omnisafe_settings import CPOSettings, OnPolicySettings, PPOLagSettings
+from safeloop_baselines.omnisafe_settings import CPOSettings, PPOLagSettings
 
 
 @dataclass(frozen=True)
 class OmniSafeAlgorithm:
-    """An on-policy algorithm of OmniSafe, as safeloop's `Algorithm`."""
+    """An algorithm of OmniSafe, as safeloop's `Algorithm`."""
 
     name: str
     omnisafe_name: str
     """The class in OmniSafe."""
     summary: str
-    settings: type[OnPolicySettings]
+    settings: type[Any]
+    """A frozen dataclass with `episodes_per_epoch` and `omnisafe(budget)`, the settings as OmniSafe nests them."""
     default_steps: int = 100_000
     """Simulator steps."""
     resumable: bool = False
@@ -73,25 +78,35 @@ class OmniSafeAlgorithm:
         spec = env.safeloop_spec
         epoch = settings.episodes_per_epoch * math.ceil(spec.episode_steps / spec.action_repeat)  # decisions
         epochs = math.ceil(run.settings.steps / (settings.episodes_per_epoch * spec.episode_steps))
-        checked = 0  # simulator steps at the last look at the schedule of evaluations
+        checked, saved = 0, 0  # simulator steps at the last look at the schedule of evaluations, decisions when saved
 
         def state() -> dict[str, Any]:
-            return snapshot(agent._actor_critic.actor, agent._env.save()["obs_normalizer"], env.action_space)  # type: ignore[arg-type]
+            normaliser = agent._env.save().get("obs_normalizer")
+            return snapshot(agent._actor_critic.actor, normaliser, env.action_space)  # type: ignore[arg-type]
 
         def save() -> None:
             run.save_checkpoint({"algo": self.name, "simulator_steps": env.simulator_steps, **state()})
 
         def between_episodes() -> None:
-            nonlocal checked
-            if env.decisions > 0 and env.decisions % epoch == 0:
+            nonlocal checked, saved
+            if env.decisions - saved >= epoch:
                 save()
+                saved = env.decisions
             if env.simulator_steps < run.settings.steps:
                 evaluate_when_due(env, run, checked, lambda: FrozenPolicy(state()))
             checked = env.simulator_steps
 
         configuration = settings.omnisafe(float(budget))
         configuration["seed"] = derived_seed(run.settings.seed, AGENT)
-        configuration["algo_cfgs"]["steps_per_epoch"] = epoch
+        algo = configuration["algo_cfgs"]
+        algo["steps_per_epoch"] = epoch
+        if "start_learning_steps" in algo:  # of simulator steps, OmniSafe's are decisions
+            algo["start_learning_steps"] = math.ceil(algo["start_learning_steps"] / spec.action_repeat)
+            if algo["start_learning_steps"] + 1 >= epochs * epoch:
+                raise UsageError(
+                    f"{self.name}: start_learning_steps={settings.start_learning_steps} random steps leave none of "
+                    f"{run.settings.steps} to learn in: give more --steps, or --set start_learning_steps=N"
+                )
         configuration["logger_cfgs"] = {
             "log_dir": str(run.path / "omnisafe"),
             "use_wandb": False,
@@ -103,6 +118,7 @@ class OmniSafeAlgorithm:
             "vector_env_nums": 1,
             "parallel": 1,
             "total_steps": epochs * epoch,
+            **configuration.get("train_cfgs", {}),
         }
         try:
             with bridge.learner(self.omnisafe_name, env, configuration, between_episodes) as agent:

@@ -26,6 +26,7 @@ import_safety_gymnasium()  # OmniSafe imports it, which needs the shim since Pyt
 import omnisafe  # noqa: E402
 from omnisafe.adapter import onpolicy_adapter  # noqa: E402
 from omnisafe.algorithms.on_policy.base import policy_gradient  # noqa: E402
+from omnisafe.algorithms.on_policy.first_order import cup, focops  # noqa: E402
 from omnisafe.envs.core import CMDP, env_register, env_unregister  # noqa: E402
 
 
@@ -38,7 +39,7 @@ def _environment_class(env: Recorder, env_id: str, between_episodes: Callable[[]
     low, high, dtype = space.low, space.high, space.dtype
 
     class RecordedEnvironment(CMDP):
-        """`env`, in tensors. OmniSafe makes a second one for evaluation, which it never steps on-policy."""
+        """`env`, in tensors. OmniSafe makes a second one for evaluation, which it has no reason to step here."""
 
         need_auto_reset_wrapper = True
         need_time_limit_wrapper = False
@@ -99,11 +100,10 @@ def contained() -> Iterator[None]:
     """Without progress bars; afterwards, the process-wide settings that OmniSafe changes are as before."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     cudnn, benchmark = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
-    with (
-        mock.patch.dict(os.environ),
-        mock.patch.object(onpolicy_adapter, "track", _without_progress_bar),
-        mock.patch.object(policy_gradient, "track", _without_progress_bar),
-    ):
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.dict(os.environ))
+        for module in (onpolicy_adapter, policy_gradient, cup, focops):
+            patches.enter_context(mock.patch.object(module, "track", _without_progress_bar))
         try:
             yield
         finally:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from line_env import SMALL, line_spec
+from line_env import SMALL, SMALL_OFF_POLICY, line_spec
 
-import safeloop_baselines
 from safeloop.cmdp import EnvSpec
+from safeloop.registry import find_algorithm
 from safeloop.runs import Recorder, Run, RunSettings
 
 
@@ -19,8 +19,9 @@ def train(tmp_path):
         nonlocal count
         count += 1
         spec = spec or line_spec()
-        algorithm = {"cpo": safeloop_baselines.cpo, "ppo-lag": safeloop_baselines.ppo_lag}[name]
-        resolved = asdict(replace(algorithm.settings(), **(SMALL if changes is None else changes)))
+        algorithm = find_algorithm(name)
+        small = SMALL_OFF_POLICY if hasattr(algorithm.settings, "start_learning_steps") else SMALL
+        resolved = asdict(replace(algorithm.settings(), **(small if changes is None else changes)))
         run_settings = RunSettings(
             **{
                 "env": spec.id, "algo": name, "steps": 200, "seed": 0, "budget": spec.budget,

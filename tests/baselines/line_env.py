@@ -11,6 +11,9 @@ REPEAT, EPISODE_STEPS = 2, 20
 SMALL = {"episodes_per_epoch": 5, "batch_size": 25, "update_iters": 2, "hidden_units": 8}
 """Settings for a fast epoch: 5 episodes are 50 decisions, 100 simulator steps."""
 
+SMALL_OFF_POLICY = {"batch_size": 25, "hidden_units": 8, "start_learning_steps": 61, "size": 1000}
+"""Settings for fast learning; an epoch is 2 episodes, 20 decisions, 40 simulator steps."""
+
 
 class Line(gymnasium.Env):
     """Position [1] and its target [1]; a cost beyond 0.5; may end where |position| passes `wall`."""
@@ -47,3 +50,12 @@ def line_spec(**options) -> EnvSpec:
         "Line", "tests", lambda render_mode=None: Line(**options), REPEAT, EPISODE_STEPS, "beyond 0.5",
         budget=2.0, terminates="wall" in options,
     )  # fmt: skip
+
+
+def flat(values, prefix=""):
+    """`{"a": {"b": 1}}` as pairs `("a.b", 1)`."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -16,6 +16,9 @@ RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
     [
         (["run", "WalStop", "--algo", "cem-linear"], "unknown environment 'WalStop'; nearest: WallStop"),
         (["run", "WallStop", "--algo", "cem-liner"], "unknown algorithm 'cem-liner'; nearest: cem-linear"),
+        (["run", "WallStop", "--algo", "odd:strol"], "unknown algorithm 'odd:strol'; nearest: odd:stroll"),
+        (["run", "WallStop", "--algo", "stroll"], "unknown algorithm 'stroll'; nearest: odd:stroll"),
+        (["run", "WallStop", "--algo", "torn:x"], "algorithm family 'torn' can't be loaded"),
         ([*RUN, "--set", "populaton=3"], "cem-linear: no setting 'populaton'; nearest: population"),
         (
             [*RUN, "--set", "cem-linear.populaton=3"],

@@ -64,6 +64,8 @@ def test_each_plugin_is_tried(thirdparty):
     found = {f.name: f for f in doctor.plugins()}
     assert found["environments wallstop"].fine and "WallStop runs" in found["environments wallstop"].text
     assert found["algorithm cem-linear"].fine
+    assert found["algorithms odd"].fine and found["algorithms odd"].text == "1 found"
+    assert not found["algorithms torn"].fine
 
 
 def test_the_report_names_what_is_missing_and_exits_with_1(main, monkeypatch, lacking):

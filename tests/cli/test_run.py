@@ -156,6 +156,28 @@ def test_plot_show_and_lists(trained, main):
     assert "WallStop" in main("list", "envs")[1] and "cem-linear" in main("list", "algos")[1]
 
 
+def test_an_algorithm_of_a_family_has_a_colon_in_its_name_and_none_in_its_folders(main, tmp_path):
+    options = ["--steps", "odd:stroll=300", "--set", "odd:stroll.population=4", "--out", tmp_path]
+    code, out, _ = main("run", "WallStop", "--algo", "odd:stroll", *options)
+    assert code == 0 and "odd:stroll" in out
+    run = tmp_path / "WallStop/odd-stroll/seed-0"
+    settings = json.loads((run / "settings.json").read_text())
+    assert (settings["algo"], settings["steps"], settings["algo_settings"]["population"]) == ("odd:stroll", 300, 4)
+    assert [row["algo"] for row in table(tmp_path / "WallStop/summary.csv")] == ["odd:stroll"]
+    assert "settings of odd:stroll" in main("show", run)[1]
+    (run / "status.json").write_text('{"state": "failed", "reason": "x"}')
+    assert main("resume", run, "-q")[0] == 0
+    assert main("eval", run, "--episodes", "1", "-q")[0] == 0
+    assert main("plot", tmp_path, "-q")[0] == 0
+    assert not [path for path in tmp_path.rglob("*") if ":" in path.name]
+
+
+def test_families_are_listed_and_a_broken_one_says_why(main):
+    algos = {a["name"]: a for a in json.loads(main("list", "algos", "--json")[1])}
+    assert algos["odd:stroll"]["default_steps"] == 20_000
+    assert algos["torn:"]["error"] is True and "can't be loaded" in algos["torn:"]["summary"]
+
+
 def test_the_python_interface_has_the_same_verbs(tmp_path):
     comparison = safeloop.run(
         "WallStop",

@@ -1,7 +1,9 @@
-"""Two algorithms that do what most do not: one can't be resumed, one fails."""
+"""What most algorithms are not: one that can't be resumed, one that fails, and a family of them."""
 
 import torch
 from wallstop.algorithm import CemLinear
+
+from safeloop.cmdp import UsageError
 
 
 class RandomWalk(CemLinear):
@@ -41,4 +43,22 @@ class Broken(RandomWalk):
         super().learn(env, budget, run)
 
 
-random_walk, broken = RandomWalk(), Broken()
+class Stroll(RandomWalk):
+    """The member of a family."""
+
+    name = "odd:stroll"
+
+
+class Family:
+    """Algorithms named `odd:NAME`."""
+
+    def names(self):
+        return ["stroll"]
+
+    def algorithm(self, name):
+        if name != "stroll":
+            raise UsageError(f"unknown algorithm 'odd:{name}'; nearest: odd:stroll")
+        return Stroll()
+
+
+random_walk, broken, family = RandomWalk(), Broken(), Family()
