@@ -77,9 +77,8 @@ class Settings:
     value: Literal["auto", "behaviour", "actor"] = "auto"
     """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of SAC's actor, which
     knows no constraint; `auto`: behaviour under a constraint, actor without."""
-    value_sees: Literal["auto", "entities", "observation"] = "auto"
-    """What the behaviour's value is a function of: a set of entities, or the numbers as they come; `auto`: entities
-    with factored dynamics."""
+    value_sees: Literal["observation", "entities"] = "observation"
+    """What the behaviour's value is a function of: the numbers as they come, or a set of entities."""
     discount: float = 0.95
     """A decision's, in planning and in the critic."""
     learning_rate: float = 3e-4
@@ -147,10 +146,6 @@ def _known_cost(settings: Settings, spec: EnvSpec) -> bool:
     return settings.cost == "known" or (settings.cost == "auto" and spec.cost is not None)
 
 
-def _sees_entities(settings: Settings, spec: EnvSpec) -> bool:
-    return settings.value_sees == "entities" or (settings.value_sees == "auto" and _factored(settings, spec))
-
-
 class PlanningAgent:
     """An ensemble, an off-policy learner (or none) and a planner over both. The trainer owns the loop."""
 
@@ -194,7 +189,7 @@ class PlanningAgent:
         if learns_value and (c.value == "behaviour" or (c.value == "auto" and constrained)):
             self.behaviour = BehaviourValue(
                 obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generators[4], device,
-                spec.entities if _sees_entities(c, spec) else None, c.entity_width,
+                spec.entities if c.value_sees == "entities" else None, c.entity_width,
             )  # fmt: skip
         cost: Known | None = None
         if not constrained:
@@ -359,7 +354,7 @@ class PlanningAlgorithm:
         if settings.dynamics == "factored" and spec.entities is None:
             raise UsageError(f"dynamics=factored: {spec.id} names no entities in its observation; use dynamics=full")
         if settings.value_sees == "entities" and spec.entities is None:
-            raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; leave it at auto")
+            raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
         if settings.reward == "known" and spec.reward is None:
             raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
         if settings.cost == "known" and spec.cost is None:
@@ -369,7 +364,7 @@ class PlanningAlgorithm:
         told = ["known reward"] if settings.reward == "known" else []
         if self.constrained and _known_cost(settings, spec):
             told.append("known cost")
-        if _factored(settings, spec) or (self.learns_value and _sees_entities(settings, spec)):
+        if _factored(settings, spec) or settings.value_sees == "entities":
             told.append("entities")
         return ", ".join(told)
 

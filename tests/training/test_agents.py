@@ -85,6 +85,9 @@ def test_known_models_that_an_environment_lacks_are_refused():
             safeloop.told(Settings(**{setting: "known"}), BUTTON)
     with pytest.raises(UsageError, match="factored: PointButton1 names no entities"):
         safeloop.told(Settings(dynamics="factored"), BUTTON)
+    with pytest.raises(UsageError, match="value_sees=entities"):
+        safeloop.told(Settings(value_sees="entities"), BUTTON)
+    assert safeloop.told(Settings(value_sees="entities", dynamics="full", cost="learned"), POINT) == "entities"
 
 
 @pytest.mark.parametrize(
