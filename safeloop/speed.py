@@ -343,7 +343,7 @@ def measure(what: str, env: str, peer: str | None, device: str, threads: int) ->
 def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     theirs = _points("training")[peer].load()(env) if peer else None  # refuses before anything is measured
-    parts: dict[str, Callable[[], dict[str, Any]]] = {  # training first: its memory is this process's so far
+    parts: dict[str, Callable[[], dict[str, Any]]] = {  # training first, for its memory
         "train": lambda: training(env, device),
         "planner": lambda: planner(env, device),
         "env": lambda: environment(env),
