@@ -108,6 +108,8 @@ def correlated(noise: Tensor, correlation: float) -> Tensor:
     Independent noise averages out over a few decisions: a robot that should turn away first hardly ever does
     (Pinneri et al., 2020, have coloured noise for that reason).
     """
+    if not correlation:
+        return noise
     steps = list(noise.unbind(-2))
     for t in range(1, len(steps)):
         steps[t] = correlation * steps[t - 1] + math.sqrt(1 - correlation**2) * steps[t]

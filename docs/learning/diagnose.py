@@ -8,10 +8,10 @@ run's seed. Writes a row for each run and measure:
 - `reward`: the same of the reward summed over the window, in windows without an event, mean absolute difference.
 - `event`: predicted probability of an event in the next decision, and how often there was one, by prediction.
 - `worst case`: how often the ensemble's worst case is at least the true cost of the window (both the depth in the
-  forbidden region, summed over decisions), of windows with a true cost; and how often it has one where there is none.
-- `violated`: decisions with at least min_feasible allowed sequences, and how often a violation followed in the next
-  decision and within the horizon; of those in the next decision, how many were not in the forbidden region at the
-  decision's end (cost between the observations).
+  forbidden region, summed over decisions), of windows with a true cost; and how often it has none where there is none.
+- `feasible`: decisions with at least min_feasible allowed sequences.
+- `violated`: how often a violation followed these, in the next decision and within the horizon; of those in the next
+  decision, how many were not in the forbidden region at the decision's end (cost between the observations).
 - `value`: correlation of the value with the discounted return that followed, and the mean difference, on evaluation
   episodes (layouts never met) and on the last training episodes in the replay buffer.
 """
@@ -165,13 +165,8 @@ def value_rows(agent, parts):
         ("replay buffer", trained),
     ):
         value, returned = (torch.cat(x) for x in zip(*pairs, strict=True))
-        yield (
-            "value",
-            0,
-            f"correlation, {group}",
-            torch.corrcoef(torch.stack((value, returned)))[0, 1].item(),
-            len(value),
-        )
+        correlation = torch.corrcoef(torch.stack((value, returned)))[0, 1].item()
+        yield "value", 0, f"correlation, {group}", correlation, len(value)
         yield "value", 0, f"difference, {group}", (value - returned).mean().item(), len(value)
 
 
