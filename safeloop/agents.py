@@ -36,9 +36,9 @@ class Settings:
     members: int = 5
     """K, models in the ensemble."""
     layers: int | None = None
-    """Hidden layers of each network; None: 2 (factored) or 4 (full)."""
+    """Hidden layers of each network; None, here and below: `FactoredSettings` or `FullSettings` has it."""
     width: int | None = None
-    """Units of each hidden layer; None: 128 (factored) or 200 (full)."""
+    """Units of each hidden layer."""
     entity_width: int = 32
     """Units of the hidden layer that each entity has (factored)."""
     model_learning_rate: float = 1e-3
@@ -51,34 +51,38 @@ class Settings:
     fit_patience: int = 0
     """A fit ends after so many checks (every 50 steps) without improvement on held-out data; 0: never early."""
     # Planner: see safeloop/planner.py
-    horizon: int = 8
+    horizon: int | None = None
+    """H, decisions. Longer where the model can be trusted for longer."""
     population: int = 100
     actor_fraction: float = 0.05
     particles: int = 1
-    iterations: int = 5
+    iterations: int | None = None
     inverse_temperature: float = 50.0
     elites: int = 0
     momentum: float = 0.1
     initial_variance: float = 0.25
-    noise_correlation: float = 0.0
+    noise_correlation: float | None = None
     """Of the noise of neighbouring decisions; 0: independent, as in the paper."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the matrix products in planning; `auto`: bfloat16 where the device has it in hardware."""
     # Constraint (CoRL 2021, Eq. 10)
+    cost_over: Literal["worst", "mean"] = "worst"
+    """A sequence costs what the worst of the models and particles says, or what they say on average."""
     cost_margin: float = 0.05
     """Widening of the forbidden region of a known cost, in its unit (metres)."""
     threshold: float | None = None
-    """d0: allowed worst-case cost in the horizon; None: 0.02 (known: metres), 0.2 (learned: probability)."""
+    """d0: allowed cost in the horizon; None: 0.02 (known: metres), 0.2 (learned: probability)."""
     min_feasible: int = 10
     """m of Algorithm 4."""
     penalty: float | None = None
     """Return that a unit of cost outweighs where fewer are feasible; None: cost alone counts there (Algorithm 4)."""
     # Learner and data
-    value: Literal["auto", "behaviour", "actor"] = "auto"
+    value: Literal["auto", "behaviour", "actor", "none"] = "auto"
     """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of SAC's actor, which
-    knows no constraint; `auto`: behaviour under a constraint, actor without."""
-    value_sees: Literal["observation", "entities"] = "observation"
-    """What the behaviour's value is a function of: the numbers as they come, or a set of entities."""
+    knows no constraint; `none`: nothing does; `auto`: behaviour under a constraint, actor without."""
+    value_sees: Literal["auto", "observation", "entities"] = "auto"
+    """What the behaviour's value is a function of: the numbers as they come, or a set of entities; `auto`: entities
+    where the environment names them."""
     discount: float = 0.95
     """A decision's, in planning and in the critic."""
     learning_rate: float = 3e-4
@@ -103,7 +107,7 @@ class Settings:
             "iterations", "batch_size", "capacity", "warmup", "warmup_hold", "hidden",
             "behaviour_hidden", "min_feasible",
         ):  # fmt: skip
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
         for name in ("inverse_temperature", "initial_variance", "learning_rate", "model_learning_rate"):
             if not getattr(self, name) > 0:
@@ -112,11 +116,33 @@ class Settings:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
         for name in ("momentum", "discount", "polyak", "noise_correlation"):
-            if not 0 <= getattr(self, name) <= 1:
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected between 0 and 1")
         for name in ("threshold", "penalty"):
             if getattr(self, name) is not None and getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
+
+
+@dataclass(frozen=True)
+class FullSettings(Settings):
+    """What None means with one network over the observation: the paper's networks, horizon and noise (Table 3)."""
+
+    layers: int = 4
+    width: int = 200
+    horizon: int = 8
+    iterations: int = 5
+    noise_correlation: float = 0.0
+
+
+@dataclass(frozen=True)
+class FactoredSettings(FullSettings):
+    """What None means with dynamics over entities, which can be trusted, and so looked ahead in, for longer."""
+
+    layers: int = 2
+    width: int = 128
+    horizon: int = 16
+    iterations: int = 3
+    noise_correlation: float = 0.85
 
 
 PLANNER = 2**31
@@ -142,6 +168,20 @@ def _factored(settings: Settings, spec: EnvSpec) -> bool:
     return settings.dynamics == "factored" or (settings.dynamics == "auto" and spec.entities is not None)
 
 
+def _filled(settings: Settings, spec: EnvSpec) -> FullSettings:
+    """The settings with numbers where None stands for one that depends on the dynamics."""
+    given = {name: value for name, value in vars(settings).items() if value is not None}
+    return FactoredSettings(**given) if _factored(settings, spec) else FullSettings(**given)
+
+
+def _value_kind(settings: Settings, constrained: bool) -> str:
+    return settings.value if settings.value != "auto" else ("behaviour" if constrained else "actor")
+
+
+def _value_sees_entities(settings: Settings, spec: EnvSpec) -> bool:
+    return settings.value_sees == "entities" or (settings.value_sees == "auto" and spec.entities is not None)
+
+
 def _known_cost(settings: Settings, spec: EnvSpec) -> bool:
     return settings.cost == "known" or (settings.cost == "auto" and spec.cost is not None)
 
@@ -160,11 +200,12 @@ class PlanningAgent:
         seed: int,
         device: str,
     ):
-        self.spec, self.settings, self.constrained, self.device = spec, settings, constrained, device
+        self.spec, self.constrained, self.device = spec, constrained, device
+        self.settings = _filled(settings, spec)
         self.act_dim = act_dim
         generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(5)]
         self.generator = generators[0]
-        c, factored, known_reward = settings, _factored(settings, spec), settings.reward == "known"
+        c, factored, known_reward = self.settings, _factored(settings, spec), settings.reward == "known"
         learned_cost = constrained and not _known_cost(settings, spec)
         heads = Heads(
             reward=not known_reward,
@@ -174,7 +215,7 @@ class PlanningAgent:
         )
         self.dynamics = Dynamics(
             obs_dim, act_dim,
-            members=c.members, sizes=[c.width or (128 if factored else 200)] * (c.layers or (2 if factored else 4)),
+            members=c.members, sizes=[c.width] * c.layers,
             heads=heads, entities=spec.entities, factored=factored, entity_width=c.entity_width,
             learning_rate=c.model_learning_rate, generator=generators[1], device=device,
         )  # fmt: skip
@@ -186,10 +227,10 @@ class PlanningAgent:
                 generators[2], device,
             )  # fmt: skip
         self.behaviour = None
-        if learns_value and (c.value == "behaviour" or (c.value == "auto" and constrained)):
+        if learns_value and _value_kind(c, constrained) == "behaviour":
             self.behaviour = BehaviourValue(
                 obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generators[4], device,
-                spec.entities if c.value_sees == "entities" else None, c.entity_width,
+                spec.entities if _value_sees_entities(c, spec) else None, c.entity_width,
             )  # fmt: skip
         cost: Known | None = None
         if not constrained:
@@ -214,9 +255,9 @@ class PlanningAgent:
 
     @property
     def value(self) -> Callable[[Tensor], Tensor] | None:
-        """The value at the horizon, `[..., S] -> [...]`; None without a learner."""
+        """The value at the horizon, `[..., S] -> [...]`; None without a learner or where none is asked for."""
         learner = self.behaviour or self.learner
-        return learner.value if learner else None
+        return learner.value if learner and self.settings.value != "none" else None
 
     def new_planner(self, streams: Streams) -> Planner:
         """A planner over this agent's models, of as many episodes as there are random streams."""
@@ -224,6 +265,7 @@ class PlanningAgent:
         settings = PlannerSettings(
             c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
             c.inverse_temperature, c.elites, c.momentum, c.initial_variance, c.noise_correlation, c.discount,
+            worst_case=c.cost_over == "worst",
             bf16=c.precision == "bfloat16" or (c.precision == "auto" and bf16_is_fast(self.device)),
         )  # fmt: skip
         return Planner(
@@ -339,7 +381,7 @@ class PlanningAlgorithm:
     constrained: bool
     learns_value: bool = True
     """Whether SAC proposes actions and values the states at the horizon."""
-    default_steps: int = 30_000
+    default_steps: int = 20_000
     resumable: bool = True
     settings: type = Settings
 
@@ -364,7 +406,8 @@ class PlanningAlgorithm:
         told = ["known reward"] if settings.reward == "known" else []
         if self.constrained and _known_cost(settings, spec):
             told.append("known cost")
-        if _factored(settings, spec) or settings.value_sees == "entities":
+        sees_them = self.learns_value and _value_kind(settings, self.constrained) == "behaviour"
+        if _factored(settings, spec) or (sees_them and _value_sees_entities(settings, spec)):
             told.append("entities")
         return ", ".join(told)
 

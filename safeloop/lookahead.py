@@ -48,7 +48,7 @@ class Scores(NamedTuple):
     """Scores of N sequences of each plan. One with any non-finite prediction has return -inf and cost inf."""
 
     returns: Tensor  # [B, N]
-    costs: Tensor  # [B, N], the maximum over models and particles
+    costs: Tensor  # [B, N], the maximum over models and particles (or the mean)
 
 
 class WorldModel:
@@ -104,12 +104,14 @@ def lookahead(
     value: Callable[[Tensor], Tensor] | None = None,
     value_after_event: Tensor | float = 0.0,
     pessimism: float = 0.0,
+    worst_case: bool = True,
 ) -> Scores:
     """Score `actions [B, N, H, A]` from `obs [B, S]`; plan b draws from stream b alone.
 
     Return: `sum_{t<H} gamma^t r_t + gamma^H value(s_H)`, the mean over models and particles, minus
     `pessimism` times the standard deviation over models of the particle mean (Eq. 9). Cost: for each model
-    and particle `sum_{t<H} gamma^t c_t`, then the maximum (Eq. 10). `value` maps `[K, M, S] -> [K, M]`.
+    and particle `sum_{t<H} gamma^t c_t`, then the maximum (Eq. 10), or the mean without `worst_case`. `value` maps
+    `[K, M, S] -> [K, M]`.
 
     Termination ends reward and cost. An event (a goal met, which then jumps) ends what can be imagined of
     the reward: its bonus counts once, followed by `value_after_event`, the mean value of the states that
@@ -141,5 +143,6 @@ def lookahead(
     mean = by_model.mean(0)
     if pessimism:
         mean = mean - pessimism * by_model.std(0, unbiased=False)
-    worst = costs.view(rows).amax((0, 2))  # a maximum of sums, never a sum of maxima
-    return Scores(torch.where(finite, mean, -torch.inf), torch.where(finite, worst, torch.inf))
+    each = costs.view(rows)
+    cost = each.amax((0, 2)) if worst_case else each.mean((0, 2))  # a maximum of sums, never a sum of maxima
+    return Scores(torch.where(finite, mean, -torch.inf), torch.where(finite, cost, torch.inf))

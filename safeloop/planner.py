@@ -43,6 +43,8 @@ class PlannerSettings:
     discount: float = 0.95
     pessimism: float = 0.0
     """beta_pess, Eq. 9."""
+    worst_case: bool = True
+    """Whether a sequence costs what the worst model and particle say (Eq. 10), or their mean."""
     bf16: bool = False
     """Whether matrix products are taken in bfloat16; states, returns and costs stay in float32."""
 
@@ -53,7 +55,7 @@ class Plan(NamedTuple):
     action: Tensor  # [B, A], the first action of the mean
     mean: Tensor  # [B, H, A]
     best_return: Tensor  # [B], of the best sequence (the best feasible one, where there is one)
-    lowest_cost: Tensor  # [B], worst-case cost of the cheapest of the last iteration's sequences
+    lowest_cost: Tensor  # [B], cost of the cheapest of the last iteration's sequences
     feasible: Tensor  # [B], feasible sequences in the last iteration
     divergence: Tensor  # [B], L2 from the actor's mean action to the planned one (Figure 4); NaN without an actor
 
@@ -197,7 +199,7 @@ class Planner:
             scores = lookahead(
                 self.model, obs, actions,
                 particles=c.particles, discount=c.discount, streams=streams, value=self.value,
-                value_after_event=value_after_event, pessimism=c.pessimism,
+                value_after_event=value_after_event, pessimism=c.pessimism, worst_case=c.worst_case,
             )  # fmt: skip
             new_mean, new_variance = refit(actions, weigh(scores, self.constraint, c.inverse_temperature, c.elites))
             mean = c.momentum * mean + (1 - c.momentum) * new_mean

@@ -34,15 +34,20 @@ class EntityValue(nn.Module):
         others = [i for i in range(len(entities.kinds)) if i != entities.goal]
         kinds = sorted({entities.kinds[i] for i in others})
         goal = () if entities.goal is None else entities.positions[entities.goal]
-        self.own = [*entities.robot, *goal]
+        own = [*entities.robot, *goal]
         self.dim = len(entities.positions[0])
-        self.positions = [index for i in others for index in entities.positions[i]]
+        self.own: Tensor
+        self.positions: Tensor
         self.kind: Tensor
+        self.register_buffer("own", torch.tensor(own), persistent=False)
+        self.register_buffer(
+            "positions", torch.tensor([index for i in others for index in entities.positions[i]]), persistent=False
+        )
         kind = torch.tensor([kinds.index(entities.kinds[i]) for i in others])
         self.register_buffer("kind", nn.functional.one_hot(kind, len(kinds)).float(), persistent=False)  # [E, kinds]
-        seen = len(self.own) + self.dim + len(kinds)
+        seen = len(own) + self.dim + len(kinds)
         self.entity_net = EnsembleMLP(TWINS, [seen, width, width], torch.relu_, generator)
-        self.net = EnsembleMLP(TWINS, [len(self.own) + 2 * width, hidden, hidden, 1], torch.relu_, generator)
+        self.net = EnsembleMLP(TWINS, [len(own) + 2 * width, hidden, hidden, 1], torch.relu_, generator)
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[2, B, S] -> [2, B, 1]`."""

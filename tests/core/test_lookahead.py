@@ -56,6 +56,11 @@ def test_worst_case_cost_is_the_maximum_over_models_of_discounted_sums(problem):
     assert torch.allclose(score(problem, LinearModel(DRIFT)).costs, expected, atol=1e-5)
 
 
+def test_the_mean_cost_is_over_models_and_particles(problem):
+    expected = torch.tensor([c for _, c, _ in by_model(problem)]).mean(0)
+    assert torch.allclose(score(problem, LinearModel(DRIFT), worst_case=False).costs, expected, atol=1e-5)
+
+
 def test_worst_case_is_a_maximum_of_sums_not_a_sum_of_maxima():
     # Model 0 is costly at the first step, model 1 at the second: each sums to about 1, the maxima to 2.
     obs, actions = torch.zeros(S), torch.zeros(1, 2, A)

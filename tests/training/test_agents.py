@@ -24,6 +24,15 @@ def test_defaults_are_factored_dynamics_learned_reward_known_cost():
     assert safeloop.told(Settings(), POINT) == "known cost, entities"
 
 
+def test_what_is_left_open_depends_on_the_dynamics_and_is_the_papers_without_entities():
+    factored, full = agent(width=64), agent(dynamics="full", horizon=5)
+    assert (factored.settings.width, factored.settings.horizon, factored.settings.noise_correlation) == (64, 16, 0.85)
+    assert (full.settings.width, full.settings.horizon, full.settings.noise_correlation) == (200, 5, 0.0)
+    assert type(factored.behaviour.net).__name__ == "EntityValue"
+    assert type(agent(BUTTON, obs_dim=76).behaviour.net).__name__ == "EnsembleMLP"
+    assert type(agent(value_sees="observation").behaviour.net).__name__ == "EnsembleMLP"
+
+
 def test_the_paper_preset_is_full_dynamics_with_the_papers_numbers():
     settings = build(Settings, PAPER, owner="safeloop")
     a = agent(**PAPER)
@@ -53,6 +62,14 @@ def test_the_value_at_the_horizon_is_the_behaviours_under_a_constraint_and_the_a
     assert torch.equal(a.planner.value(obs), a.behaviour.value(obs))
     b = agent(constrained=False)
     assert torch.equal(b.planner.value(obs), b.learner.value(obs))
+
+
+def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
+    plain, other = agent(population=12), agent(population=12, value="none", cost_over="mean")
+    assert plain.planner.settings.worst_case and not other.planner.settings.worst_case
+    assert other.planner.value is None and other.behaviour is None and other.planner.actor is not None
+    other.refresh_value_after_event()
+    assert other.value_after_event == 0
 
 
 def test_pets_has_no_learner_and_plans_with_elites():
@@ -87,7 +104,8 @@ def test_known_models_that_an_environment_lacks_are_refused():
         safeloop.told(Settings(dynamics="factored"), BUTTON)
     with pytest.raises(UsageError, match="value_sees=entities"):
         safeloop.told(Settings(value_sees="entities"), BUTTON)
-    assert safeloop.told(Settings(value_sees="entities", dynamics="full", cost="learned"), POINT) == "entities"
+    assert safeloop.told(Settings(dynamics="full", cost="learned"), POINT) == "entities"
+    assert safeloop.told(Settings(dynamics="full", cost="learned", value_sees="observation"), POINT) == ""
 
 
 @pytest.mark.parametrize(
