@@ -99,18 +99,20 @@ def run(
     eval_episodes: int = 5,
     jobs: int | None = None,
     threads: int = 1,
+    variant: str = "",
     quiet: bool = False,
 ) -> Comparison:
     """Train `algos` on `env`, each with each seed, and write the comparison to `OUT/<env>`.
 
     `steps` are simulator steps: a number, `{"cpo": 100_000}` for some algorithms, or None for their defaults.
     `settings` are the algorithms': `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one.
+    `variant` is part of the runs' names and folders, so that several settings of an algorithm can be compared.
     A finished run with the same settings is kept and an unfinished one resumed; others are refused.
     Raises `UsageError` for bad input, before anything is written.
     """
     asked = launch.plan(
         env, algos, steps, list(seeds), preset, budget, device, settings, env_options,
-        eval_every, eval_episodes, threads,
+        eval_every, eval_episodes, threads, variant,
     )  # fmt: skip
     limit = launch.check_jobs(jobs)
     work = launch.prepare(Path(out), asked)

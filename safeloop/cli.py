@@ -14,7 +14,7 @@ HELP = {"help_option_names": ["-h", "--help"]}
 RUN_EXAMPLES = """Examples:
 safeloop run PointGoal1 --steps 30000 |
 safeloop run PointGoal1 --algo safeloop --algo cpo --steps cpo=1000000 --seeds 3 |
-safeloop run CarGoal1 --algo safeloop --set dynamics=full --set reward=known --out ablation"""
+safeloop run CarGoal1 --algo safeloop --set dynamics=full --variant full"""
 app = typer.Typer(
     name="safeloop", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False, context_settings=HELP,
@@ -86,6 +86,9 @@ def run(
     eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 5,
     jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
+    variant: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
+    ] = "",
     quiet: Quiet = False,
 ) -> None:
     """Train algorithms on an environment and compare them.
@@ -98,7 +101,7 @@ def run(
     _train(
         api.run, env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset,
         out=out, budget=budget, device=device, settings=set_ or (), env_options=env_set or (),
-        eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, quiet=quiet,
+        eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, quiet=quiet,
     )  # fmt: skip
 
 

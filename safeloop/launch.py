@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -37,6 +38,8 @@ Pairs = Mapping[str, Any] | Iterable[str]
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """glibc keeps freed memory, where it would otherwise fault in every page of every large tensor again."""
 
+VARIANT = r"[A-Za-z0-9_.=+-]{1,40}"
+
 STOP_SECONDS = 10.0
 """Time that a worker has to end by itself when it is told to stop."""
 
@@ -52,7 +55,7 @@ class Job:
     @property
     def name(self) -> str:
         """`cpo seed 0`."""
-        return f"{self.run.settings.algo} seed {self.run.settings.seed}"
+        return f"{self.run.settings.name} seed {self.run.settings.seed}"
 
 
 @dataclass
@@ -92,6 +95,7 @@ def plan(
     eval_every: int,
     eval_episodes: int,
     threads: int,
+    variant: str,
 ) -> list[RunSettings]:
     """The settings of every run. Raises `UsageError` for the first thing that can't be."""
     check_device(device)
@@ -100,6 +104,8 @@ def plan(
         *(("seed", seed, 0) for seed in seeds),
     ):  # fmt: skip
         check_whole(f"--{name}", value, least)
+    if variant and not re.fullmatch(VARIANT, variant):
+        raise UsageError(f"--variant {variant!r}: expected at most 40 letters, digits, dots, =, +, - or _")
     if not algos or not seeds:
         raise UsageError("give at least one algorithm and one seed")
     given = _pairs(env_options, "--env-set")
@@ -120,7 +126,7 @@ def plan(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
                 env_options={**given, **spec.options}, algo_settings=asdict(values),
                 told=algorithm.told(values, spec), device=device, threads=threads,
-                eval_every=eval_every, eval_episodes=eval_episodes,
+                eval_every=eval_every, eval_episodes=eval_episodes, variant=variant,
             )  # fmt: skip
             result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
     return result

@@ -22,6 +22,7 @@ import io
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,7 +86,14 @@ class RunSettings:
     eval_every: int = 0
     """Simulator steps between evaluations; 0 evaluates at the end only."""
     eval_episodes: int = 5
+    variant: str = ""
+    """Tells runs of one algorithm with different settings apart: `H=4` in an ablation."""
     schema: int = SCHEMA
+
+    @property
+    def name(self) -> str:
+        """`"safeloop"`, or with a variant `"safeloop H=4"`: what tables and pictures call it."""
+        return f"{self.algo} {self.variant}".strip()
 
 
 @dataclass(frozen=True)
@@ -225,8 +233,8 @@ class Run:
 
     @staticmethod
     def directory(out: Path, settings: RunSettings) -> Path:
-        """`OUT/<env>/<algo>/seed-<S>`."""
-        return out / settings.env / settings.algo.replace(":", "-") / f"seed-{settings.seed}"
+        """`OUT/<env>/<algo>/seed-<S>`, or `OUT/<env>/<algo>-<variant>/seed-<S>`."""
+        return out / settings.env / re.sub("[: ]", "-", settings.name) / f"seed-{settings.seed}"
 
     @classmethod
     def create(cls, out: Path, settings: RunSettings) -> Run:

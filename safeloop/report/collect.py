@@ -95,7 +95,7 @@ def runs_under(folder: Path) -> list[Run]:
     found = [
         path.parent for path in folder.glob("*/seed-*/settings.json") if re.fullmatch(r"seed-\d+", path.parent.name)
     ]
-    return sorted((open_run(path) for path in found), key=lambda r: (r.settings.algo, r.settings.seed))
+    return sorted((open_run(path) for path in found), key=lambda r: (r.settings.name, r.settings.seed))
 
 
 def folders_under(folder: str | Path) -> list[Path]:

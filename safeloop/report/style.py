@@ -29,17 +29,17 @@ WINDOW = 10
 
 
 def algorithms(records: Iterable[Recorded]) -> dict[str, list[Recorded]]:
-    """Records with episodes, by algorithm; `safeloop` first, so that it keeps its colour."""
+    """Records with episodes, by algorithm and variant; `safeloop` first, so that it keeps its colour."""
     found: dict[str, list[Recorded]] = {}
-    for recorded in sorted(records, key=lambda r: (r.run.settings.algo != "safeloop", r.run.settings.algo)):
+    for recorded in sorted(records, key=lambda r: (r.run.settings.name != "safeloop", r.run.settings.name)):
         if recorded.episodes:
-            found.setdefault(recorded.run.settings.algo, []).append(recorded)
+            found.setdefault(recorded.run.settings.name, []).append(recorded)
     return found
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour and line style of the algorithm `index`."""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
+    """Colour and line style of the algorithm `index`; those with the same colour have different lines."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[(index + index // len(COLOURS)) % len(LINES)]}
 
 
 def running_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ class Row:
     """One row of `summary.csv`; `None` where there is nothing to report yet."""
 
     algo: str
+    """Its name, and the variant where the run has one."""
     seed: str
     """The seed, or `median` over the seeds above it."""
     state: str
@@ -63,7 +64,7 @@ def row(recorded: Recorded) -> Row:
     violations, length = sum(e.violations for e in episodes), sum(e.length for e in episodes)
     cost = _mean([e.cost_return for e in final])
     return Row(
-        algo=settings.algo,
+        algo=settings.name,
         seed=str(settings.seed),
         state=recorded.state,
         told=settings.told or "nothing",
@@ -102,7 +103,7 @@ def rows(records: Iterable[Recorded]) -> list[Row]:
     """All rows, algorithm by algorithm: each seed, then the median where there are several seeds."""
     by_algo: dict[str, list[Row]] = {}
     for recorded in records:
-        by_algo.setdefault(recorded.run.settings.algo, []).append(row(recorded))
+        by_algo.setdefault(recorded.run.settings.name, []).append(row(recorded))
     result: list[Row] = []
     for group in by_algo.values():
         result += [*group, *([_median(group)] if len(group) > 1 else [])]
@@ -146,9 +147,9 @@ def terms(records: Sequence[Recorded]) -> list[str]:
         lines.append(f"Environment: {settings.env} (not installed here).")
     if settings.env_options:
         lines.append("Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + ".")
-    told = {r.run.settings.algo: r.run.settings.told or "nothing" for r in records}
-    lines.append("Told beside samples: " + "; ".join(f"{algo}: {text}" for algo, text in told.items()) + ".")
-    planners = [algo for algo in told if _plans_under_threshold(algo)]
+    told = {r.run.settings.name: r.run.settings.told or "nothing" for r in records}
+    lines.append("Told beside samples: " + "; ".join(f"{name}: {text}" for name, text in told.items()) + ".")
+    planners = list(dict.fromkeys(r.run.settings.name for r in records if _plans_under_threshold(r.run.settings.algo)))
     if planners:
         lines.append(
             f"Note: {', '.join(planners)}: keeps the cost within its planning horizon under a threshold; "

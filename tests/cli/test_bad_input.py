@@ -45,6 +45,7 @@ RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
         ([*RUN, "--eval-every", "-1"], "--eval-every -1: expected at least 0"),
         ([*RUN, "--device", "tpu"], "--device tpu: expected cpu or cuda"),
         ([*RUN, "--seed", "one"], "--seed"),
+        ([*RUN, "--variant", "a/b"], "--variant 'a/b': expected at most 40 letters"),
         (["speed", "plan"], "'plan': expected one of planner, env, train, all"),
         (["speed", "planner", "--against", "omnisave"], "--against omnisave: expected one of"),
         (["speed", "planner", "--env", "PointGaol1"], "unknown environment 'PointGaol1'"),

@@ -59,12 +59,27 @@ def test_seeds_settings_and_options_reach_the_run(main, tmp_path):
     assert rows[0]["evaluation_episodes"] == "1"
 
 
+def test_variants_of_an_algorithm_stand_side_by_side(main, tmp_path):
+    line = ("run", "WallStop", "--algo", "cem-linear", "--steps", "300", "--eval-episodes", "1", "--out", tmp_path)
+    assert main(*line, "-q")[0] == 0
+    code, out, _ = main(*line, "--variant", "N=6", "--set", "population=6")
+    assert code == 0 and "cem-linear N=6: nothing" in out
+    rows = table(tmp_path / "WallStop/summary.csv")
+    assert [(r["algo"], r["seed"], r["settings"]) for r in rows] == [
+        ("cem-linear", "0", "default"),
+        ("cem-linear N=6", "0", "default; population=6"),
+    ]
+    assert (tmp_path / "WallStop/cem-linear-N=6/seed-0/checkpoint/state.pt").is_file()
+    code, _, errors = main(*line, "--variant", "N=6", "--set", "population=7")
+    assert code == 2 and "other settings" in errors
+
+
 def planned(**options):
     """The settings of each algorithm's run, by name."""
     usual = {
         "env": "WallStop", "algos": ["cem-linear", "random-walk"], "steps": None, "seeds": [0], "preset": "default",
         "budget": None, "device": "cpu", "settings": (), "env_options": (), "eval_every": 0, "eval_episodes": 1,
-        "threads": 1,
+        "threads": 1, "variant": "",
     }  # fmt: skip
     return {s.algo: s for s in launch.plan(**{**usual, **options})}
 

@@ -1,0 +1,114 @@
+"""Which planner gets out from behind hazards: python docs/learning/pockets.py OUT.csv RUN [RUN ...]
+
+Takes runs of safeloop on PointGoal1. Puts the robot, nearly at rest, into 24 made-up pockets: two hazards ahead that
+overlap once they are widened by the planner's margin, the goal beyond them, the other six anywhere. Then drives it for
+four seconds in the run's own model (its first member is the world), with the run's settings but for those in
+`VARIANTS`. Writes, for each run and variant, how many goals were met, after how many decisions on average (40 where
+it was not), and in how many decisions the robot was in a hazard.
+"""
+
+import csv
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import safeloop
+from safeloop.agents import PlanningAgent
+from safeloop.registry import find_env
+from safeloop.runs import Run
+
+POCKETS = 24
+DECISIONS = 40
+VARIANTS = (
+    {"horizon": 8, "iterations": 5, "noise_correlation": 0.0},
+    {"horizon": 8, "iterations": 5, "noise_correlation": 0.0, "value": "none"},
+    {"horizon": 8, "iterations": 5, "noise_correlation": 0.7},
+    {"horizon": 8, "iterations": 5, "noise_correlation": 0.7, "value": "none"},
+    {"horizon": 16, "iterations": 3, "noise_correlation": 0.0},
+    {"horizon": 16, "iterations": 3, "noise_correlation": 0.85},
+    {"horizon": 16, "iterations": 3, "noise_correlation": 0.85, "value": "none"},
+    {"horizon": 16, "iterations": 5, "noise_correlation": 0.85},
+)
+
+
+def pockets(seen, entities, generator):
+    """Observations `[24, S]` made from ones that the run has `seen [M, S]`."""
+
+    def between(low, high):
+        return low + (high - low) * torch.rand((), generator=generator).item()
+
+    found = []
+    hazards = [i for i, kind in enumerate(entities.kinds) if kind == "hazard"]
+    robot = list(entities.robot)
+    for _ in range(POCKETS):
+        obs, other = seen[torch.randint(len(seen), (2,), generator=generator)]
+        obs = obs.clone()
+        obs[robot] = 0.3 * other[robot]
+        turn = between(-0.5, 0.5)
+        c, s = math.cos(turn), math.sin(turn)
+        towards = torch.tensor([[c, -s], [s, c]])
+        ahead = between(0.33, 0.42)
+        goal = towards @ torch.tensor([between(0.8, 1.5), between(-0.15, 0.15)])
+        positions = [
+            towards @ torch.tensor([ahead + between(-0.05, 0.05), side * between(0.15, 0.23)]) for side in (1, -1)
+        ]
+        while len(positions) < len(hazards):
+            p = 1.3 * torch.randn(2, generator=generator)
+            apart = min((p - q).norm() for q in positions) > 0.36
+            if apart and p.norm() > 0.55 and (p - goal).norm() > 0.45:
+                positions.append(p)
+        for i, p in zip([entities.goal, *hazards], [goal, *positions], strict=True):
+            obs[list(entities.positions[i])] = p
+        found.append(obs)
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def drive(agent, spec, obs):
+    """Which of the goals are met, after how many decisions, and decisions spent in a hazard."""
+    planner = agent.new_planner([torch.Generator().manual_seed(i) for i in range(len(obs))])
+    streams, k = [torch.Generator().manual_seed(0)], agent.dynamics.members
+    going, decisions, inside = torch.ones(len(obs), dtype=torch.bool), torch.zeros(len(obs)), 0
+    for t in range(DECISIONS):
+        act = agent.plan(obs.numpy(), t == 0, planner).action
+        every = obs.expand(k, -1, -1), act.expand(k, -1, -1)
+        following, memory = agent.model.step(*every, streams)
+        met = agent.model.judge(*every, following, memory).event[0] > 0.5
+        inside += int(((spec.cost(obs, act, following[0]) > 0) & going).sum())
+        decisions += going
+        going &= ~met
+        obs = following[0]
+    return int((~going).sum()), decisions.mean().item(), inside
+
+
+def main():
+    """Write every run's rows."""
+    torch.set_num_threads(1)
+    out, *runs = sys.argv[1:]
+    with open(out, "w", newline="") as file:
+        writer = csv.writer(file)
+        names = ("horizon", "iterations", "noise_correlation", "value")
+        writer.writerow(("run", *names, "pockets", "met", "decisions", "inside"))
+        for path in runs:
+            settings = Run.open(Path(path)).settings
+            spec = find_env(settings.env, settings.env_options)
+            trained = safeloop.load(path).agent
+            seen = trained.replay.data.obs[trained.settings.warmup : len(trained.replay)]
+            obs = pockets(seen, spec.entities, torch.Generator().manual_seed(0))
+            for variant in VARIANTS:
+                changed = replace(trained.settings, **{"value": "behaviour", **variant})
+                agent = PlanningAgent(
+                    spec, obs.shape[1], trained.act_dim, changed, True, True, settings.seed, settings.device
+                )
+                agent.restore(trained.checkpoint())
+                met, decisions, inside = drive(agent, spec, obs)
+                row = (variant.get(name, "behaviour") for name in names)
+                writer.writerow(("/".join(Path(path).parts[-2:]), *row, len(obs), met, round(decisions, 1), inside))
+                file.flush()
+
+
+if __name__ == "__main__":
+    main()
