@@ -20,6 +20,7 @@ from safeloop.networks import Streams, bf16_is_fast
 from safeloop.planner import Plan, Planner, PlannerSettings
 from safeloop.replay import Replay
 from safeloop.runs import AGENT, EVALUATION, Recorder, Run, derived_seed
+from safeloop.settings import check_range
 from safeloop.training import train
 
 
@@ -102,25 +103,16 @@ class Settings:
     """Decisions that a random action is held for, on average."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "members", "fit_every", "fit_steps", "first_fit_steps", "horizon", "population", "particles",
-            "iterations", "batch_size", "capacity", "warmup", "warmup_hold", "hidden",
-            "behaviour_hidden", "min_feasible",
-        ):  # fmt: skip
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        for name in ("inverse_temperature", "initial_variance", "learning_rate", "model_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)}: expected more than 0")
-        for name in ("elites", "actor_fraction"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
-        for name in ("momentum", "discount", "polyak", "noise_correlation"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected between 0 and 1")
-        for name in ("threshold", "penalty"):
-            if getattr(self, name) is not None and getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 0")
+        check_range(
+            self, "members", "fit_every", "fit_steps", "first_fit_steps", "horizon", "population", "particles",
+            "iterations", "batch_size", "capacity", "warmup", "warmup_hold", "hidden", "behaviour_hidden",
+            "min_feasible", least=1,
+        )  # fmt: skip
+        check_range(
+            self, "inverse_temperature", "initial_variance", "learning_rate", "model_learning_rate", more_than=0
+        )
+        check_range(self, "elites", "actor_fraction", "threshold", "penalty", least=0)
+        check_range(self, "momentum", "discount", "polyak", "noise_correlation", least=0, most=1)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -72,3 +73,26 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return kind(value)
     except ValueError:
         raise UsageError(f"{where}: expected {'a whole number' if kind is int else 'a number'}") from None
+
+
+def check_range(
+    settings: Any,
+    *names: str,
+    least: float | None = None,
+    more_than: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raise `ValueError` for the first of these fields that is not finite or not in the range; None may stand."""
+    bounds = {"at least": least, "more than": more_than, "at most": most, "below": below}
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not (
+            math.isfinite(value)
+            and (least is None or value >= least)
+            and (more_than is None or value > more_than)
+            and (most is None or value <= most)
+            and (below is None or value < below)
+        ):
+            raise ValueError(f"{name}={value}: expected {wanted}")

@@ -43,7 +43,7 @@ from safeloop.evaluation import evaluate_when_due
 from safeloop.networks import EnsembleMLP
 from safeloop.registry import Policy
 from safeloop.runs import AGENT, Recorder, Run, derived_seed
-from safeloop.settings import build
+from safeloop.settings import build, check_range
 from safeloop_baselines.frozen_policy import FrozenPolicy
 
 
@@ -79,19 +79,11 @@ class Settings:
     """Added to the diagonal of the Fisher matrix."""
 
     def __post_init__(self) -> None:
-        for name in ("episodes_per_epoch", "critic_iters", "hidden_layers", "hidden_units", "cg_iters"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        for name in ("exploration_noise", "target_kl", "critic_lr", "cg_damping"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a number above 0")
-        for name in ("beta", "barrier_threshold"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a number of at least 0")
-        if not 0 <= self.lam <= 1:
-            raise ValueError(f"lam={self.lam}: expected a number from 0 to 1")
-        if not 0 <= self.gamma < 1:
-            raise ValueError(f"gamma={self.gamma}: expected a number from 0, below 1")
+        check_range(self, "episodes_per_epoch", "critic_iters", "hidden_layers", "hidden_units", "cg_iters", least=1)
+        check_range(self, "exploration_noise", "target_kl", "critic_lr", "cg_damping", more_than=0)
+        check_range(self, "beta", "barrier_threshold", least=0)
+        check_range(self, "lam", least=0, most=1)
+        check_range(self, "gamma", least=0, below=1)
 
 
 PAPER = {

@@ -10,11 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-
-def _require_positive(settings: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(settings, name) > 0:
-            raise ValueError(f"{name}={getattr(settings, name)}: expected a number above 0")
+from safeloop.settings import check_range
 
 
 @dataclass(frozen=True)
@@ -43,11 +39,9 @@ class OnPolicySettings:
     """GAE's lambda for costs."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "batch_size", "update_iters", "critic_lr", "target_kl")
-        _require_positive(self, "episodes_per_epoch", "hidden_layers", "hidden_units")
-        for name in ("gamma", "lam", "lam_c"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a number from 0 to 1")
+        check_range(self, "batch_size", "update_iters", "critic_lr", "target_kl", more_than=0)
+        check_range(self, "episodes_per_epoch", "hidden_layers", "hidden_units", more_than=0)
+        check_range(self, "gamma", "lam", "lam_c", least=0, most=1)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
         """These settings by OmniSafe's names, with `budget` (cost return of an episode) as the cost limit."""
@@ -86,7 +80,7 @@ class CPOSettings(OnPolicySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_positive(self, "cg_iters", "cg_damping")
+        check_range(self, "cg_iters", "cg_damping", more_than=0)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
         """See `OnPolicySettings.omnisafe`."""
@@ -122,10 +116,8 @@ class PPOLagSettings(OnPolicySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_positive(self, "actor_lr", "clip", "multiplier_lr")
-        for name in ("entropy_coef", "multiplier_init"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a number of at least 0")
+        check_range(self, "actor_lr", "clip", "multiplier_lr", more_than=0)
+        check_range(self, "entropy_coef", "multiplier_init", least=0)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
         """See `OnPolicySettings.omnisafe`."""

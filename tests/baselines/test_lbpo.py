@@ -248,12 +248,12 @@ def test_terminated_episodes_are_learned_from(train):
     ("key", "value", "message"),
     [
         ("gama", "1", "has no setting 'gama'; nearest: gamma"),
-        ("gamma", "1", "gamma=1.0: expected a number from 0, below 1"),
-        ("lam", "-0.1", "lam=-0.1: expected a number from 0 to 1"),
+        ("gamma", "1", "gamma=1.0: expected at least 0 and below 1"),
+        ("lam", "-0.1", "lam=-0.1: expected at least 0 and at most 1"),
         ("episodes_per_epoch", "0", "episodes_per_epoch=0: expected at least 1"),
-        ("exploration_noise", "0", "exploration_noise=0.0: expected a number above 0"),
-        ("target_kl", "nan", "target_kl=nan: expected a number above 0"),
-        ("beta", "-1", "beta=-1.0: expected a number of at least 0"),
+        ("exploration_noise", "0", "exploration_noise=0.0: expected more than 0"),
+        ("target_kl", "nan", "target_kl=nan: expected more than 0"),
+        ("beta", "-1", "beta=-1.0: expected at least 0"),
     ],
 )
 def test_bad_settings_are_refused(key, value, message):
