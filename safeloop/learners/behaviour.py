@@ -59,6 +59,15 @@ class EntityValue(nn.Module):
         return self.net(torch.cat((own, said.mean(2), said.amax(2)), -1))
 
 
+def shared(values: Tensor, event: Tensor) -> Tensor:
+    """`values [B]`, those that follow an event (`event [B]`) replaced by their mean.
+
+    Where the next goal will be is chance, which a sample would teach as if it could be known.
+    """
+    mean = (event * values).sum() / event.sum().clamp(min=1)
+    return torch.where(event > 0, mean, values)
+
+
 class BehaviourValue:
     """Twin value functions `[..., S] -> [...]` with Polyak-averaged targets; the value is the lower of the two.
 
@@ -101,7 +110,7 @@ class BehaviourValue:
     def update(self, batch: Batch) -> None:
         """One gradient step on `batch`."""
         with torch.no_grad():
-            following = self._both(self.target, batch.next_obs).amin(0)
+            following = shared(self._both(self.target, batch.next_obs).amin(0), batch.event)
             target = batch.reward + self.discount * (1 - batch.terminated) * following
         loss = (self._both(self.net, batch.obs) - target).square().mean(1).sum()
         self.optimizer.zero_grad(set_to_none=True)

@@ -52,6 +52,19 @@ def test_nothing_follows_a_termination():
     assert learned(cycle(end=True)).value(STATES[:3]).tolist() == pytest.approx(expected, rel=0.03)
 
 
+def test_what_follows_an_event_counts_as_the_mean_over_events():
+    # 0 -> 1 and 2 -> 3 are events, so both are followed by m = (V1 + V3) / 2; V1 = 2 + g V2, V3 = 4 + g V0
+    replay, rewards = Replay(80, S, A), (1.0, 2.0, 0.0, 4.0)
+    for i in range(80):
+        s = i % 4
+        following = STATES[(s + 1) % 4].numpy()
+        replay.add(STATES[s].numpy(), torch.zeros(A).numpy(), rewards[s], False, False, s % 2 == 0, following)
+    g = DISCOUNT
+    m = (6 + g) / 2 / (1 - g * g)
+    expected = [1 + g * m, 2 + g * g * m, g * m, 4 + g * (1 + g * m)]
+    assert learned(replay).value(STATES[:4]).tolist() == pytest.approx(expected, rel=0.03)
+
+
 def test_shapes_minimum_and_checkpoint():
     behaviour = learned(cycle(end=True), steps=3)
     obs = torch.randn(3, 7, S)
