@@ -1,0 +1,86 @@
+"""What the value at the horizon is worth: python docs/learning/values.py OUT.csv RUN [RUN ...]
+
+Drives the first evaluation episodes of each run's seed with the run's models and actor, and at the horizon
+
+- `own`: the value that the run ended with;
+- `none`: no value;
+- `refitted`: the behaviour's value fitted anew on the run's replay buffer by 10,000 updates;
+- `refitted, each event by itself`: the same, but what follows an event is taught as it happened to be, and not as the
+  mean over events.
+
+Writes a row for each run, value and episode. Same layouts for all, so differences can be taken by episode.
+"""
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import safeloop
+from safeloop.agents import PlanningAgent
+from safeloop.evaluation import evaluate
+from safeloop.learners.behaviour import BehaviourValue
+from safeloop.registry import find_env
+from safeloop.runs import Run
+
+EPISODES = 10
+UPDATES = 10_000
+
+
+def copied(trained, spec, settings, **changes):
+    """The trained agent with other settings."""
+    agent = PlanningAgent(
+        spec, trained.replay.data.obs.shape[1], trained.act_dim, replace(trained.settings, **changes),
+        trained.constrained, True, settings.seed, settings.device,
+    )  # fmt: skip
+    agent.restore(trained.checkpoint())
+    return agent
+
+
+def refitted(trained, spec, settings, shared):
+    """The trained agent with a value learned from nothing on its replay buffer."""
+    agent, c = copied(trained, spec, settings), trained.settings
+    generator = torch.Generator().manual_seed(0)
+    agent.behaviour = BehaviourValue(
+        trained.replay.data.obs.shape[1], c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generator,
+        entities=spec.entities, entity_width=c.entity_width,
+    )  # fmt: skip
+    for _ in range(UPDATES):
+        batch = agent.replay.sample(c.batch_size, generator)
+        agent.behaviour.update(batch if shared else batch._replace(event=torch.zeros_like(batch.event)))
+    agent.refresh_value_after_event()
+    return agent
+
+
+def agents(trained, spec, settings):
+    """Each value's name and agent."""
+    yield "own", trained
+    without = copied(trained, spec, settings, value="none")
+    without.value_after_event = torch.zeros(())
+    yield "none", without
+    yield "refitted", refitted(trained, spec, settings, shared=True)
+    yield "refitted, each event by itself", refitted(trained, spec, settings, shared=False)
+
+
+def main():
+    """Write every run's rows."""
+    torch.set_num_threads(1)
+    out, *runs = sys.argv[1:]
+    with open(out, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("run", "value", "episode", "return", "cost_return"))
+        for path in runs:
+            settings = Run.open(Path(path)).settings
+            spec = find_env(settings.env, settings.env_options)
+            for name, agent in agents(safeloop.load(path).agent, spec, settings):
+                for row in evaluate(agent.policy(settings.seed), spec, EPISODES, settings.seed):
+                    writer.writerow(
+                        ("/".join(Path(path).parts[-2:]), name, row.episode, f"{row.return_:.2f}", row.cost_return)
+                    )
+                    file.flush()
+
+
+if __name__ == "__main__":
+    main()
