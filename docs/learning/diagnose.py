@@ -29,8 +29,8 @@ from safeloop.registry import find_env
 from safeloop.runs import EVALUATION, Run, derived_seed
 
 EPISODES = 10
-HORIZON = 16
-STEPS = (1, 4, 8, HORIZON)
+HORIZON = 8
+STEPS = (1, 4, HORIZON)
 DISTANCES = (0.0, 0.5, 1.0, 2.0, np.inf)
 CHANCES = (0.0, 0.01, 0.1, 0.5, 0.9, 1.01)
 

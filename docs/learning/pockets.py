@@ -10,13 +10,12 @@ it was not), and in how many decisions the robot was in a hazard.
 import csv
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
+from values import copied
 
 import safeloop
-from safeloop.agents import PlanningAgent
 from safeloop.registry import find_env
 from safeloop.runs import Run
 
@@ -99,11 +98,7 @@ def main():
             seen = trained.replay.data.obs[trained.settings.warmup : len(trained.replay)]
             obs = pockets(seen, spec.entities, torch.Generator().manual_seed(0))
             for variant in VARIANTS:
-                changed = replace(trained.settings, **{"value": "behaviour", **variant})
-                agent = PlanningAgent(
-                    spec, obs.shape[1], trained.act_dim, changed, True, True, settings.seed, settings.device
-                )
-                agent.restore(trained.checkpoint())
+                agent = copied(trained, spec, settings, **{"value": "behaviour", **variant})
                 met, decisions, inside = drive(agent, spec, obs)
                 row = (variant.get(name, "behaviour") for name in names)
                 writer.writerow(("/".join(Path(path).parts[-2:]), *row, len(obs), met, round(decisions, 1), inside))
