@@ -27,9 +27,9 @@ ACTION_SCALES = (5.0, 25.0)
 """Actuators are limited: their effect can saturate within a small part of the action's range (Point's motor at
 a twentieth of it). `factored` networks see an action a with tanh(scale * a) beside it, or they learn the
 steep part too slowly."""
-GOAL_SCALE = 3.0
+NEAR_SCALE = 3.0
 """The event network sees normalised goal positions p with tanh(scale * p) beside them: what happens at the goal
-is decided close to it."""
+is decided close to it. The contact network sees distances so, for the same reason."""
 
 LOGITS = ("event", "terminated", "violated")
 
@@ -148,7 +148,7 @@ class FactoredNet(nn.Module):
         if heads.event:  # apart, and on the goal alone: events are few, and with more inputs it overfits
             self.event_net = EnsembleMLP(k, [4 * seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
         if heads.violated:
-            self.contact_net = EntityNet(k, 2 * self.dim, kind, width, 1, generator)
+            self.contact_net = EntityNet(k, 2 * self.dim + 4, kind, width, 1, generator)
 
     def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
@@ -182,11 +182,14 @@ class FactoredNet(nn.Module):
         if self.heads.reward or self.heads.terminated:
             y = self.outcome_net(torch.cat((self.body(robot, act), goal), -1))
         if self.heads.event:
-            logits["event"] = self.event_net(torch.cat((goal, torch.tanh(GOAL_SCALE * goal)), -1))[..., 0]
+            logits["event"] = self.event_net(torch.cat((goal, torch.tanh(NEAR_SCALE * goal)), -1))[..., 0]
         if self.heads.terminated:
             logits["terminated"] = y[..., -1]
         if self.heads.violated:
-            by_entity = self.contact_net(contact, torch.cat((before, after), -1))[..., 0].float()  # [K, E, B]
+            # Positions alone would leave it to draw small circles with a few straight lines: it learns none.
+            distance = torch.stack((before.norm(dim=-1), after.norm(dim=-1)), -1)
+            seen = torch.cat((before, after, distance, torch.tanh(NEAR_SCALE * distance)), -1)
+            by_entity = self.contact_net(contact, seen)[..., 0].float()  # [K, E, B]
             log_safe = F.logsigmoid(-by_entity).sum(1).clamp(max=-1e-6)
             # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
             logits["violated"] = torch.log(-torch.expm1(log_safe)) - log_safe

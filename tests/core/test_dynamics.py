@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from safeloop.cmdp import Entities
-from safeloop.dynamics import Dynamics, Heads
+from safeloop.dynamics import NEAR_SCALE, Dynamics, Heads
 from safeloop.replay import HOLDOUT_EVERY, Replay
 
 K, S, A = 3, 7, 2
@@ -194,9 +194,40 @@ def test_learned_violation_is_one_minus_the_product_over_entities():
     x = model.normalise(obs)
     contact = model.net.transition(x, act)[2]
     entities = model.net.split(x)[1]
-    p = torch.sigmoid(model.net.contact_net(contact, torch.cat((entities, entities), -1))[..., 0])
+    distance = entities.norm(dim=-1, keepdim=True)
+    seen = (entities, entities, distance, distance, *[torch.tanh(NEAR_SCALE * distance)] * 2)
+    p = torch.sigmoid(model.net.contact_net(contact, torch.cat(seen, -1))[..., 0])
     outcome = model.net.outcome(contact, x, act, x)
     assert torch.allclose(torch.sigmoid(outcome.logits["violated"]), 1 - (1 - p).prod(1), atol=1e-5)
+
+
+HAZARDS = Entities(
+    robot=(0,), positions=tuple((i, i + 1) for i in range(1, 15, 2)), kinds=("goal", *["hazard"] * 6), goal=0
+)
+
+
+def circles(n, seed):
+    """A replay of six hazards that cost within 0.25, anywhere in a square of 5, and a goal that never does."""
+    g = torch.Generator().manual_seed(seed)
+    replay = Replay(n, 15, A)
+    for _ in range(n):
+        s, a = 5 * torch.rand(15, generator=g) - 2.5, torch.rand(A, generator=g) * 2 - 1
+        after = s + 0.05 * a[0]
+        violated = bool((after[3:].view(6, 2).norm(dim=1) < 0.25).any())
+        replay.add(s.numpy(), a.numpy(), 0.0, violated, False, False, after.numpy())
+    return replay
+
+
+def test_a_learned_cost_finds_the_circles_around_hazards():
+    model = make(HAZARDS, Heads(violated=True), obs_dim=15)
+    model.fit(circles(3000, seed=0), 600)
+    fresh = circles(2000, seed=1).data
+    transition = (fresh.obs.expand(K, -1, -1), fresh.act.expand(K, -1, -1), fresh.next_obs.expand(K, -1, -1))
+    _, memory = model.step(*transition[:2], [torch.Generator()])
+    chance = model.judge(*transition, memory)[1]["violated"].mean(0).clamp(1e-6, 1 - 1e-6)
+    rate = fresh.violated.mean().expand(2000)
+    loss, guess = (torch.nn.functional.binary_cross_entropy(p, fresh.violated).item() for p in (chance, rate))
+    assert loss < 0.35 * guess
 
 
 def test_splitting_and_joining_an_observation_are_inverse():
