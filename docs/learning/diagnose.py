@@ -9,6 +9,7 @@ run's seed. Writes a row for each run and measure:
 - `event`: predicted probability of an event in the next decision, and how often there was one, by prediction.
 - `worst case`: how often the ensemble's worst case is at least the true cost of the window (both the depth in the
   forbidden region, summed over decisions), of windows with a true cost; and how often it has none where there is none.
+  `random driving` is the same in fresh episodes of the warm-up's random actions, which cross hazards.
 - `feasible`: decisions with at least min_feasible allowed sequences.
 - `violated`: how often a violation followed these, in the next decision and within the horizon; of those in the next
   decision, how many were not in the forbidden region at the decision's end (cost between the observations).
@@ -29,24 +30,30 @@ from safeloop.registry import find_env
 from safeloop.runs import EVALUATION, Run, derived_seed
 
 EPISODES = 10
-HORIZON = 8
-STEPS = (1, 4, HORIZON)
+HORIZON = 16
+STEPS = (1, 4, 8, HORIZON)
 DISTANCES = (0.0, 0.5, 1.0, 2.0, np.inf)
 CHANCES = (0.0, 0.01, 0.1, 0.5, 0.9, 1.01)
 
 
-def drive(agent, spec, seed, episode):
-    """One evaluation episode: observations `[T+1, S]`, actions, rewards, events, violations, feasible sequences."""
+def drive(agent, spec, seed, episode, planned):
+    """One evaluation episode: observations `[T+1, S]`, actions, rewards, events, violations, feasible sequences.
+
+    Planned, or with the warm-up's random actions (no sequence is then said to be feasible).
+    """
     env, policy = spec.make(), agent.policy(seed)
     policy.begun = episode
     policy.reset()
     obs, _ = env.reset(seed=derived_seed(seed, EVALUATION, episode))
     seen, rows, done = [obs], [], False
     while not done:
-        plan = agent.plan(obs[None], not rows, policy.planner)
-        act = plan.action[0].numpy()
+        if planned:
+            plan = agent.plan(obs[None], not rows, policy.planner)
+            act, feasible = plan.action[0].numpy(), plan.feasible.item()
+        else:
+            act, feasible = agent.random_action(), 0
         obs, reward, terminated, truncated, info = env.step(act)
-        rows.append((act, reward, info["event"], info["violations"], plan.feasible.item()))
+        rows.append((act, reward, info["event"], info["violations"], feasible))
         seen.append(obs)
         done = terminated or truncated
     env.close()
@@ -85,9 +92,9 @@ def binned(errors, distances):
             yield f"{low:g} to {high:g} m", errors[here].mean().item(), int(here.sum())
 
 
-def measure(agent, spec, seed, episode):
+def measure(agent, spec, seed, episode, planned=True):
     """What is compared, of one episode: windows W of `HORIZON` decisions."""
-    obs, act, reward, event, violations, feasible = drive(agent, spec, seed, episode)
+    obs, act, reward, event, violations, feasible = drive(agent, spec, seed, episode, planned)
     path, judged = rolled(agent, obs, act, HORIZON)
     windows = path.shape[2]
 
@@ -136,13 +143,18 @@ def rate(happened, among):
     return happened[among].float().mean().item(), int(among.sum())
 
 
+def covering_rows(parts, name):
+    """Whether the worst case covers the truth."""
+    deep, worst = (torch.cat([part[key] for part in parts]) for key in ("deep", "worst"))
+    yield name, HORIZON, "covers a true cost", *rate(worst >= deep, deep > 0)
+    yield name, HORIZON, "none where there is none", *rate(worst == 0, deep == 0)
+
+
 def safety_rows(parts):
-    """Whether the worst case covers the truth, and what follows plans that were found feasible."""
-    deep, worst, depth, now, later, allowed = (
-        torch.cat([part[name] for part in parts]) for name in ("deep", "worst", "depth", "next", "later", "allowed")
+    """What follows plans that were found feasible."""
+    depth, now, later, allowed = (
+        torch.cat([part[name] for part in parts]) for name in ("depth", "next", "later", "allowed")
     )
-    yield "worst case", HORIZON, "covers a true cost", *rate(worst >= deep, deep > 0)
-    yield "worst case", HORIZON, "none where there is none", *rate(worst == 0, deep == 0)
     yield "feasible", 1, "plans", *rate(allowed, torch.ones_like(allowed))
     yield "violated", 1, "after a feasible plan", *rate(now > 0, allowed)
     yield "violated", HORIZON, "after a feasible plan", *rate(later > 0, allowed)
@@ -176,7 +188,11 @@ def diagnose(path):
     spec = find_env(settings.env, settings.env_options)
     agent = safeloop.load(path).agent
     parts = [measure(agent, spec, settings.seed, episode) for episode in range(EPISODES)]
-    return [*model_rows(parts, spec.entities), *safety_rows(parts), *value_rows(agent, parts)]
+    fresh = [measure(agent, spec, settings.seed, episode, planned=False) for episode in range(EPISODES)]
+    return [
+        *model_rows(parts, spec.entities), *covering_rows(parts, "worst case"), *safety_rows(parts),
+        *covering_rows(fresh, "worst case, random driving"), *value_rows(agent, parts),
+    ]  # fmt: skip
 
 
 def main():
