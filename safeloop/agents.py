@@ -37,7 +37,7 @@ class Settings:
     members: int = 5
     """K, models in the ensemble."""
     layers: int | None = None
-    """Hidden layers of each network; None, here and below: `FactoredSettings` or `FullSettings` has it."""
+    """Hidden layers of each network; None, here and below: `FullSettings` and those after it have it."""
     width: int | None = None
     """Units of each hidden layer."""
     entity_width: int = 32
@@ -137,6 +137,13 @@ class FactoredSettings(FullSettings):
     noise_correlation: float = 0.85
 
 
+@dataclass(frozen=True)
+class LidarSettings(FactoredSettings):
+    """What None means with dynamics over lidars, which show less than positions do."""
+
+    horizon: int = 8
+
+
 PLANNER = 2**31
 """Index of the evaluation planners' first random stream, beyond every episode's."""
 
@@ -163,7 +170,9 @@ def _factored(settings: Settings, spec: EnvSpec) -> bool:
 def _filled(settings: Settings, spec: EnvSpec) -> FullSettings:
     """The settings with numbers where None stands for one that depends on the dynamics."""
     given = {name: value for name, value in vars(settings).items() if value is not None}
-    return FactoredSettings(**given) if _factored(settings, spec) else FullSettings(**given)
+    if not _factored(settings, spec):
+        return FullSettings(**given)
+    return (FactoredSettings if spec.entities is not None else LidarSettings)(**given)
 
 
 def _value_kind(settings: Settings, constrained: bool) -> str:

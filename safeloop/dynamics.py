@@ -31,8 +31,8 @@ steep part too slowly."""
 NEAR_SCALE = 3.0
 """The event network sees normalised goal positions p with tanh(scale * p) beside them: what happens at the goal
 is decided close to it. The contact network sees distances so, for the same reason."""
-NEAR_POWERS = (4, 16)
-"""Of a lidar's closeness, for the same."""
+TURN = 2
+"""Bins by which lidars may turn in a decision."""
 
 LOGITS = ("event", "terminated", "violated")
 
@@ -69,8 +69,11 @@ class FullNet(nn.Module):
         out = 2 * self.targets + len(heads.logits())
         self.net = EnsembleMLP(k, [obs_dim + act_dim, *sizes, out], F.silu, generator)
 
-    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`."""
+    def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`.
+
+        `scale [S]` is what changes are measured in, which only lidars need to know.
+        """
         out = self.net(torch.cat((obs, act), -1))
         return out[..., : self.obs_dim], out[..., self.targets : self.targets + self.obs_dim], out
 
@@ -134,6 +137,11 @@ class Points(nn.Module):
         self.entity_size, self.contact_size = dim, 2 * dim + 4
         self.goal_size = self.near_size = dim * (1 if entities.goal is not None else len(self.indices))
         self.unit = 0.0  # positions are scaled by what is seen of them
+        self.turn_size = 0
+
+    def turned(self, raw: Tensor, turn: Tensor) -> Tensor:
+        """Nothing to turn: a network moves positions easily."""
+        return raw
 
     def entity(self, raw: Tensor) -> Tensor:
         """`[K, E, B, entity_size]`."""
@@ -178,6 +186,7 @@ class Rings(nn.Module):
         self.goal_size = (self.bins if self.goals is not None else self.rings * self.bins) + 1
         self.near_size = 2 * self.goal_size
         self.unit = 1.0  # closeness stays as it is
+        self.turn_size = 2 * TURN + 1
 
     def by_ring(self, raw: Tensor) -> Tensor:
         """`[K, E, B, 1] -> [K, G, bins, B]`."""
@@ -186,6 +195,17 @@ class Rings(nn.Module):
     def directions(self, k: int, rows: int) -> Tensor:
         """`[K, bins, B, 2]`."""
         return self.direction[:, None].expand(k, -1, rows, -1)
+
+    def turned(self, raw: Tensor, turn: Tensor) -> Tensor:
+        """All rings turned by bins at most `TURN` either way, weighed by `turn [K, B, turn_size]`.
+
+        When the robot turns, all that lidars show goes round alike: the body network says how far.
+        """
+        rings, weight = self.by_ring(raw), torch.softmax(4 * turn, -1)
+        turned = torch.zeros_like(rings)
+        for i in range(-TURN, TURN + 1):
+            turned = torch.addcmul(turned, rings.roll(i, 2), weight[:, None, None, :, i + TURN])
+        return turned.flatten(1, 2).unsqueeze(-1)
 
     def entity(self, raw: Tensor) -> Tensor:
         """Each bin, two neighbours on either side, and its direction: `[K, E, B, 7]`."""
@@ -200,8 +220,9 @@ class Rings(nn.Module):
         return torch.cat((bins, bins.amax(-1, keepdim=True)), -1)
 
     def near(self, goal: Tensor) -> Tensor:
-        """The same with what is close spread out: closeness runs from 0 to 1, and contact is near 1."""
-        return torch.cat([goal.clamp(0, 1) ** n for n in NEAR_POWERS], -1)
+        """Its 4th and 16th powers, which spread out what is close: closeness runs to 1, and contact is near that."""
+        fourth = goal.clamp(0, 1).square().square()
+        return torch.cat((fourth, fourth.square().square()), -1)
 
     def contact(self, before: Tensor, after: Tensor) -> Tensor:
         """What each direction shows: every ring's bin with its neighbours, spread out, and the direction."""
@@ -241,7 +262,7 @@ class FactoredNet(nn.Module):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
-        self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
+        self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated, sight.turn_size]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], torch.relu_, generator)
         self.entity_net = EntityNet(k, sight.entity_size, sight.kind, width, 2 * self.dim, generator)
         outputs = 2 * heads.reward + heads.terminated
@@ -267,12 +288,15 @@ class FactoredNet(nn.Module):
         """The robot's state and the action at several scales."""
         return torch.cat((robot, act, *((scale * act).tanh_() for scale in ACTION_SCALES)), -1)
 
-    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `violation`."""
         robot, entities = self.split(obs)
-        own, modulation, contact = self.body_net(self.body(robot, act)).split(self.parts, -1)
+        own, modulation, contact, turn = self.body_net(self.body(robot, act)).split(self.parts, -1)
         robot_mean, robot_raw = own.chunk(2, -1)
-        entity_mean, entity_raw = self.entity_net(modulation, self.sight.entity(entities)).chunk(2, -1)
+        turned = self.sight.turned(entities, turn)
+        entity_mean, entity_raw = self.entity_net(modulation, self.sight.entity(turned)).chunk(2, -1)
+        if turned is not entities:
+            entity_mean = entity_mean + (turned - entities) / scale[self.order[-1]]
         return self.join(robot_mean, entity_mean), self.join(robot_raw, entity_raw), contact
 
     def outcome(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
@@ -373,7 +397,7 @@ class Dynamics(nn.Module):
 
     def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """Next observation `[K, B, S]` of `obs, act [K, B, .]`, drawn with fresh noise; and `judge`'s memory of it."""
-        mean, raw, memory = self.net.transition(self.normalise(obs), act)
+        mean, raw, memory = self.net.transition(self.normalise(obs), act, self.delta_std)
         mean, raw = mean.float(), raw.float()
         noise = normals(mean.shape, streams, dim=1)
         change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
@@ -456,7 +480,7 @@ class Dynamics(nn.Module):
     def _parts(self, data: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Outcome, Tensor, Tensor]:
         """Forward pass on transitions `[K, B]`: prediction, target and mask of the change; outcome; reward."""
         x, y = self.normalise(data.obs), self.normalise(data.next_obs)
-        mean, raw, out = self.net.transition(x, data.act)
+        mean, raw, out = self.net.transition(x, data.act, self.delta_std)
         target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
         jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
         # Where the goal jumped, the outcome is read from where the goal would have been.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from safeloop.cmdp import Entities, Lidars
-from safeloop.dynamics import NEAR_SCALE, Dynamics, Heads
+from safeloop.dynamics import NEAR_SCALE, TURN, Dynamics, Heads
 from safeloop.replay import HOLDOUT_EVERY, Replay
 
 K, S, A = 3, 7, 2
@@ -137,8 +137,8 @@ def test_factored_dynamics_share_one_network_over_entities():
     model = make(entities)
     obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
     swapped = obs[..., [0, 1, 2, 5, 6, 3, 4]]
-    mean, raw, _ = model.net.transition(obs, act)
-    mean_swapped, raw_swapped, _ = model.net.transition(swapped, act)
+    mean, raw, _ = model.net.transition(obs, act, model.delta_std)
+    mean_swapped, raw_swapped, _ = model.net.transition(swapped, act, model.delta_std)
     assert torch.allclose(mean[..., [0, 1, 2, 5, 6, 3, 4]], mean_swapped, atol=1e-6)
     assert torch.allclose(raw[..., [0, 1, 2, 5, 6, 3, 4]], raw_swapped, atol=1e-6)
 
@@ -148,7 +148,10 @@ def test_factored_prediction_of_an_entity_ignores_the_other_entities():
     obs, act = torch.randn(K, 4, S), torch.randn(K, 4, A)
     changed = obs.clone()
     changed[..., [3, 5]] += 1.0
-    mean, changed_mean = model.net.transition(obs, act)[0], model.net.transition(changed, act)[0]
+    mean, changed_mean = (
+        model.net.transition(obs, act, model.delta_std)[0],
+        model.net.transition(changed, act, model.delta_std)[0],
+    )
     assert torch.allclose(mean[..., [0, 1, 2, 4, 6]], changed_mean[..., [0, 1, 2, 4, 6]])
     assert not torch.allclose(mean[..., [3, 5]], changed_mean[..., [3, 5]])
 
@@ -192,7 +195,7 @@ def test_learned_violation_is_one_minus_the_product_over_entities():
     model = make(ENTITIES, Heads(violated=True))
     obs, act = torch.randn(K, 6, S), torch.randn(K, 6, A)
     x = model.normalise(obs)
-    contact = model.net.transition(x, act)[2]
+    contact = model.net.transition(x, act, model.delta_std)[2]
     entities = model.net.split(x)[1]
     distance = entities.norm(dim=-1, keepdim=True)
     seen = (entities, entities, distance, distance, *[torch.tanh(NEAR_SCALE * distance)] * 2)
@@ -249,6 +252,16 @@ def test_lidars_are_seen_bin_by_bin_with_neighbours_around_the_ring():
     reward, chance = model.judge(obs / 14, torch.zeros(K, 5, A), next_obs, memory)
     assert reward.shape == chance["violated"].shape == chance["event"].shape == (K, 5)
     assert model.event_mask.tolist() == [1.0] * 7 + [0.0] * 6 + [1.0]
+
+
+def test_lidars_turn_with_the_robot():
+    sight, raw = make(LIDARS, obs_dim=14).net.sight, torch.rand(K, 12, 5, 1)
+    turn = torch.zeros(K, 5, sight.turn_size)
+    turn[..., TURN + 1] = 50.0  # by one bin, surely
+    by_one = sight.by_ring(raw).roll(1, 2).flatten(1, 2).unsqueeze(-1)
+    assert torch.allclose(sight.turned(raw, turn), by_one)
+    turn[..., TURN] = 50.0  # half of one bin
+    assert torch.allclose(sight.turned(raw, turn), (raw + by_one) / 2)
 
 
 def test_what_touches_is_judged_alike_in_every_direction_but_for_the_direction():
