@@ -134,7 +134,7 @@ class Points(nn.Module):
         self.indices, self.goals = torch.tensor(entities.positions), entities.goal
         self.kind = self.contact_kind = torch.tensor([kinds.index(x) for x in entities.kinds])
         dim = self.indices.shape[1]
-        self.entity_size, self.contact_size = dim, 2 * dim + 4
+        self.entity_size, self.contact_size = dim, 2 * dim + (4 if entities.goal is None else 6)
         self.goal_size = self.near_size = dim * (1 if entities.goal is not None else len(self.indices))
         self.unit = 0.0  # positions are scaled by what is seen of them
         self.turn_size = 0
@@ -157,11 +157,15 @@ class Points(nn.Module):
         return torch.tanh(NEAR_SCALE * goal)
 
     def contact(self, before: Tensor, after: Tensor) -> Tensor:
-        """What can be touched, each `[K, E, B, contact_size]`.
+        """What can be touched, each with its distances, also from the goal: `[K, E, B, contact_size]`.
 
         Positions alone would leave the network to draw small circles with a few straight lines: it learns none.
+        Whether a button costs depends on whether it is the goal.
         """
-        distance = torch.stack((before.norm(dim=-1), after.norm(dim=-1)), -1)
+        distances = [before.norm(dim=-1), after.norm(dim=-1)]
+        if self.goals is not None:
+            distances.append((after - after[:, self.goals : self.goals + 1]).norm(dim=-1))
+        distance = torch.stack(distances, -1)
         return torch.cat((before, after, distance, torch.tanh(NEAR_SCALE * distance)), -1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 
 from safeloop.cmdp import EnvSpec, Lidars, UsageError
+from safeloop_envs.positions import SHOWN, entities
 from safeloop_envs.shim import import_safety_gymnasium
 
 SUITE = "Safety-Gymnasium 1.0.0"
@@ -82,9 +83,12 @@ class Task:
     def observations(self) -> tuple[str, ...]:
         """The observations to choose from, the default first.
 
-        The paper's has no joint angles, so only the robots without legs and steering have it.
+        That of positions, the paper's on Goal tasks, has no joint angles, so only the robots without legs and
+        steering have it.
         """
-        return ("paper", "task") if self.kind == "Goal" and self.robot in ("Point", "Car") else ("task",)
+        if self.robot not in ("Point", "Car") or f"{self.kind}{self.level}" not in SHOWN:
+            return ("task",)
+        return ("paper", "task") if self.kind == "Goal" else ("task", "positions")
 
     @property
     def terminates(self) -> bool:
@@ -127,8 +131,8 @@ class SafetyGymnasium:
         """The spec of a task, given by its short name or full id.
 
         Options: `observation`, "paper" (Point and Car on Goal tasks, the default there; see
-        `safeloop_envs.goal`) or "task" (Safety-Gymnasium's own); `action_repeat`, simulator steps a
-        decision (default 5 for navigation, 1 for velocity).
+        `safeloop_envs.goal`), "positions" (the same of Button and Circle tasks) or "task" (Safety-Gymnasium's
+        own); `action_repeat`, simulator steps a decision (default 5 for navigation, 1 for velocity).
 
         Raises `UsageError` for an unknown task, naming the nearest, and for unknown options or values.
         """
@@ -159,6 +163,7 @@ class SafetyGymnasium:
             has_events=task.kind in ("Goal", "Button"),
             options=chosen,
             lidars=_lidars(task) if chosen["observation"] == "task" else None,
+            entities=None if chosen["observation"] == "task" else entities(f"{task.kind}{task.level}"),
             **(_known(task) if chosen["observation"] == "paper" else {}),
         )
 
@@ -188,7 +193,6 @@ def _known(task: Task) -> dict[str, Any]:
         "reward": goal.progress,
         "event": goal.goal_met,
         "event_bonus": 1.0,
-        "entities": goal.entities(task.level),
     }
     if task.level > 0:
         known["cost"] = partial(goal.depth, robot=task.robot, level=task.level)

@@ -13,25 +13,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import Entities
+from safeloop_envs.positions import ROBOT_NUMBERS, SHOWN
 
-ROBOT_NUMBERS = 6
-VASES = {0: 0, 1: 1, 2: 10}
-"""Vases by level."""
-HAZARDS = {0: 0, 1: 8, 2: 10}
-"""Hazards by level."""
+VASES, HAZARDS = ([SHOWN[f"Goal{level}"].get(kind, 0) for level in range(3)] for kind in ("vase", "hazard"))
+"""How many by level."""
 GOAL_RADIUS = 0.3
 HAZARD_RADIUS = 0.2
 VASE_REACH = {"Point": 0.25, "Car": 0.275}
 """Distance between the robot's centre and a vase's at which they may touch: the robot's half length (0.15 m
 for Point with its arrow, 0.175 m for Car with its bumper) and the vase's half width (0.1 m)."""
-
-
-def entities(level: int) -> Entities:
-    """The entities in the paper's observation of Goal tasks of this level (0, 1 or 2)."""
-    kinds = ("goal",) + ("vase",) * VASES[level] + ("hazard",) * HAZARDS[level]
-    positions = tuple((ROBOT_NUMBERS + 2 * i, ROBOT_NUMBERS + 2 * i + 1) for i in range(len(kinds)))
-    return Entities(robot=tuple(range(ROBOT_NUMBERS)), positions=positions, kinds=kinds, goal=0)
 
 
 def _distances(obs: Tensor, first: int, count: int) -> Tensor:

@@ -18,7 +18,7 @@ from gymnasium.spaces import Box
 
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.layout import sample_quickly
-from safeloop_envs.observation import PaperObservation
+from safeloop_envs.observation import Positions
 from safeloop_envs.rendering import add_marker, choose_backend
 from safeloop_envs.shim import import_safety_gymnasium
 from safeloop_envs.violations import Contacts, checks
@@ -75,8 +75,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         # Body positions are all that Goal tasks without vases' cost need after a simulator step.
         self._needs_contacts = needs_contacts or not self._is_goal
 
-        self._paper = PaperObservation(task) if observation == "paper" else None
-        size = self._paper.size if self._paper is not None else task.observation_space.shape[0]
+        self._positions = None if observation == "task" else Positions(task, family.partition("-")[0])
+        size = task.observation_space.shape[0] if self._positions is None else self._positions.size
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
         self.action_space = self._actions.space
         self.render_mode = render_mode
@@ -183,8 +183,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._builder.truncated = True
 
     def _observe(self, observation: np.ndarray | None = None) -> np.ndarray:
-        if self._paper is not None:
-            return self._paper()
+        if self._positions is not None:
+            return self._positions()
         return (self._task.obs() if observation is None else observation).astype(np.float32)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""Reads the paper's observation of Goal tasks (see `safeloop_envs.goal`) from the simulator."""
+"""Reads observations of positions (see `safeloop_envs.positions`) from the simulator."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from safeloop_envs.goal import ROBOT_NUMBERS
+from safeloop_envs.positions import ROBOT_NUMBERS, SHOWN
 
 
-class PaperObservation:
-    """The paper's observation of a Goal task, from the simulator's arrays.
+def _body(kind: str, index: int) -> str:
+    """The simulator's name of a thing."""
+    if kind in ("goal", "circle"):
+        return kind
+    return f"gremlin{index}obj" if kind == "gremlin" else f"{kind}{index}"
+
+
+class Positions:
+    """The observation of positions of a task, from the simulator's arrays.
 
     The state has to be that after `mj_kinematics`; of the rest of `mj_forward`, these sensors need only what
     is computed here.
     """
 
-    def __init__(self, task: Any) -> None:
+    def __init__(self, task: Any, name: str) -> None:
         self.model, self.data = model, data = task.model, task.data
-        names = ["goal"]
-        if hasattr(task, "vases"):
-            names += [f"vase{i}" for i in range(task.vases.num)]
-        if hasattr(task, "hazards"):
-            names += [f"hazard{i}" for i in range(task.hazards.num)]
-        self.bodies = [model.body(name).id for name in names]
+        shown = SHOWN[name]
+        self.bodies = [model.body(_body(kind, i)).id for kind, count in shown.items() for i in range(count)]
         robot = model.body("agent").id
         self.positions, self.robot = data.xpos, data.xpos[robot]
         self.frame = data.xmat[robot].reshape(3, 3)
@@ -32,7 +35,7 @@ class PaperObservation:
         start = {name: int(model.sensor(name).adr[0]) for name in ("velocimeter", "magnetometer", "gyro")}
         velocity, magnetic, gyro = start["velocimeter"], start["magnetometer"], start["gyro"]
         self.own = [velocity, velocity + 1, magnetic, magnetic + 1, magnetic + 2, gyro + 2]
-        self.size = ROBOT_NUMBERS + 2 * len(names)
+        self.size = ROBOT_NUMBERS + 2 * len(self.bodies)
 
     def __call__(self) -> np.ndarray:
         """[size] float32. An entity's height counts as 0, as in Safety-Gymnasium's lidar."""

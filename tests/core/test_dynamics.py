@@ -198,7 +198,9 @@ def test_learned_violation_is_one_minus_the_product_over_entities():
     contact = model.net.transition(x, act, model.delta_std)[2]
     entities = model.net.split(x)[1]
     distance = entities.norm(dim=-1, keepdim=True)
-    seen = (entities, entities, distance, distance, *[torch.tanh(NEAR_SCALE * distance)] * 2)
+    to_goal = (entities - entities[:, :1]).norm(dim=-1, keepdim=True)
+    distances = torch.cat((distance, distance, to_goal), -1)
+    seen = (entities, entities, distances, torch.tanh(NEAR_SCALE * distances))
     p = torch.sigmoid(model.net.contact_net(contact, torch.cat(seen, -1))[..., 0])
     assert torch.allclose(torch.sigmoid(model.net.violation(contact, x, act, x)), 1 - (1 - p).prod(1), atol=1e-5)
 

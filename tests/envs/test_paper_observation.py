@@ -48,7 +48,35 @@ def test_sensors_equal_those_of_a_full_forward_pass(name: str) -> None:
     for _ in range(20):
         observation = env.step(np.array([1.0, 0.4]))[0]
         mujoco.mj_forward(env._model, env._data)
-        np.testing.assert_array_equal(observation, env._paper())
+        np.testing.assert_array_equal(observation, env._positions())
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("PointButton1", ["button", "hazard", "gremlin"]),
+        ("CarButton2", ["button", "hazard", "gremlin"]),
+        ("PointCircle2", ["sigwall"]),
+    ],
+)
+def test_other_tasks_show_positions_too(name: str, kinds: list[str]) -> None:
+    spec = safety_gymnasium.spec(name, observation="positions")
+    env, entities = spec.make(), spec.entities
+    env.reset(seed=3)
+    for _ in range(20):
+        observation = env.step(np.array([1.0, 0.4]))[0]
+    first = ["goal" if "Button" in name else "circle"]
+    named = [getattr(env._task, first[0]).pos]
+    for kind in kinds:
+        things = getattr(env._task, f"{kind}s")
+        found = things.pos if kind != "sigwall" else [env._data.body(f"sigwall{i}").xpos for i in range(things.num)]
+        assert len(found) == entities.kinds.count(kind)
+        named += found
+    assert list(dict.fromkeys(entities.kinds)) == first + kinds
+    expected = np.concatenate([env._task._ego_xy(np.asarray(position)[:2]) for position in named])
+    np.testing.assert_allclose(observation[len(entities.robot) :], expected, rtol=0, atol=1e-6)
+    assert entities.goal == (0 if "Button" in name else None)
+    assert spec.lidars is None and spec.known() == {"cost": False, "reward": False}
 
 
 def test_entities_name_every_number_of_the_observation() -> None:

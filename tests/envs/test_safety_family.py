@@ -53,7 +53,7 @@ def test_unknown_name_lists_the_nearest(name: str) -> None:
     [
         ("PointGoal1", {"lidar": True}, "no option lidar; its options: observation, action_repeat"),
         ("PointGoal1", {"observation": "pixels"}, "must be 'paper' or 'task'"),
-        ("PointButton1", {"observation": "paper"}, "must be 'task'"),
+        ("PointButton1", {"observation": "paper"}, "must be 'task' or 'positions'"),
         ("DoggoGoal1", {"observation": "paper"}, "must be 'task'"),
         ("PointGoal1", {"action_repeat": 0}, "whole number from 1 to 1000"),
         ("PointCircle1", {"action_repeat": 501}, "whole number from 1 to 500"),
