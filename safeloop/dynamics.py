@@ -131,7 +131,7 @@ class Points(nn.Module):
     def __init__(self, entities: Entities):
         super().__init__()
         kinds = sorted(set(entities.kinds))
-        self.indices, self.goals = torch.tensor(entities.positions), entities.goal
+        self.indices, self.goal_index = torch.tensor(entities.positions), entities.goal
         self.kind = self.contact_kind = torch.tensor([kinds.index(x) for x in entities.kinds])
         dim = self.indices.shape[1]
         self.entity_size, self.contact_size = dim, 2 * dim + (4 if entities.goal is None else 6)
@@ -149,7 +149,7 @@ class Points(nn.Module):
 
     def goal(self, raw: Tensor) -> Tensor:
         """What the reward is about, all where no entity is it: `[K, B, goal_size]`."""
-        which = slice(None) if self.goals is None else slice(self.goals, self.goals + 1)
+        which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
         return torch.cat(raw[:, which].unbind(1), -1)
 
     def near(self, goal: Tensor) -> Tensor:
@@ -163,8 +163,8 @@ class Points(nn.Module):
         Whether a button costs depends on whether it is the goal.
         """
         distances = [before.norm(dim=-1), after.norm(dim=-1)]
-        if self.goals is not None:
-            distances.append((after - after[:, self.goals : self.goals + 1]).norm(dim=-1))
+        if self.goal_index is not None:
+            distances.append((after - after[:, self.goal_index : self.goal_index + 1]).norm(dim=-1))
         distance = torch.stack(distances, -1)
         return torch.cat((before, after, distance, torch.tanh(NEAR_SCALE * distance)), -1)
 
@@ -179,7 +179,7 @@ class Rings(nn.Module):
     def __init__(self, lidars: Lidars):
         super().__init__()
         self.rings, self.bins = len(lidars.rings), len(lidars.rings[0])
-        self.goals = lidars.goal
+        self.goal_index = lidars.goal
         self.indices = torch.tensor(lidars.rings).view(-1, 1)
         self.kind = torch.arange(self.rings).repeat_interleave(self.bins)
         self.contact_kind = torch.zeros(self.bins, dtype=torch.long)
@@ -187,7 +187,7 @@ class Rings(nn.Module):
         self.direction: Tensor
         self.register_buffer("direction", torch.stack((angle.cos(), angle.sin()), -1), persistent=False)
         self.entity_size, self.contact_size = 5 + 2, 10 * self.rings + 2
-        self.goal_size = (self.bins if self.goals is not None else self.rings * self.bins) + 1
+        self.goal_size = (self.bins if self.goal_index is not None else self.rings * self.bins) + 1
         self.near_size = 2 * self.goal_size
         self.unit = 1.0  # closeness stays as it is
         self.turn_size = 2 * TURN + 1
@@ -219,7 +219,7 @@ class Rings(nn.Module):
 
     def goal(self, raw: Tensor) -> Tensor:
         """The bins of the goal's lidar, or of all, and the largest, which is the nearest: `[K, B, goal_size]`."""
-        which = slice(None) if self.goals is None else slice(self.goals, self.goals + 1)
+        which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
         bins = self.by_ring(raw)[:, which].flatten(1, 2).transpose(1, 2)
         return torch.cat((bins, bins.amax(-1, keepdim=True)), -1)
 
