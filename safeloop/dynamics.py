@@ -409,10 +409,11 @@ class Dynamics(nn.Module):
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean reward `[K, B]` (0 where it is not learned) and probabilities `{name: [K, B]}` of transitions."""
-        outcome = self.net.outcome(memory, self.normalise(obs), act, self.normalise(next_obs))
+        transition = (memory, self.normalise(obs), act, self.normalise(next_obs))
+        outcome = self.net.outcome(*transition)
         logits = dict(outcome.logits)
         if self.heads.violated:
-            logits["violated"] = self.net.violation(memory, self.normalise(obs), act, self.normalise(next_obs))
+            logits["violated"] = self.net.violation(*transition)
         chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
         if outcome.reward is None:
             return torch.zeros(obs.shape[:-1], device=obs.device), chance
