@@ -72,7 +72,7 @@ class Settings:
     cost_margin: float = 0.05
     """Widening of the forbidden region of a known cost, in its unit (metres)."""
     threshold: float | None = None
-    """d0: allowed cost in the horizon; None: 0.02 (known: metres), 0.2 (learned: probability)."""
+    """d0: allowed cost in the horizon; None: 0.02 (known: metres), 0.5 (learned: expected violations)."""
     min_feasible: int = 10
     """m of Algorithm 4."""
     penalty: float | None = None
@@ -246,7 +246,7 @@ class PlanningAgent:
             event=spec.event if known_reward else None,
             event_bonus=spec.event_bonus,
         )
-        threshold = c.threshold if c.threshold is not None else (0.2 if learned_cost else 0.02)
+        threshold = c.threshold if c.threshold is not None else (0.5 if learned_cost else 0.02)
         self.constraint = Constraint(threshold, c.min_feasible, c.penalty) if constrained else None
         self.value_after_event = torch.zeros((), device=device)
         self.planner = self.new_planner([generators[3]])

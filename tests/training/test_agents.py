@@ -92,7 +92,7 @@ def test_pets_has_no_learner_and_plans_with_elites():
 
 def test_where_no_cost_is_known_a_violation_head_is_learned_with_a_threshold_of_its_own():
     a = agent(BUTTON, obs_dim=76)
-    assert a.dynamics.heads.violated and a.model.cost is None and a.constraint.threshold == 0.2
+    assert a.dynamics.heads.violated and a.model.cost is None and a.constraint.threshold == 0.5
     assert safeloop.told(Settings(), BUTTON) == "lidars"
 
 
