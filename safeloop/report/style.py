@@ -60,9 +60,9 @@ def median_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.nd
 
 
 def needs_log_axis(records: Iterable[Recorded]) -> bool:
-    """Whether the runs' step totals differ by more than ten times."""
+    """Whether the runs' step totals differ by ten times or more."""
     totals = [r.run.settings.steps for r in records if r.episodes]
-    return bool(totals) and max(totals) > 10 * min(totals)
+    return bool(totals) and max(totals) >= 10 * min(totals)
 
 
 def step_axis(axis: Any, logarithmic: bool) -> None:
