@@ -30,7 +30,7 @@ class Settings:
 
     # Models: what is learned, and what the environment is asked to tell (privileged)
     dynamics: Literal["auto", "factored", "full"] = "auto"
-    """`auto`: factored where the environment names entities, full elsewhere."""
+    """`auto`: factored where the environment names entities or lidars, full elsewhere."""
     reward: Literal["learned", "known"] = "learned"
     cost: Literal["auto", "learned", "known"] = "auto"
     """`auto`: known where the environment has it, learned elsewhere."""
@@ -137,6 +137,13 @@ class FactoredSettings(FullSettings):
     noise_correlation: float = 0.85
 
 
+@dataclass(frozen=True)
+class LidarSettings(FactoredSettings):
+    """What None means with dynamics over lidars, which show less than positions do."""
+
+    horizon: int = 8
+
+
 PLANNER = 2**31
 """Index of the evaluation planners' first random stream, beyond every episode's."""
 
@@ -157,13 +164,15 @@ PETS = {"elites": 20, "actor_fraction": 0.0}
 
 
 def _factored(settings: Settings, spec: EnvSpec) -> bool:
-    return settings.dynamics == "factored" or (settings.dynamics == "auto" and spec.entities is not None)
+    return settings.dynamics == "factored" or (settings.dynamics == "auto" and spec.parts is not None)
 
 
 def _filled(settings: Settings, spec: EnvSpec) -> FullSettings:
     """The settings with numbers where None stands for one that depends on the dynamics."""
     given = {name: value for name, value in vars(settings).items() if value is not None}
-    return (FactoredSettings if _factored(settings, spec) else FullSettings)(**given)
+    if not _factored(settings, spec):
+        return FullSettings(**given)
+    return (FactoredSettings if spec.entities is not None else LidarSettings)(**given)
 
 
 def _value_kind(settings: Settings, constrained: bool) -> str:
@@ -208,7 +217,7 @@ class PlanningAgent:
         self.dynamics = Dynamics(
             obs_dim, act_dim,
             members=c.members, sizes=[c.width] * c.layers,
-            heads=heads, entities=spec.entities, factored=factored, entity_width=c.entity_width,
+            heads=heads, parts=spec.parts, factored=factored, entity_width=c.entity_width,
             learning_rate=c.model_learning_rate, generator=generators[1], device=device,
         )  # fmt: skip
         self.learner = None
@@ -385,8 +394,10 @@ class PlanningAlgorithm:
 
     def told(self, settings: Settings, spec: EnvSpec) -> str:
         """Known models in use, and the kind of dynamics where the entities are named."""
-        if settings.dynamics == "factored" and spec.entities is None:
-            raise UsageError(f"dynamics=factored: {spec.id} names no entities in its observation; use dynamics=full")
+        if settings.dynamics == "factored" and spec.parts is None:
+            raise UsageError(
+                f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
+            )
         if settings.value_sees == "entities" and spec.entities is None:
             raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
         if settings.reward == "known" and spec.reward is None:
@@ -400,7 +411,7 @@ class PlanningAlgorithm:
             told.append("known cost")
         sees_them = self.learns_value and _value_kind(settings, self.constrained) == "behaviour"
         if _factored(settings, spec) or (sees_them and _value_sees_entities(settings, spec)):
-            told.append("entities")
+            told.append("entities" if spec.entities is not None else "lidars")
         return ", ".join(told)
 
     def _agent(self, env: Any, spec: EnvSpec, run: Run) -> PlanningAgent:

@@ -55,6 +55,29 @@ class Entities:
 
 
 @dataclass(frozen=True)
+class Lidars:
+    """The parts of an observation, for `factored` dynamics: the robot's own numbers and lidars.
+
+    A lidar is a ring of bins around the robot, each with the closeness, 0 (nothing in reach) to 1, of the nearest
+    object of its kind in that direction.
+    """
+
+    robot: tuple[int, ...]
+    """Observation indices of the robot's own state."""
+    rings: tuple[tuple[int, ...], ...]
+    """For each lidar, the observation indices of its bins in their order around the robot. All have the same number
+    of bins and begin in the same direction."""
+    goal: int | None = None
+    """The lidar that shows the one object that the reward is about (an index into `rings`), where there is one: what
+    it shows jumps when `info["event"]` is True."""
+
+    def __post_init__(self) -> None:
+        if len({len(ring) for ring in self.rings}) != 1:
+            sizes = [len(ring) for ring in self.rings]
+            raise ValueError(f"lidars of {sizes} bins: give at least one, and each the same number")
+
+
+@dataclass(frozen=True)
 class EnvSpec:
     """What the suite knows about an environment. See docs/adding-an-environment.md."""
 
@@ -91,8 +114,15 @@ class EnvSpec:
     """Whether `info["event"]` is reported."""
     entities: Entities | None = None
     """The entities in the observation, where it has them."""
+    lidars: Lidars | None = None
+    """The lidars in the observation, where it has these and no entities."""
     options: dict[str, Any] = field(default_factory=dict)
     """The options that this spec was made with (recorded with each run)."""
+
+    @property
+    def parts(self) -> Entities | Lidars | None:
+        """What `factored` dynamics may know of the observation's layout; None: nothing, dynamics are `full`."""
+        return self.entities or self.lidars
 
     def known(self) -> dict[str, bool]:
         """Which models this environment can hand out as privileged knowledge."""

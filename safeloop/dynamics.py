@@ -6,7 +6,8 @@ the same data with its own batches. Inputs and targets are normalised. Two shape
 - `full`: one network predicts the change of the whole observation and the reward from (s, a).
 - `factored`: a small network reads the robot's own state and the action and predicts the robot's change;
   another, shared by all entities, predicts an entity's change from the same, what it is and its kind; the
-  reward and the event are read from the robot and the goal before and after, a violation from each entity.
+  reward and the event are read from the robot and the goal before and after. Entities are positions, or the
+  bins of lidars.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.cmdp import Entities
+from safeloop.cmdp import Entities, Lidars
 from safeloop.networks import EnsembleMLP, Streams, initialiser, normals
 from safeloop.replay import Batch, Replay
 
@@ -30,6 +31,8 @@ steep part too slowly."""
 NEAR_SCALE = 3.0
 """The event network sees normalised goal positions p with tanh(scale * p) beside them: what happens at the goal
 is decided close to it. The contact network sees distances so, for the same reason."""
+TURN = 2
+"""Bins by which lidars may turn in a decision."""
 
 LOGITS = ("event", "terminated", "violated")
 
@@ -66,8 +69,11 @@ class FullNet(nn.Module):
         out = 2 * self.targets + len(heads.logits())
         self.net = EnsembleMLP(k, [obs_dim + act_dim, *sizes, out], F.silu, generator)
 
-    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`."""
+    def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`.
+
+        `scale [S]` is what changes are measured in, which only lidars need to know.
+        """
         out = self.net(torch.cat((obs, act), -1))
         return out[..., : self.obs_dim], out[..., self.targets : self.targets + self.obs_dim], out
 
@@ -119,6 +125,119 @@ class EntityNet(nn.Module):
         return self.head(h.view(k, e * b, w)).view(k, e, b, -1)
 
 
+class Points(nn.Module):
+    """How the networks see entities that are points: raw `[K, E, B, D]` are E positions in the robot's frame."""
+
+    def __init__(self, entities: Entities):
+        super().__init__()
+        kinds = sorted(set(entities.kinds))
+        self.indices, self.goal_index = torch.tensor(entities.positions), entities.goal
+        self.kind = self.contact_kind = torch.tensor([kinds.index(x) for x in entities.kinds])
+        dim = self.indices.shape[1]
+        self.entity_size, self.contact_size = dim, 2 * dim + (4 if entities.goal is None else 6)
+        self.goal_size = self.near_size = dim * (1 if entities.goal is not None else len(self.indices))
+        self.unit = 0.0  # positions are scaled by what is seen of them
+        self.turn_size = 0
+
+    def turned(self, raw: Tensor, turn: Tensor) -> Tensor:
+        """Nothing to turn: a network moves positions easily."""
+        return raw
+
+    def entity(self, raw: Tensor) -> Tensor:
+        """`[K, E, B, entity_size]`."""
+        return raw
+
+    def goal(self, raw: Tensor) -> Tensor:
+        """What the reward is about, all where no entity is it: `[K, B, goal_size]`."""
+        which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
+        return torch.cat(raw[:, which].unbind(1), -1)
+
+    def near(self, goal: Tensor) -> Tensor:
+        """The same with what is close spread out: what happens at the goal is decided there."""
+        return torch.tanh(NEAR_SCALE * goal)
+
+    def contact(self, before: Tensor, after: Tensor) -> Tensor:
+        """What can be touched, each with its distances, also from the goal: `[K, E, B, contact_size]`.
+
+        Positions alone would leave the network to draw small circles with a few straight lines: it learns none.
+        Whether a button costs depends on whether it is the goal.
+        """
+        distances = [before.norm(dim=-1), after.norm(dim=-1)]
+        if self.goal_index is not None:
+            distances.append((after - after[:, self.goal_index : self.goal_index + 1]).norm(dim=-1))
+        distance = torch.stack(distances, -1)
+        return torch.cat((before, after, distance, torch.tanh(NEAR_SCALE * distance)), -1)
+
+
+class Rings(nn.Module):
+    """How the networks see lidars: raw `[K, E, B, 1]` are the bins of one ring after the other, each an entity.
+
+    A bin is seen with its neighbours and its direction. What touches the robot is judged by direction, over all
+    rings: whether a button costs depends on whether it is the goal.
+    """
+
+    def __init__(self, lidars: Lidars):
+        super().__init__()
+        self.rings, self.bins = len(lidars.rings), len(lidars.rings[0])
+        self.goal_index = lidars.goal
+        self.indices = torch.tensor(lidars.rings).view(-1, 1)
+        self.kind = torch.arange(self.rings).repeat_interleave(self.bins)
+        self.contact_kind = torch.zeros(self.bins, dtype=torch.long)
+        angle = 2 * math.pi * torch.arange(self.bins) / self.bins
+        self.direction: Tensor
+        self.register_buffer("direction", torch.stack((angle.cos(), angle.sin()), -1), persistent=False)
+        self.entity_size, self.contact_size = 5 + 2, 10 * self.rings + 2
+        self.goal_size = (self.bins if self.goal_index is not None else self.rings * self.bins) + 1
+        self.near_size = 2 * self.goal_size
+        self.unit = 1.0  # closeness stays as it is
+        self.turn_size = 2 * TURN + 1
+
+    def by_ring(self, raw: Tensor) -> Tensor:
+        """`[K, E, B, 1] -> [K, G, bins, B]`."""
+        return raw[..., 0].unflatten(1, (self.rings, self.bins))
+
+    def directions(self, k: int, rows: int) -> Tensor:
+        """`[K, bins, B, 2]`."""
+        return self.direction[:, None].expand(k, -1, rows, -1)
+
+    def turned(self, raw: Tensor, turn: Tensor) -> Tensor:
+        """All rings turned by bins at most `TURN` either way, weighed by `turn [K, B, turn_size]`.
+
+        When the robot turns, all that lidars show goes round alike: the body network says how far.
+        """
+        rings, weight = self.by_ring(raw), torch.softmax(4 * turn, -1)
+        turned = torch.zeros_like(rings)
+        for i in range(-TURN, TURN + 1):
+            turned = torch.addcmul(turned, rings.roll(i, 2), weight[:, None, None, :, i + TURN])
+        return turned.flatten(1, 2).unsqueeze(-1)
+
+    def entity(self, raw: Tensor) -> Tensor:
+        """Each bin, two neighbours on either side, and its direction: `[K, E, B, 7]`."""
+        rings, (k, _, rows, _) = self.by_ring(raw), raw.shape
+        near = torch.stack([rings.roll(i, 2) for i in (-2, -1, 0, 1, 2)], -1).flatten(1, 2)
+        return torch.cat((near, self.directions(k, rows).repeat(1, self.rings, 1, 1)), -1)
+
+    def goal(self, raw: Tensor) -> Tensor:
+        """The bins of the goal's lidar, or of all, and the largest, which is the nearest: `[K, B, goal_size]`."""
+        which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
+        bins = self.by_ring(raw)[:, which].flatten(1, 2).transpose(1, 2)
+        return torch.cat((bins, bins.amax(-1, keepdim=True)), -1)
+
+    def near(self, goal: Tensor) -> Tensor:
+        """Its 4th and 16th powers, which spread out what is close: closeness runs to 1, and contact is near that."""
+        fourth = goal.clamp(0, 1).square().square()
+        return torch.cat((fourth, fourth.square().square()), -1)
+
+    def contact(self, before: Tensor, after: Tensor) -> Tensor:
+        """What each direction shows: every ring's bin with its neighbours, spread out, and the direction."""
+        seen = []
+        for raw in (before, after):
+            rings = self.by_ring(raw)
+            bins = rings.permute(0, 2, 3, 1)  # [K, bins, B, G]
+            seen += [*(bins.roll(i, 1) for i in (-1, 0, 1)), self.near(bins)]
+        return torch.cat((*seen, self.directions(len(before), before.shape[2])), -1)
+
+
 class FactoredNet(nn.Module):
     """Per model: a body network for the robot, an entity network shared by all entities, an outcome network."""
 
@@ -127,17 +246,18 @@ class FactoredNet(nn.Module):
         k: int,
         obs_dim: int,
         act_dim: int,
-        entities: Entities,
+        parts: Entities | Lidars,
         heads: Heads,
         sizes: list[int],
         width: int,
         generator,
     ):
         super().__init__()
-        kinds = sorted(set(entities.kinds))
-        self.heads, self.goal_index, self.n_robot = heads, entities.goal, len(entities.robot)
-        self.n_entities, self.dim = len(entities.kinds), len(entities.positions[0])
-        order = torch.cat((torch.tensor(entities.robot), torch.tensor(entities.positions).flatten()))
+        self.heads, self.n_robot = heads, len(parts.robot)
+        sight: Points | Rings = Points(parts) if isinstance(parts, Entities) else Rings(parts)
+        self.sight = sight
+        self.n_entities, self.dim = sight.indices.shape
+        order = torch.cat((torch.tensor(parts.robot), sight.indices.flatten()))
         if sorted(order.tolist()) != list(range(obs_dim)):
             raise ValueError(f"entities name the observation indices {sorted(order.tolist())}, not 0..{obs_dim - 1}")
         self.in_order = order.tolist() == list(range(obs_dim))
@@ -145,19 +265,17 @@ class FactoredNet(nn.Module):
         self.inverse: Tensor
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
-        kind = torch.tensor([kinds.index(x) for x in entities.kinds])
         body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
-        seen = self.dim * (1 if self.goal_index is not None else self.n_entities)
-        self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated]
+        self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated, sight.turn_size]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], torch.relu_, generator)
-        self.entity_net = EntityNet(k, self.dim, kind, width, 2 * self.dim, generator)
+        self.entity_net = EntityNet(k, sight.entity_size, sight.kind, width, 2 * self.dim, generator)
         outputs = 2 * heads.reward + heads.terminated
-        self.outcome_net = EnsembleMLP(k, [body + 2 * seen, *sizes, outputs], torch.relu_, generator)
+        self.outcome_net = EnsembleMLP(k, [body + 2 * sight.goal_size, *sizes, outputs], torch.relu_, generator)
         if heads.event:  # apart, and on the goal alone: events are few, and with more inputs it overfits
-            self.event_net = EnsembleMLP(k, [4 * seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
+            seen = 2 * (sight.goal_size + sight.near_size)
+            self.event_net = EnsembleMLP(k, [seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
         if heads.violated:
-            distances = 2 if self.goal_index is None else 3
-            self.contact_net = EntityNet(k, 2 * self.dim + 2 * distances, kind, width, 1, generator)
+            self.contact_net = EntityNet(k, sight.contact_size, sight.contact_kind, width, 1, generator)
 
     def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
@@ -174,24 +292,26 @@ class FactoredNet(nn.Module):
         """The robot's state and the action at several scales."""
         return torch.cat((robot, act, *((scale * act).tanh_() for scale in ACTION_SCALES)), -1)
 
-    def transition(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `violation`."""
         robot, entities = self.split(obs)
-        own, modulation, contact = self.body_net(self.body(robot, act)).split(self.parts, -1)
+        own, modulation, contact, turn = self.body_net(self.body(robot, act)).split(self.parts, -1)
         robot_mean, robot_raw = own.chunk(2, -1)
-        entity_mean, entity_raw = self.entity_net(modulation, entities).chunk(2, -1)
+        turned = self.sight.turned(entities, turn)
+        entity_mean, entity_raw = self.entity_net(modulation, self.sight.entity(turned)).chunk(2, -1)
+        if turned is not entities:
+            entity_mean = entity_mean + (turned - entities) / scale[self.order[-1]]
         return self.join(robot_mean, entity_mean), self.join(robot_raw, entity_raw), contact
 
     def outcome(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
         """Reward and termination from robot and goal, event from the goal, before and after."""
         (robot, before), (_, after) = self.split(obs), self.split(next_obs)
-        which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
-        goal = torch.cat((*before[:, which].unbind(1), *after[:, which].unbind(1)), -1)
+        goal = torch.cat((self.sight.goal(before), self.sight.goal(after)), -1)
         y, logits = act[..., :0], {}
         if self.heads.reward or self.heads.terminated:
             y = self.outcome_net(torch.cat((self.body(robot, act), goal), -1))
         if self.heads.event:
-            logits["event"] = self.event_net(torch.cat((goal, torch.tanh(NEAR_SCALE * goal)), -1))[..., 0]
+            logits["event"] = self.event_net(torch.cat((goal, self.sight.near(goal)), -1))[..., 0]
         if self.heads.terminated:
             logits["terminated"] = y[..., -1]
         if not self.heads.reward:
@@ -199,27 +319,22 @@ class FactoredNet(nn.Module):
         return Outcome(y[..., 0], y[..., 1], logits)
 
     def violation(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-        """Logit of a violation `[K, B]`: that any entity, each by itself, costs."""
-        by_entity = self.contact_net(contact, self.contact(self.split(obs)[1], self.split(next_obs)[1]))
+        """Logit of a violation `[K, B]`: that any of what can be touched, each by itself, costs."""
+        by_entity = self.contact_net(contact, self.sight.contact(self.split(obs)[1], self.split(next_obs)[1]))
         log_safe = F.logsigmoid(-by_entity[..., 0].float()).sum(1).clamp(max=-1e-6)
         # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
         return torch.log(-torch.expm1(log_safe)) - log_safe
 
-    def contact(self, before: Tensor, after: Tensor) -> Tensor:
-        """What the contact network sees of entities `[K, E, B, D]`: where they are, and distances.
-
-        Positions alone would leave the network to draw small circles with a few straight lines: it learns none.
-        Whether a button costs depends on whether it is the goal, so the distance from the goal is there too.
-        """
-        distances = [before.norm(dim=-1), after.norm(dim=-1)]
-        if self.goal_index is not None:
-            distances.append((after - after[:, self.goal_index : self.goal_index + 1]).norm(dim=-1))
-        distance = torch.stack(distances, -1)
-        return torch.cat((before, after, distance, torch.tanh(NEAR_SCALE * distance)), -1)
-
     def coordinates(self) -> list[int]:
-        """Observation indices of all entities' coordinates, which share one scale."""
+        """Observation indices of all entities, which share one scale."""
         return self.order[self.n_robot :].tolist()
+
+
+def jumping(parts: Entities | Lidars) -> list[int]:
+    """Observation indices of what an event relocates."""
+    if parts.goal is None:
+        return []
+    return list(parts.positions[parts.goal] if isinstance(parts, Entities) else parts.rings[parts.goal])
 
 
 class Dynamics(nn.Module):
@@ -233,7 +348,7 @@ class Dynamics(nn.Module):
         members: int,
         sizes: list[int],
         heads: Heads,
-        entities: Entities | None = None,
+        parts: Entities | Lidars | None = None,
         factored: bool = False,
         entity_width: int = 32,
         learning_rate: float = 1e-3,
@@ -245,10 +360,10 @@ class Dynamics(nn.Module):
         self.members, self.heads = members, heads
         init = initialiser(generator)
         net: FullNet | FactoredNet
-        if not factored or entities is None:
+        if not factored or parts is None:
             net = FullNet(members, obs_dim, act_dim, heads, sizes, init)
         else:
-            net = FactoredNet(members, obs_dim, act_dim, entities, heads, sizes, entity_width, init)
+            net = FactoredNet(members, obs_dim, act_dim, parts, heads, sizes, entity_width, init)
         self.net = net
         self.obs_mean: Tensor
         self.obs_std: Tensor
@@ -266,8 +381,8 @@ class Dynamics(nn.Module):
         self.log_var_max = nn.Parameter(torch.full((n,), 0.5))
         self.log_var_min = nn.Parameter(torch.full((n,), -10.0))
         mask = torch.ones(obs_dim)  # 0 for what an event relocates
-        if entities is not None and entities.goal is not None:
-            mask[list(entities.positions[entities.goal])] = 0
+        if parts is not None:
+            mask[jumping(parts)] = 0
         self.register_buffer("event_mask", mask, persistent=False)
         self.to(device)
         self.generator, self.device = generator, device
@@ -286,7 +401,7 @@ class Dynamics(nn.Module):
 
     def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """Next observation `[K, B, S]` of `obs, act [K, B, .]`, drawn with fresh noise; and `judge`'s memory of it."""
-        mean, raw, memory = self.net.transition(self.normalise(obs), act)
+        mean, raw, memory = self.net.transition(self.normalise(obs), act, self.delta_std)
         mean, raw = mean.float(), raw.float()
         noise = normals(mean.shape, streams, dim=1)
         change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
@@ -355,7 +470,7 @@ class Dynamics(nn.Module):
         if isinstance(self.net, FactoredNet):  # entities are exchangeable: one scale, centred on the robot
             group = self.net.coordinates()
             obs_mean[group], delta_mean[group] = 0.0, 0.0
-            obs_std[group] = data.obs[:, group].square().mean().sqrt()
+            obs_std[group] = self.net.sight.unit or data.obs[:, group].square().mean().sqrt()
             delta_std[group] = (weight * delta.square())[:, group].sum().div(count[group].sum()).sqrt()
         calm = data.event < 0.5 if self.heads.event else torch.ones_like(data.event, dtype=torch.bool)
         reward = data.reward[calm]
@@ -370,7 +485,7 @@ class Dynamics(nn.Module):
     def _parts(self, data: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Outcome, Tensor, Tensor]:
         """Forward pass on transitions `[K, B]`: prediction, target and mask of the change; outcome; reward."""
         x, y = self.normalise(data.obs), self.normalise(data.next_obs)
-        mean, raw, out = self.net.transition(x, data.act)
+        mean, raw, out = self.net.transition(x, data.act, self.delta_std)
         target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
         jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
         # Where the goal jumped, the outcome is read from where the goal would have been.

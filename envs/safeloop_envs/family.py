@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec, Lidars, UsageError
 from safeloop_envs.positions import SHOWN, entities
 from safeloop_envs.shim import import_safety_gymnasium
 
@@ -24,6 +24,19 @@ RUNNERS = ("HalfCheetah", "Hopper", "Swimmer", "Walker2d", "Ant", "Humanoid")
 """Robots of the velocity tasks."""
 FALLING = ("Hopper", "Walker2d", "Ant", "Humanoid")
 """Velocity robots whose episodes end when they fall."""
+SENSORS = {"Point": 12, "Car": 24, "Doggo": 56, "Racecar": 12, "Ant": 40}
+"""Numbers of each robot's own sensors, the first in a navigation task's own observation."""
+BINS = 16
+"""Bins of each lidar there."""
+LIDARS = {
+    "Goal0": ("goal",), "Goal1": ("goal", "hazards", "vases"), "Goal2": ("goal", "hazards", "vases"),
+    "Button0": ("buttons", "goal"), "Button1": ("buttons", "goal", "hazards", "gremlins"),
+    "Button2": ("buttons", "goal", "hazards", "gremlins"),
+    "Push0": ("goal", "push_box"), "Push1": ("goal", "hazards", "pillars", "push_box"),
+    "Push2": ("goal", "hazards", "pillars", "push_box"),
+    "Circle0": ("circle",), "Circle1": ("circle",), "Circle2": ("circle",),
+}  # fmt: skip
+"""What the lidars that follow show, in order; `Run0` has none."""
 COST_MEANING = {
     "Goal0": "nothing costs",
     "Goal1": "1 for each simulator step with the robot's centre inside a hazard",
@@ -149,6 +162,7 @@ class SafetyGymnasium:
             terminates=task.terminates,
             has_events=task.kind in ("Goal", "Button"),
             options=chosen,
+            lidars=_lidars(task) if chosen["observation"] == "task" else None,
             entities=None if chosen["observation"] == "task" else entities(f"{task.kind}{task.level}"),
             **(_known(task) if chosen["observation"] == "paper" else {}),
         )
@@ -159,6 +173,16 @@ def nearest(name: str, count: int = 5) -> list[str]:
     plain = name.lower().removeprefix("safety").partition("-")[0]
     by_plain = {short.lower(): short for short in CATALOGUE}
     return [by_plain[key] for key in difflib.get_close_matches(plain, by_plain, n=count, cutoff=0.0)]
+
+
+def _lidars(task: Task) -> Lidars | None:
+    """The lidars in the task's own observation."""
+    shown = LIDARS.get(f"{task.kind}{task.level}")
+    if shown is None:
+        return None
+    own = SENSORS[task.robot]
+    rings = tuple(tuple(range(own + BINS * i, own + BINS * (i + 1))) for i in range(len(shown)))
+    return Lidars(tuple(range(own)), rings, shown.index("goal") if "goal" in shown else None)
 
 
 def _known(task: Task) -> dict[str, Any]:

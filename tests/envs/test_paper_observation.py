@@ -76,7 +76,7 @@ def test_other_tasks_show_positions_too(name: str, kinds: list[str]) -> None:
     expected = np.concatenate([env._task._ego_xy(np.asarray(position)[:2]) for position in named])
     np.testing.assert_allclose(observation[len(entities.robot) :], expected, rtol=0, atol=1e-6)
     assert entities.goal == (0 if "Button" in name else None)
-    assert spec.known() == {"cost": False, "reward": False}
+    assert spec.lidars is None and spec.known() == {"cost": False, "reward": False}
 
 
 def test_entities_name_every_number_of_the_observation() -> None:

@@ -81,6 +81,37 @@ def test_specs_say_what_is_known_and_what_ends_episodes() -> None:
     assert goal.options == {"observation": "paper", "action_repeat": 5}
 
 
+LIDAR_TASKS = [n for n, t in CATALOGUE.items() if t.kind != "Velocity" and (t.robot == "Point" or t.kind == "Circle")]
+
+
+@pytest.mark.parametrize("name", LIDAR_TASKS)
+def test_specs_name_the_lidars_of_the_tasks_own_observation(name: str) -> None:
+    spec = safety_gymnasium.spec(name, observation="task")
+    env = spec.make()
+    env.reset(seed=0)
+    found, start = {}, 0
+    for sensor, space in env._task.obs_info.obs_space_dict.spaces.items():
+        found[sensor] = tuple(range(start, start := start + int(np.prod(space.shape))))
+    env.close()
+    rings = {sensor: bins for sensor, bins in found.items() if sensor.endswith("_lidar")}
+    if not rings:
+        assert spec.lidars is None
+        return
+    assert spec.lidars is not None
+    assert spec.lidars.rings == tuple(rings.values())
+    assert spec.lidars.robot == tuple(index for sensor, bins in found.items() if sensor not in rings for index in bins)
+    if spec.lidars.goal is None:
+        assert "goal_lidar" not in rings
+    else:
+        assert spec.lidars.rings[spec.lidars.goal] == rings["goal_lidar"]
+
+
+def test_only_the_tasks_own_observation_has_lidars() -> None:
+    assert safety_gymnasium.spec("PointGoal1").lidars is None
+    assert safety_gymnasium.spec("PointGoal1", observation="task").parts is not None
+    assert safety_gymnasium.spec("AntVelocity").parts is None
+
+
 def test_spec_survives_pickling() -> None:
     spec = pickle.loads(pickle.dumps(safety_gymnasium.spec("PointGoal2")))
     assert spec.id == "PointGoal2"

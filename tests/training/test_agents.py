@@ -93,19 +93,20 @@ def test_pets_has_no_learner_and_plans_with_elites():
 def test_where_no_cost_is_known_a_violation_head_is_learned_with_a_threshold_of_its_own():
     a = agent(BUTTON, obs_dim=76)
     assert a.dynamics.heads.violated and a.model.cost is None and a.constraint.threshold == 0.5
-    assert safeloop.told(Settings(), BUTTON) == ""
+    assert safeloop.told(Settings(), BUTTON) == "lidars"
 
 
 def test_known_models_that_an_environment_lacks_are_refused():
     for setting in ("cost", "reward"):
         with pytest.raises(UsageError, match=f"{setting}=known: PointButton1"):
             safeloop.told(Settings(**{setting: "known"}), BUTTON)
-    with pytest.raises(UsageError, match="factored: PointButton1 names no entities"):
-        safeloop.told(Settings(dynamics="factored"), BUTTON)
+    with pytest.raises(UsageError, match="factored: HalfCheetahVelocity names no entities or lidars"):
+        safeloop.told(Settings(dynamics="factored"), find_env("HalfCheetahVelocity", {}))
     with pytest.raises(UsageError, match="value_sees=entities"):
         safeloop.told(Settings(value_sees="entities"), BUTTON)
     assert safeloop.told(Settings(dynamics="full", cost="learned"), POINT) == "entities"
     assert safeloop.told(Settings(dynamics="full", cost="learned", value_sees="observation"), POINT) == ""
+    assert safeloop.told(Settings(dynamics="full"), BUTTON) == ""
 
 
 @pytest.mark.parametrize(
