@@ -64,6 +64,8 @@ class Settings:
     initial_variance: float = 0.25
     noise_correlation: float | None = None
     """Of the noise of neighbouring decisions; 0: independent, as in the paper."""
+    model_noise: bool | None = None
+    """Whether imagined states are drawn with the models' noise, as in the paper, or are their means."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the matrix products in planning; `auto`: bfloat16 where the device has it in hardware."""
     # Constraint (CoRL 2021, Eq. 10)
@@ -124,6 +126,7 @@ class FullSettings(Settings):
     horizon: int = 8
     iterations: int = 5
     noise_correlation: float = 0.0
+    model_noise: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,13 @@ class FactoredSettings(FullSettings):
 
 @dataclass(frozen=True)
 class LidarSettings(FactoredSettings):
-    """What None means with dynamics over lidars, which show less than positions do."""
+    """What None means with dynamics over lidars, which show less than positions do.
+
+    The nearest thing is the largest of all bins: with noise on each, something is nearly always too close.
+    """
 
     horizon: int = 8
+    model_noise: bool = False
 
 
 PLANNER = 2**31
@@ -245,6 +252,7 @@ class PlanningAgent:
             terminated=spec.terminated if spec.terminates else None,
             event=spec.event if known_reward else None,
             event_bonus=spec.event_bonus,
+            noise=c.model_noise,
         )
         threshold = c.threshold if c.threshold is not None else (0.5 if learned_cost else 0.02)
         self.constraint = Constraint(threshold, c.min_feasible, c.penalty) if constrained else None

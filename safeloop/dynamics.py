@@ -399,12 +399,16 @@ class Dynamics(nn.Module):
         """Observation to network input."""
         return (obs - self.obs_mean) / self.obs_std
 
-    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Next observation `[K, B, S]` of `obs, act [K, B, .]`, drawn with fresh noise; and `judge`'s memory of it."""
+    def step(self, obs: Tensor, act: Tensor, streams: Streams | None) -> tuple[Tensor, Tensor]:
+        """Next observation `[K, B, S]` of `obs, act [K, B, .]`, and `judge`'s memory of it.
+
+        Drawn with fresh noise from the streams; the mean without any.
+        """
         mean, raw, memory = self.net.transition(self.normalise(obs), act, self.delta_std)
-        mean, raw = mean.float(), raw.float()
-        noise = normals(mean.shape, streams, dim=1)
-        change = mean.addcmul(self._bounded_variance(raw, slice(0, mean.shape[-1])).sqrt_(), noise)
+        change = mean.float()
+        if streams is not None:
+            noise = normals(mean.shape, streams, dim=1)
+            change = change.addcmul(self._bounded_variance(raw.float(), slice(0, mean.shape[-1])).sqrt_(), noise)
         return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

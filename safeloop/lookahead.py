@@ -63,14 +63,15 @@ class WorldModel:
         terminated: Known | None = None,
         event: Known | None = None,
         event_bonus: float = 0.0,
+        noise: bool = True,
     ):
         self.dynamics, self.members = dynamics, dynamics.members
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
-        self.event_bonus = event_bonus
+        self.event_bonus, self.noise = event_bonus, noise
 
     def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """The ensemble's next observations, and its networks' memory of the step."""
-        return self.dynamics.step(obs, act, streams)
+        """The ensemble's next observations (its means without `noise`), and its networks' memory of the step."""
+        return self.dynamics.step(obs, act, streams if self.noise else None)
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
         """Known models where given, the ensemble's heads otherwise."""

@@ -67,6 +67,9 @@ def test_predicted_noise_matches_the_data():
     obs, act = batch.obs.expand(K, -1, -1), batch.act.expand(K, -1, -1)
     draws = torch.stack([model.step(obs, act, [torch.Generator().manual_seed(i)])[0] for i in range(30)])
     assert draws.std(0).mean().item() == pytest.approx(0.3, rel=0.25)
+    mean, memory = model.step(obs, act, None)
+    assert (draws.mean(0) - mean).abs().mean() < 0.1  # 30 draws: 0.3 / sqrt(30) * sqrt(2 / pi) is 0.044
+    assert torch.equal(memory, model.step(obs, act, [torch.Generator()])[1])
 
 
 def test_two_softplus_clamps_equal_the_planning_form():
