@@ -402,6 +402,8 @@ class PlanningAlgorithm:
 
     def told(self, settings: Settings, spec: EnvSpec) -> str:
         """Known models in use, and the kind of dynamics where the entities are named."""
+        if self.constrained:
+            spec.need_cost(self.name)
         if settings.dynamics == "factored" and spec.parts is None:
             raise UsageError(
                 f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
@@ -417,6 +419,8 @@ class PlanningAlgorithm:
         told = ["known reward"] if settings.reward == "known" else []
         if self.constrained and _known_cost(settings, spec):
             told.append("known cost")
+        if spec.terminates and spec.terminated is not None:
+            told.append("known termination")
         sees_them = self.learns_value and _value_kind(settings, self.constrained) == "behaviour"
         if _factored(settings, spec) or (sees_them and _value_sees_entities(settings, spec)):
             told.append("entities" if spec.entities is not None else "lidars")
@@ -428,7 +432,7 @@ class PlanningAlgorithm:
         kind = (self.constrained, self.learns_value)
         return PlanningAgent(spec, *sizes, settings, *kind, run.settings.seed, run.settings.device)
 
-    def learn(self, env: Recorder, budget: float, run: Run) -> None:
+    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""
         train(self._agent(env, env.safeloop_spec, run), env, run)
 

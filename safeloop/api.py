@@ -23,9 +23,6 @@ from safeloop.report.video import Video
 from safeloop.runs import EvaluationEpisode, Run
 from safeloop.settings import build
 
-ALGORITHMS = ("safeloop", "cpo", "ppo-lag")
-"""What `run` compares unless told otherwise."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -46,7 +43,8 @@ class Evaluation:
     """Episodes of a trained policy."""
 
     run: Path
-    budget: float
+    budget: float | None
+    """None: nothing costs."""
     episodes: list[EvaluationEpisode]
 
     @property
@@ -56,9 +54,9 @@ class Evaluation:
         return {name.rstrip("_"): fmean(getattr(e, name) for e in self.episodes) for name in names}
 
     @property
-    def within_budget(self) -> bool:
-        """Whether the mean cost return is at most the budget."""
-        return self.means["cost_return"] <= self.budget
+    def within_budget(self) -> bool | None:
+        """Whether the mean cost return is at most the budget; None where nothing costs."""
+        return None if self.budget is None else self.means["cost_return"] <= self.budget
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -73,19 +71,21 @@ class Evaluation:
         """A table for a terminal."""
         means = self.means
         lines: list[tuple[str, ...]] = [
-            (str(e.episode), f"{e.return_:.2f}", f"{e.cost_return:.2f}", str(e.violations), str(e.length))
+            (str(e.episode), f"{e.return_:.2f}", str(e.length), f"{e.cost_return:.2f}", str(e.violations))
             for e in self.episodes
         ]
-        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "cost_return", "violations", "length"))))
-        heads = ("episode", "return", "cost", "violations", "steps")
-        table = summary.aligned([dict(zip(heads, line, strict=True)) for line in lines])
+        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "length", "cost_return", "violations"))))
+        heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
+        table = summary.aligned([dict(zip(heads, line, strict=False)) for line in lines])
+        if self.budget is None:
+            return "\n".join(table)
         verdict = "within" if self.within_budget else "above"
         return "\n".join([*table, "", f"Mean cost return is {verdict} the budget of {self.budget:g}."])
 
 
 def run(
     env: str,
-    algos: Sequence[str] = ALGORITHMS,
+    algos: Sequence[str] | None = None,
     *,
     steps: int | str | Pairs | None = None,
     seeds: Iterable[int] = (0,),
@@ -104,6 +104,7 @@ def run(
 ) -> Comparison:
     """Train `algos` on `env`, each with each seed, and write the comparison to `OUT/<env>`.
 
+    Without `algos`: safeloop, cpo and ppo-lag, or loop and omnisafe:SAC where nothing costs.
     `steps` are simulator steps: a number, `{"cpo": 100_000}` for some algorithms, or None for their defaults.
     `settings` are the algorithms': `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one.
     `variant` is part of the runs' names and folders, so that several settings of an algorithm can be compared.
@@ -290,7 +291,7 @@ def environments_text(found: list[dict[str, Any]]) -> str:
     table = [
         {
             "name": e["name"], "suite": e["suite"], "repeat": str(e["action_repeat"]),
-            "episode": str(e["episode_steps"]), "budget": f"{e['budget']:g}",
+            "episode": str(e["episode_steps"]), "budget": "-" if e["budget"] is None else f"{e['budget']:g}",
             "known": ", ".join(e["known"]) or "-",
         }
         for e in found
@@ -312,6 +313,6 @@ def algorithms_text(found: list[dict[str, Any]]) -> str:
 
 
 __all__ = [
-    "ALGORITHMS", "Comparison", "Evaluation", "Failure", "Job", "algorithms", "environments",
+    "Comparison", "Evaluation", "Failure", "Job", "algorithms", "environments",
     "evaluate", "load", "plot", "resume", "run", "show",
 ]  # fmt: skip

@@ -58,7 +58,10 @@ def run(
     env: Annotated[str, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")],
     algo: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag]."),
+        typer.Option(
+            metavar="NAME",
+            help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag; where nothing costs loop, omnisafe:SAC].",
+        ),
     ] = None,
     steps: Annotated[
         list[str] | None,
@@ -99,7 +102,7 @@ def run(
     from safeloop import api
 
     _train(
-        api.run, env, algo or api.ALGORITHMS, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset,
+        api.run, env, algo, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset,
         out=out, budget=budget, device=device, settings=set_ or (), env_options=env_set or (),
         eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, quiet=quiet,
     )  # fmt: skip

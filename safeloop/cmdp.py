@@ -93,8 +93,8 @@ class EnvSpec:
     """Simulator steps an episode, at most."""
     cost_meaning: str
     """One line: what a cost of 1 stands for."""
-    budget: float = 25.0
-    """Default cost return that an episode may have."""
+    budget: float | None = 25.0
+    """Default cost return that an episode may have; None: nothing costs, and no report speaks of costs."""
     cost: Known | None = None
     """Known planning cost `cost(obs, act, next_obs, margin=0.0)`: 0 where safe, and how deep (in the
     environment's own unit, `cost_unit`) into the forbidden region widened by `margin` otherwise."""
@@ -123,6 +123,13 @@ class EnvSpec:
     def parts(self) -> Entities | Lidars | None:
         """What `factored` dynamics may know of the observation's layout; None: nothing, dynamics are `full`."""
         return self.entities or self.lidars
+
+    def need_cost(self, algorithm: str) -> None:
+        """Raise `UsageError` where nothing costs, for an `algorithm` that keeps a cost within a limit."""
+        if self.budget is None:
+            raise UsageError(
+                f"nothing costs in {self.id}, and {algorithm} keeps a cost within a limit: use an algorithm without one"
+            )
 
     def known(self) -> dict[str, bool]:
         """Which models this environment can hand out as privileged knowledge."""

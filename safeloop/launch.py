@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from safeloop.cmdp import UsageError
+from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.registry import Algorithm, find_algorithm, find_env
 from safeloop.report import collect
 from safeloop.report.progress import Quiet
@@ -34,6 +34,9 @@ from safeloop.settings import build, nearest, split_pairs
 
 Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
+
+ALGORITHMS, WITHOUT_COST = ("safeloop", "cpo", "ppo-lag"), ("loop", "omnisafe:SAC")
+"""What is compared unless something else is asked for, and the same where nothing costs."""
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """glibc keeps freed memory, where it would otherwise fault in every page of every large tensor again."""
@@ -84,7 +87,7 @@ class Stopped(KeyboardInterrupt):
 
 def plan(
     env: str,
-    algos: Sequence[str],
+    algos: Sequence[str] | None,
     steps: int | str | Pairs | None,
     seeds: Sequence[int],
     preset: str,
@@ -106,11 +109,12 @@ def plan(
         check_whole(f"--{name}", value, least)
     if variant and not re.fullmatch(VARIANT, variant):
         raise UsageError(f"--variant {variant!r}: expected at most 40 letters, digits, dots, =, +, - or _")
-    if not algos or not seeds:
-        raise UsageError("give at least one algorithm and one seed")
     given = _pairs(env_options, "--env-set")
     spec = find_env(env, given)
-    allowed = _budget(spec.budget if budget is None else budget)
+    algos = (WITHOUT_COST if spec.budget is None else ALGORITHMS) if algos is None else algos
+    if not algos or not seeds:
+        raise UsageError("give at least one algorithm and one seed")
+    allowed = _budget(spec, budget)
     found = {name: find_algorithm(name) for name in dict.fromkeys(algos)}
     if not any(preset in algorithm.presets for algorithm in found.values()):
         known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
@@ -157,7 +161,12 @@ def check_whole(option: str, value: Any, least: int) -> int:
     return number
 
 
-def _budget(value: float) -> float:
+def _budget(spec: EnvSpec, asked: float | None) -> float | None:
+    value = spec.budget if asked is None else asked
+    if value is None:
+        return None
+    if spec.budget is None:
+        raise UsageError(f"--budget {value:g}: nothing costs in {spec.id}; leave it out")
     if not math.isfinite(value) or value < 0:
         raise UsageError(f"--budget {value:g}: expected a cost return of at least 0")
     return float(value)

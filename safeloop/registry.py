@@ -70,8 +70,11 @@ class Algorithm(Protocol):
         """
         ...
 
-    def learn(self, env: Recorder, budget: float, run: Run) -> None:
-        """Train on `env` until `run.settings.steps` simulator steps, for a cost return of `budget`."""
+    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
+        """Train on `env` until `run.settings.steps` simulator steps, for a cost return of `budget`.
+
+        That is None where nothing costs; an algorithm that needs a budget says so in `told` (`EnvSpec.need_cost`).
+        """
         ...
 
     def load(self, run: Run, seed: int) -> Policy:

@@ -73,8 +73,8 @@ class RunSettings:
     steps: int
     """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them."""
     seed: int
-    budget: float
-    """Allowed cost return of an episode."""
+    budget: float | None
+    """Allowed cost return of an episode; None: nothing costs."""
     preset: str = "default"
     env_options: dict[str, Any] = field(default_factory=dict)
     algo_settings: dict[str, Any] = field(default_factory=dict)
@@ -401,7 +401,8 @@ class Recorder(gymnasium.Wrapper):
         for name, values in self._diagnostics.items():
             self.run.diagnostics.append(Diagnostic(self.simulator_steps, self.episode, name, fmean(values)))
         self.run.episodes.append(row)
-        self.run.report({"steps": self.simulator_steps, "return": self._return, "cost_return": self._cost})
+        cost = {} if self.run.settings.budget is None else {"cost_return": self._cost}
+        self.run.report({"steps": self.simulator_steps, "return": self._return, **cost})
         self.episode += 1
         self.after_episode(row)
 

@@ -297,15 +297,17 @@ class LBPO:
 
     def told(self, settings: Settings, spec: EnvSpec) -> str:
         """Nothing beside samples."""
+        spec.need_cost(self.name)
         return ""
 
-    def learn(self, env: Recorder, budget: float, run: Run) -> None:
+    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train for whole epochs until `run.settings.steps` simulator steps, or go on from the run's checkpoint.
 
         Raises `UsageError` where the environment's actions are not bounded.
         """
         settings = build(Settings, run.settings.algo_settings, owner=self.name)
         space = env.action_space
+        assert budget is not None  # `told`
         if not isinstance(space, gymnasium.spaces.Box) or not space.is_bounded():
             raise UsageError(f"{env.safeloop_spec.id}: {self.name} needs bounded actions, not {space}")
         obs_dim = env.observation_space.shape[0]  # type: ignore[index]

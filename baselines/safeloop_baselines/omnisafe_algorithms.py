@@ -63,9 +63,12 @@ class OmniSafeAlgorithm:
 
     def told(self, settings: Any, spec: EnvSpec) -> str:
         """Nothing beside samples."""
+        parts = settings.omnisafe(0.0).values()
+        if any("cost_limit" in part for part in parts):
+            spec.need_cost(self.name)
         return ""
 
-    def learn(self, env: Recorder, budget: float, run: Run) -> None:
+    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train on `env` for whole epochs that reach `run.settings.steps` simulator steps.
 
         Evaluates when due, always with the updates made so far, and at the end; saves the policy after each
@@ -96,7 +99,7 @@ class OmniSafeAlgorithm:
                 evaluate_when_due(env, run, checked, lambda: FrozenPolicy(state()))
             checked = env.simulator_steps
 
-        configuration = settings.omnisafe(float(budget))
+        configuration = settings.omnisafe(0.0 if budget is None else float(budget))
         configuration["seed"] = derived_seed(run.settings.seed, AGENT)
         algo = configuration["algo_cfgs"]
         algo["steps_per_epoch"] = epoch

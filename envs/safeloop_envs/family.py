@@ -205,9 +205,9 @@ def _make(task: Task, action_repeat: int, observation: str, render_mode: str | N
         raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
     import_safety_gymnasium()
     if task.kind == "Velocity":
-        from safeloop_envs.velocity import VelocityEnv
+        from safeloop_envs.velocity import make_velocity
 
-        return VelocityEnv(task.full_id, action_repeat, task.episode_steps, render_mode)
+        return make_velocity(task.full_id, action_repeat, task.episode_steps, render_mode)
     from safeloop_envs.navigation import NavigationEnv
 
     return NavigationEnv(task.full_id, action_repeat, observation, render_mode)

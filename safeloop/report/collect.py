@@ -47,7 +47,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def _check_types(settings: RunSettings) -> None:
-    types: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+    types: dict[str, tuple[type, ...]] = {"int": (int,), "float | None": (int, float, type(None)), "str": (str,)}
     for field in fields(settings):
         value = getattr(settings, field.name)
         if not isinstance(value, types.get(str(field.type), (dict,))):

@@ -1,4 +1,4 @@
-"""`curves.png`: return and cost return of the training episodes against simulator steps.
+"""`curves.png`: return, and where there are costs cost return, of the training episodes against simulator steps.
 
 `diagnostics.png`: what else the environment reports of its episodes, where it does.
 """
@@ -14,30 +14,27 @@ import numpy as np
 from safeloop.report import style
 from safeloop.report.collect import Recorded
 
-PANELS = (("return_", "return"), ("cost_return", "cost return"))
+RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 
 
 def draw(records: Sequence[Recorded], path: Path) -> None:
     """Draw all runs: one colour an algorithm, thin single seeds or episodes, thick their mean or median."""
     settings = records[0].run.settings
-    picture, *axes = style.figure(f"{settings.env}: training")
+    panels = (RETURN,) if settings.budget is None else (RETURN, COST)
+    picture, *axes = style.figure(f"{settings.env}: training", len(panels))
     logarithmic = style.needs_log_axis(records)
-    for axis, (column, name) in zip(axes, PANELS, strict=True):
+    for axis, (column, name) in zip(axes, panels, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(e.simulator_steps, getattr(e, column)) for e in r.episodes] for r in seeds]
             _algorithm(axis, index, algo, rows)
         axis.set_ylabel(f"{name} of an episode (mean of {style.WINDOW})")
         axis.set_title(name, fontsize=11)
         style.step_axis(axis, logarithmic)
-    axes[1].axhline(
-        settings.budget,
-        color="black",
-        linewidth=1.4,
-        linestyle=(0, (4, 3)),
-        label=f"budget {settings.budget:g}",
-    )
-    style.from_zero(axes[1])
-    style.legend_below(picture, axes[1])
+    if settings.budget is not None:
+        budget = {"color": "black", "linewidth": 1.4, "linestyle": (0, (4, 3)), "label": f"budget {settings.budget:g}"}
+        axes[1].axhline(settings.budget, **budget)
+        style.from_zero(axes[1])
+    style.legend_below(picture, axes[-1])
     style.save(picture, path)
 
 

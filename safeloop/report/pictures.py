@@ -17,7 +17,8 @@ def write(folder: Path) -> list[Recorded]:
         summary.write(folder, records)
         if any(recorded.episodes for recorded in records):
             curves.draw(records, folder / "curves.png")
-            violations.draw(records, folder / "violations.png")
+            if records[0].run.settings.budget is not None:
+                violations.draw(records, folder / "violations.png")
         if any(recorded.diagnostics for recorded in records):
             curves.draw_diagnostics(records, folder / "diagnostics.png")
     except OSError as error:

@@ -132,8 +132,9 @@ class Bars(Quiet):
 
 
 def latest(message: dict[str, Any]) -> str:
-    """`"return 12.3, cost 4"`."""
-    return f"return {message['return']:.1f}, cost {message['cost_return']:.1f}"
+    """`"return 12.3, cost 4.0"`, without the cost where nothing costs."""
+    cost = f", cost {message['cost_return']:.1f}" if "cost_return" in message else ""
+    return f"return {message['return']:.1f}{cost}"
 
 
 def display(quiet: bool) -> Quiet:

@@ -78,7 +78,7 @@ def row(recorded: Recorded) -> Row:
         evaluation_return=_mean([e.return_ for e in final]),
         evaluation_cost_return=cost,
         evaluation_episodes=len(final),
-        within_budget="" if cost is None else ("yes" if cost <= settings.budget else "no"),
+        within_budget="" if cost is None or settings.budget is None else ("yes" if cost <= settings.budget else "no"),
         minutes=episodes[-1].wall_seconds / 60 if episodes else 0.0,
         diagnostics={
             name: statistics.fmean([d.mean for d in recorded.diagnostics if d.name == name][-LAST:])
@@ -136,12 +136,16 @@ def _median(group: list[Row]) -> Row:
 def terms(records: Sequence[Recorded]) -> list[str]:
     """Lines that say on what terms the runs are compared."""
     settings = records[0].run.settings
-    lines = [f"Budget: cost return {settings.budget:g} an episode; within budget: evaluation cost at most that."]
+    lines, costs = [], settings.budget is not None
+    if costs:
+        lines.append(
+            f"Budget: cost return {settings.budget:g} an episode; within budget: evaluation cost at most that."
+        )
     try:
         spec = find_env(settings.env, settings.env_options)
         lines.append(
             f"Environment: {spec.id} ({spec.suite}), action repeat {spec.action_repeat}, episodes of "
-            f"{spec.episode_steps} simulator steps, a cost of 1: {spec.cost_meaning}."
+            f"{spec.episode_steps} simulator steps, {'a cost of 1: ' * costs}{spec.cost_meaning}."
         )
     except UsageError:
         lines.append(f"Environment: {settings.env} (not installed here).")
@@ -156,8 +160,8 @@ def terms(records: Sequence[Recorded]) -> list[str]:
             "baselines train for the budget; all are judged by the budget."
         )
     lines.append(
-        f"Training return and cost: mean of the last {LAST} episodes. Evaluation: mean of the last "
-        "evaluation's episodes. Violations: simulator steps with a cost, in the whole training."
+        f"Training return{' and cost' * costs}: mean of the last {LAST} episodes. Evaluation: mean of the last "
+        "evaluation's episodes." + " Violations: simulator steps with a cost, in the whole training." * costs
     )
     return lines
 
@@ -175,9 +179,13 @@ def _number(value: float | None, digits: int = 2) -> str:
     return f"{value:,.{digits}f}" if isinstance(value, float) else f"{value:,}"
 
 
-def cells(r: Row) -> dict[str, str]:
+COSTS = ("cost", "violations", "eval cost", "in budget")
+"""Headings that are left out where nothing costs."""
+
+
+def cells(r: Row, costs: bool) -> dict[str, str]:
     """A row as short texts under short headings, for people."""
-    return {
+    found = {
         "algorithm": r.algo,
         "seed": r.seed,
         "state": r.state,
@@ -187,11 +195,13 @@ def cells(r: Row) -> dict[str, str]:
         "cost": _number(r.training_cost_return),
         "violations": f"{r.violations:,.0f}" + (f" ({r.violation_rate:.2%})" if r.violation_rate is not None else ""),
         "eval return": _number(r.evaluation_return),
-        "eval cost": _number(r.evaluation_cost_return) + f" (n={r.evaluation_episodes:g})",
+        "eval cost": _number(r.evaluation_cost_return),
+        "eval episodes": f"{r.evaluation_episodes:g}",
         "in budget": r.within_budget or "-",
         "minutes": f"{r.minutes:.1f}",
         **{name: _number(value) for name, value in r.diagnostics.items()},
     }
+    return {head: text for head, text in found.items() if costs or head not in COSTS}
 
 
 def _filled(table: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
@@ -203,7 +213,7 @@ def _filled(table: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]
 def text(records: Sequence[Recorded]) -> str:
     """The table for a terminal, with its terms below."""
     settings = records[0].run.settings
-    lines = aligned([cells(r) for r in rows(records)])
+    lines = aligned([cells(r, settings.budget is not None) for r in rows(records)])
     return "\n".join([settings.env, "", *lines, "", *terms(records)])
 
 
@@ -223,7 +233,8 @@ def aligned(table: list[dict[str, str]]) -> list[str]:
 def markdown(records: Sequence[Recorded]) -> str:
     """`summary.md`."""
     settings = records[0].run.settings
-    table = [{**cells(r), "told": r.told, "settings": r.settings} for r in rows(records)]
+    costs = settings.budget is not None
+    table = [{**cells(r, costs), "told": r.told, "settings": r.settings} for r in rows(records)]
     heads, table = _filled(table)
     lines = [f"# {settings.env}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]

@@ -11,7 +11,7 @@ from line_env import HIGH, LOW, Line, line_spec
 
 from safeloop.cmdp import UsageError
 from safeloop.evaluation import evaluate
-from safeloop.registry import find_algorithm
+from safeloop.registry import find_algorithm, find_env
 from safeloop.runs import Recorder, Run
 from safeloop.settings import build
 from safeloop_baselines import lbpo
@@ -278,6 +278,6 @@ def test_unbounded_actions_are_refused_and_a_simulator_that_diverges_fails(train
 
 def test_it_is_told_nothing_and_its_presets_are_settings():
     algorithm = find_algorithm("lbpo")
-    assert algorithm.told(Settings(), None) == "" and algorithm.resumable
+    assert algorithm.told(Settings(), find_env("PointGoal1")) == "" and algorithm.resumable
     for preset in algorithm.presets.values():
         build(Settings, preset, owner="lbpo")

@@ -6,6 +6,7 @@ from line_env import flat
 
 import safeloop_baselines
 from safeloop.cmdp import UsageError
+from safeloop.registry import find_env
 from safeloop.settings import build
 from safeloop_baselines import omnisafe_bridge
 
@@ -45,7 +46,7 @@ def test_values_out_of_range_are_refused_by_name(algorithm, key, value):
 
 @ALGORITHMS
 def test_algorithms_are_told_nothing(algorithm):
-    assert algorithm.told(algorithm.settings(), None) == ""
+    assert algorithm.told(algorithm.settings(), find_env("PointGoal1")) == ""
     assert not algorithm.resumable
     assert set(algorithm.presets) == {"default", "paper"}
 

@@ -16,7 +16,7 @@ EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
 
 
 def make(out, algo, seed=0, steps=1200, episodes=(), evaluations=(), state="finished", **settings):
-    run = Run.create(out, RunSettings(env="Toy", algo=algo, steps=steps, seed=seed, budget=4.0, **settings))
+    run = Run.create(out, RunSettings(**{"env": "Toy", "budget": 4.0, **settings}, algo=algo, steps=steps, seed=seed))
     run.set_status(state, "it broke" if state == "failed" else "")
     (run.path / "episodes.csv").write_text(HEAD + "".join(f"{line}\n" for line in episodes))
     (run.path / "evaluations.csv").write_text(EVALUATION + "".join(f"{line}\n" for line in evaluations))
@@ -130,6 +130,19 @@ def test_the_budget_is_a_labelled_line(tmp_path, monkeypatch):
     lines = {line.get_label(): line.get_ydata() for line in drawn[0].axes[1].get_lines()}
     assert list(lines["budget 4"]) == [4.0, 4.0]
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "budget 4"]
+
+
+def test_where_nothing_costs_nothing_speaks_of_costs(tmp_path, monkeypatch):
+    make(tmp_path, "a", episodes=twelve(0), evaluations=["1200,0,5.0,0.0,0,100"], budget=None)
+    folder, drawn = tmp_path / "Toy", []
+    monkeypatch.setattr(style, "save", lambda picture, path: drawn.append((picture, path.name)))
+    records = pictures.write(folder)
+    ((picture, name),) = drawn
+    assert name == "curves.png" and len(picture.axes) == 1
+    assert summary.row(records[0]).within_budget == ""
+    for text in (summary.text(records), (folder / "summary.md").read_text()):
+        assert not any(word in text.lower() for word in ("cost", "budget", "violation"))
+        assert "5.00" in text
 
 
 def test_the_running_mean_is_over_ten_episodes():

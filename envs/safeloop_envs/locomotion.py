@@ -1,0 +1,158 @@
+"""Tasks without a cost: Gymnasium's MuJoCo locomotion, and Adroit's pen. Imports no simulator.
+
+The terminations here are those of the tasks, as functions of what is observed (Janner et al. 2019 give their planner
+and learner the same).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import gymnasium
+from torch import Tensor
+
+from safeloop.cmdp import EnvSpec, Known, UsageError
+from safeloop.settings import build, check_range, nearest
+
+GYMNASIUM, ROBOTICS = "Gymnasium 0.29.1 MuJoCo, v4", "gymnasium-robotics 1.2.2"
+
+
+def fallen(healthy: Callable[[Tensor], Tensor]) -> Known:
+    """A termination: the next observation is not finite or not healthy (`[..., S] -> bool [...]`)."""
+
+    def terminated(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+        return ~(next_obs.isfinite().all(-1) & healthy(next_obs))
+
+    return terminated
+
+
+def _hopper(s: Tensor) -> Tensor:
+    return (s[..., 0] > 0.7) & (s[..., 1].abs() < 0.2) & (s[..., 1:].abs() < 100).all(-1)
+
+
+def _walker(s: Tensor) -> Tensor:
+    return (s[..., 0] > 0.8) & (s[..., 0] < 2.0) & (s[..., 1].abs() < 1.0)
+
+
+def _ant(s: Tensor) -> Tensor:
+    return (s[..., 0] >= 0.2) & (s[..., 0] <= 1.0)
+
+
+def _humanoid(s: Tensor) -> Tensor:
+    return (s[..., 0] > 1.0) & (s[..., 0] < 2.0)
+
+
+def _pendulum(s: Tensor) -> Tensor:
+    return s[..., 1].abs() <= 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the tasks."""
+
+    full_id: str
+    healthy: Callable[[Tensor], Tensor] | None = None
+    """Of an observation `[..., S] -> bool [...]`; None: episodes end by truncation alone."""
+    episode_steps: int = 1000
+    truncated: int | None = None
+    """How many numbers the truncated observation has, where there is one, the default then: joints alone."""
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The observations to choose from, the default first."""
+        return ("truncated", "task") if self.truncated else ("task",)
+
+
+TASKS = {
+    "HalfCheetah": Task("HalfCheetah-v4"),
+    "Walker2d": Task("Walker2d-v4", _walker),
+    "Hopper": Task("Hopper-v4", _hopper),
+    "Ant": Task("Ant-v4", _ant),
+    "Humanoid": Task("Humanoid-v4", _humanoid, truncated=45),
+    "Swimmer": Task("Swimmer-v4"),
+    "InvertedPendulum": Task("InvertedPendulum-v4", _pendulum),
+    "PenGoal": Task("AdroitHandPen-v1", episode_steps=200),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `--env-set` reaches."""
+
+    observation: str
+    """`task`: the task's own numbers; `truncated`: positions and velocities of the joints alone."""
+    action_repeat: int = 1
+    """Simulator steps a decision."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "action_repeat", least=1)
+
+
+class Locomotion:
+    """Gymnasium's MuJoCo tasks by the robot's name, and `PenGoal`: turning a pen in the hand (CoRL 2021, C.2)."""
+
+    def names(self) -> list[str]:
+        """Short names of the tasks."""
+        return list(TASKS)
+
+    def canonical(self, name: str) -> str | None:
+        """The short name of a task given by it or by its full id, `HalfCheetah-v4`; None for another."""
+        by_id = {task.full_id: short for short, task in TASKS.items() if short != "PenGoal"}
+        return name if name in TASKS else by_id.get(name)
+
+    def spec(self, name: str, **options: Any) -> EnvSpec:
+        """The spec of a task. Options: see `Options`.
+
+        Raises `UsageError` for an unknown task or option and for a value that can't be.
+        """
+        short = self.canonical(name)
+        if short is None:
+            raise UsageError(f"no locomotion task named {name!r}; nearest: {nearest(name, TASKS)}")
+        task = TASKS[short]
+        chosen = build(Options, {"observation": task.observations[0]}, options, owner=short)
+        if chosen.observation not in task.observations:
+            valid = " or ".join(task.observations)
+            raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
+        return EnvSpec(
+            id=short,
+            suite=ROBOTICS if short == "PenGoal" else GYMNASIUM,
+            make=partial(_make, short, chosen),
+            action_repeat=chosen.action_repeat,
+            episode_steps=task.episode_steps,
+            cost_meaning="nothing costs",
+            budget=None,
+            terminates=task.healthy is not None,
+            terminated=fallen(task.healthy) if task.healthy else None,
+            options=asdict(chosen),
+        )
+
+
+def _make(short: str, chosen: Options, render_mode: str | None = None) -> gymnasium.Env:
+    """Make the environment. Raises `UsageError` for an unknown render mode."""
+    if render_mode not in (None, "rgb_array"):
+        raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+    from gymnasium.envs.mujoco.swimmer_v4 import SwimmerEnv
+
+    from safeloop_envs.mujoco_task import MujocoTask, simulation
+    from safeloop_envs.rendering import choose_backend
+
+    task = TASKS[short]
+    stock: Any
+    if render_mode:
+        choose_backend()
+    if short == "PenGoal":
+        from safeloop_envs.pen import PenGoal
+
+        stock = PenGoal(render_mode=render_mode)
+    else:
+        with mock.patch.object(SwimmerEnv, "_initialize_simulation", simulation):
+            stock = gymnasium.make(task.full_id, disable_env_checker=True, render_mode=render_mode).unwrapped
+    observed = task.truncated if chosen.observation == "truncated" else None
+    return MujocoTask(stock, chosen.action_repeat, task.episode_steps, render_mode, observed)
+
+
+locomotion = Locomotion()

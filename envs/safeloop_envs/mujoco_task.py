@@ -1,0 +1,102 @@
+"""MuJoCo tasks of gymnasium's kind under the suite's contract, and model files that MuJoCo 3 refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+
+from safeloop_envs.actions import ActionRange
+from safeloop_envs.rendering import add_marker
+
+INCLUDE = re.compile(r"""<include file=["']([^"']+)["']\s*/>""")
+OUTDATED = re.compile(r"""\s(collision="predefined"|apirate="\d+")|</?mujocoinclude\s*>""")
+"""What MuJoCo 3 no longer reads: the Swimmer's file asks for collisions between listed pairs alone, and lists none;
+Adroit's has the rate of a viewer."""
+
+
+def simulation(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    """What gymnasium's `MujocoEnv` starts with, for a model file that MuJoCo 3 refuses."""
+    path = Path(env.fullpath)
+    xml = INCLUDE.sub(lambda found: (path.parent / found[1]).read_text("utf-8"), path.read_text("utf-8"))
+    files = (file for file in path.parent.glob("resources/**/*") if file.is_file())
+    assets = {str(file.relative_to(path.parent)): file.read_bytes() for file in files}
+    model = mujoco.MjModel.from_xml_string(OUTDATED.sub("", xml), assets)
+    if 'collision="predefined"' in xml:
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
+    model.vis.global_.offwidth, model.vis.global_.offheight = env.width, env.height
+    return model, mujoco.MjData(model)
+
+
+class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A stock environment of gymnasium's kind, `action_repeat` simulator steps a decision.
+
+    The stock environment does the work: its reset and step are fast already. Observation: the first `observed`
+    numbers (None: all) of the task's own, float32 [S]. Action: float32 [A] in [-1, 1], clipped beyond, mapped linearly
+    to the task's own bounds (Humanoid's are 0.4). Cost is the stock environment's, where its step returns one.
+    Reward and cost are sums over the decision. An episode is truncated after `episode_steps` simulator steps and
+    terminates where the stock environment does.
+    """
+
+    def __init__(
+        self, stock: Any, action_repeat: int, episode_steps: int, render_mode: str | None, observed: int | None = None
+    ) -> None:
+        self._stock, self._observed = stock, slice(observed)
+        bounds = stock.action_space
+        self._actions = ActionRange(np.stack([bounds.low, bounds.high], axis=1))
+        self._repeat, self._episode_steps = action_repeat, episode_steps
+        self._steps, self._ended = 0, True
+        self.action_space = self._actions.space
+        size = observed or stock.observation_space.shape[0]
+        self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+        self.render_mode = render_mode
+        seconds = stock.dt * action_repeat
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds))}
+
+    def _seen(self, observation: np.ndarray) -> np.ndarray:
+        return observation[self._observed].astype(np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode: observation [S] float32 and an empty info. `options` has no effect."""
+        super().reset(seed=seed)
+        observation, _ = self._stock.reset(seed=seed)
+        self._steps, self._ended = 0, False
+        return self._seen(observation), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take one decision, action [A]. Raises `ValueError` for a non-finite action or a wrong shape."""
+        if self._ended:
+            raise RuntimeError("no episode is under way: call reset() before step()")
+        control = self._actions.control(action)
+        total, cost, violations, steps = 0.0, 0.0, 0, 0
+        terminated = truncated = False
+        while steps < self._repeat and not (terminated or truncated):
+            observation, reward, *costs, terminated, _, _ = self._stock.step(control)
+            total += float(reward)
+            cost += float(sum(costs))
+            violations += sum(costs) > 0
+            steps += 1
+            self._steps += 1
+            truncated = self._steps >= self._episode_steps
+        self._ended = terminated or truncated
+        info = {"cost": cost, "violations": int(violations), "simulator_steps": steps}
+        return self._seen(observation), total, bool(terminated), truncated, info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """A frame, uint8 [480, 480, 3]; None without `render_mode="rgb_array"`."""
+        if self.render_mode != "rgb_array":
+            return None
+        viewer = self._stock.mujoco_renderer._get_viewer(self.render_mode)
+        viewer._add_marker_to_scene = lambda marker: add_marker(viewer.scn, marker)
+        return self._stock.render()
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._stock.close()

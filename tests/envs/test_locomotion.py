@@ -1,0 +1,104 @@
+"""Locomotion and the pen: gymnasium's environments with the suite's contract, and their terminations as models."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from safeloop.cmdp import UsageError
+from safeloop_envs import locomotion
+from safeloop_envs.locomotion import TASKS
+
+STOCK = [name for name in TASKS if name not in ("Swimmer", "PenGoal")]  # MuJoCo 3 refuses these two's files
+
+
+@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_episode_equals_stock_exactly(name, repeat):
+    env = locomotion.spec(name, action_repeat=repeat).make()
+    stock = gymnasium.make(TASKS[name].full_id, disable_env_checker=True)
+    size, bound = env.observation_space.shape[0], stock.action_space.high
+    rng, steps, ended = np.random.default_rng(0), 0, False
+    np.testing.assert_array_equal(env.reset(seed=5)[0], stock.reset(seed=5)[0][:size].astype(np.float32))
+    while not ended and steps < 300:
+        action = rng.uniform(-1, 1, env.action_space.shape)
+        total, here = 0.0, 0
+        while here < repeat and not ended:
+            observation, reward, terminated, truncated, _ = stock.step(np.float64(bound) * action)
+            total, here, ended = total + reward, here + 1, terminated or truncated
+        seen, reward, *ends, info = env.step(action)
+        np.testing.assert_array_equal(seen, observation[:size].astype(np.float32))
+        assert (reward, ends) == (total, [terminated, truncated])
+        assert info == {"cost": 0.0, "violations": 0, "simulator_steps": here}
+        steps += here
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_known_terminations_are_the_simulators(name):
+    spec = locomotion.spec(name)
+    env, rng, fell = spec.make(), np.random.default_rng(1), 0
+    for episode in range(6):
+        obs, _ = env.reset(seed=episode)
+        terminated = truncated = False
+        for _ in range(250):
+            if terminated or truncated:
+                break
+            action = np.clip(rng.normal(0, 1, env.action_space.shape), -1, 1)
+            following, _, terminated, truncated, _ = env.step(action)
+            known = spec.terminated(*map(torch.as_tensor, (obs, action, following))) if spec.terminated else False
+            assert bool(known) == terminated
+            obs = following
+        fell += terminated
+    assert (fell > 0) == spec.terminates
+    env.close()
+
+
+def test_terminations_are_batched_and_a_state_that_is_not_finite_ends():
+    terminated = locomotion.spec("Hopper").terminated
+    obs = torch.zeros(2, 3, 11)
+    obs[..., 0] = 1.2
+    obs[0, 1, 5], obs[1, 2, 1], obs[1, 0, 7] = torch.nan, 0.3, -101.0
+    assert terminated(obs, torch.zeros(2, 3, 3), obs).tolist() == [[False, True, False], [True, False, True]]
+
+
+def test_swimmer_moves_without_contacts():
+    env = locomotion.spec("Swimmer").make()
+    env.reset(seed=0)
+    total = sum(env.step(np.array([np.sin(0.5 * t), np.cos(0.5 * t)]))[1] for t in range(200))
+    assert env._stock.data.ncon == 0 and abs(total) > 0.1
+
+
+def test_goals_of_the_pen_are_from_the_narrow_range():
+    env = locomotion.spec("PenGoal").make()
+    goals = []
+    for seed in range(40):
+        obs, _ = env.reset(seed=seed)
+        goals.append(obs[36:39])  # direction of the target
+    again, _ = env.reset(seed=39)
+    np.testing.assert_array_equal(again, obs)
+    from gymnasium_robotics.utils.rotations import euler2quat, quat2mat
+
+    middle = quat2mat(euler2quat(np.array([0.7, 0.7, 0.0])))[:, 2]
+    angles = np.arccos(np.clip(np.array(goals) @ middle, -1, 1))
+    assert 0.02 < np.median(angles) < 0.3 and angles.max() < 0.6
+    assert env.step(np.zeros(24))[0].shape == (45,)
+
+
+def test_humanoids_observation_is_that_of_its_joints_unless_all_is_asked_for():
+    for options, size in (({}, 45), ({"observation": "task"}, 376)):
+        spec = locomotion.spec("Humanoid", **options)
+        assert spec.make().reset(seed=0)[0].shape == (size,)
+        assert spec.options["observation"] == ("task" if options else "truncated")
+
+
+def test_what_can_not_be_is_told():
+    with pytest.raises(UsageError, match="Hopper: observation=truncated: expected task"):
+        locomotion.spec("Hopper", observation="truncated")
+    with pytest.raises(UsageError, match="action_repeat=0: expected at least 1"):
+        locomotion.spec("Hopper", action_repeat="0")
+    with pytest.raises(UsageError, match="no setting 'speed'; nearest: observation, action_repeat"):
+        locomotion.spec("Hopper", speed=3)
+    with pytest.raises(UsageError, match="nearest: Hopper"):
+        locomotion.spec("Hoper")
+    assert locomotion.canonical("Ant-v4") == "Ant" and locomotion.canonical("AntVelocity") is None
+    assert (locomotion.spec("Ant").budget, locomotion.spec("Ant").suite) == (None, "Gymnasium 0.29.1 MuJoCo, v4")
