@@ -104,7 +104,7 @@ def run(
 ) -> Comparison:
     """Train `algos` on `env`, each with each seed, and write the comparison to `OUT/<env>`.
 
-    Without `algos`: safeloop, cpo and ppo-lag, or loop and omnisafe:SAC where nothing costs.
+    Without `algos`: safeloop, cpo and ppo-lag, or loop-sac and sac where nothing costs.
     `steps` are simulator steps: a number, `{"cpo": 100_000}` for some algorithms, or None for their defaults.
     `settings` are the algorithms': `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one.
     `variant` is part of the runs' names and folders, so that several settings of an algorithm can be compared.

@@ -60,7 +60,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag; where nothing costs loop, omnisafe:SAC].",
+            help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag; where nothing costs loop-sac, sac].",
         ),
     ] = None,
     steps: Annotated[

@@ -35,8 +35,10 @@ from safeloop.settings import build, nearest, split_pairs
 Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
 
-ALGORITHMS, WITHOUT_COST = ("safeloop", "cpo", "ppo-lag"), ("loop", "omnisafe:SAC")
+ALGORITHMS, WITHOUT_COST = ("safeloop", "cpo", "ppo-lag"), ("loop-sac", "sac")
 """What is compared unless something else is asked for, and the same where nothing costs."""
+WITHOUT_COST_PRESETS = {"default": "online", "paper": "online-paper"}
+"""Presets that an algorithm may have for tasks where nothing costs, in place of those it has for all."""
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """glibc keeps freed memory, where it would otherwise fault in every page of every large tensor again."""
@@ -124,6 +126,8 @@ def plan(
     result = []
     for name, algorithm in found.items():
         used = preset if preset in algorithm.presets else "default"
+        if spec.budget is None and WITHOUT_COST_PRESETS.get(used) in algorithm.presets:
+            used = WITHOUT_COST_PRESETS[used]
         values: Any = build(algorithm.settings, algorithm.presets[used], overrides[name], owner=name)
         for seed in dict.fromkeys(seeds):
             asked = RunSettings(

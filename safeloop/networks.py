@@ -105,6 +105,11 @@ class EnsembleMLP(nn.Module):
         return affine(x, *self.layers[-1])
 
 
+def q_values(critic: EnsembleMLP, obs: Tensor, act: Tensor) -> Tensor:
+    """What each of K critics says of the same pairs `[B, S], [B, A]`: `[K, B]`."""
+    return critic(torch.cat((obs, act), -1).expand(len(critic.weights[0]), -1, -1))[..., 0]
+
+
 @torch.no_grad()
 def polyak(target: nn.Module, net: nn.Module, weight: float) -> None:
     """Move the parameters of `target` towards those of `net`, by `weight` in [0, 1] of the way."""

@@ -54,6 +54,15 @@ class Replay:
             store[row] = torch.as_tensor(value, dtype=torch.float32)
         self.added += 1
 
+    def extend(self, batch: Batch) -> None:
+        """Store the transitions `[B]` that are finite (a model's may not be); of more than `capacity`, the last."""
+        finite = torch.stack([x.isfinite().flatten(1).all(1) if x.dim() > 1 else x.isfinite() for x in batch]).all(0)
+        kept = Batch(*(x[finite][-self.capacity :] for x in batch))
+        rows = (self.added + torch.arange(len(kept.reward), device=self.device)) % self.capacity
+        for store, values in zip(self.data, kept, strict=True):
+            store[rows] = values
+        self.added += len(rows)
+
     def rows(self, indices: Tensor) -> Batch:
         """The transitions at `indices` (any shape)."""
         return Batch(*(store[indices] for store in self.data))

@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from safeloop.agents import PlanningAgent, safeloop
+from safeloop.agents import PlanningAgent
+from safeloop.algorithms import safeloop
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.launch import ALLOCATOR, check_device, check_whole
 from safeloop.registry import find_env
@@ -124,7 +125,7 @@ def _make_agent(spec: EnvSpec, preset: str = "default", device: str = "cpu", **c
     sizes = env.observation_space.shape[0], env.action_space.shape[0]  # type: ignore[index]
     env.close()
     settings: Any = build(safeloop.settings, {**safeloop.presets[preset], **changes}, owner="safeloop")
-    return PlanningAgent(spec, *sizes, settings, True, True, 0, device)
+    return PlanningAgent(safeloop, spec, *sizes, settings, 0, device)
 
 
 def planner(env: str = ENV, device: str = "cpu") -> dict[str, Any]:

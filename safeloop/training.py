@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safeloop.evaluation import evaluate_when_due
 from safeloop.planner import Plan
 from safeloop.runs import Fit, PlanSummary, Recorder, Run
 
 if TYPE_CHECKING:
-    from safeloop.agents import PlanningAgent
+    from safeloop.agents import Agent
+
+CHECKPOINT_EVERY = 200
 
 
-def train(agent: PlanningAgent, env: Recorder, run: Run) -> None:
+def train(agent: Agent[Any], env: Recorder, run: Run) -> None:
     """Train until `run.settings.steps` simulator steps, to the end of that episode; resume where a checkpoint is.
 
-    A checkpoint is written at every episode's end. A resumed run drops the rows that its checkpoint has not
-    seen, and ends as an uninterrupted one would.
+    A checkpoint is written at an episode's end, `CHECKPOINT_EVERY` decisions after the last at the earliest. A resumed
+    run drops the rows that its checkpoint has not seen, and ends as an uninterrupted one would.
     """
+    saved = 0
     if run.has_checkpoint:
         state = run.load_checkpoint()
         agent.restore(state["agent"])
         env.load_state_dict(state["recorder"])
+        saved = env.decisions
     run.drop_rows_after(env.simulator_steps)
     while env.simulator_steps < run.settings.steps:
         before = env.simulator_steps
         train_episode(agent, env, run)
-        agent.refresh_value_after_event()
+        agent.after_episode()
         evaluate_when_due(env, run, before, lambda: agent.policy(run.settings.seed))
-        run.save_checkpoint({"agent": agent.checkpoint(), "recorder": env.state_dict()})
+        if env.decisions - saved >= CHECKPOINT_EVERY or env.simulator_steps >= run.settings.steps:
+            run.save_checkpoint({"agent": agent.checkpoint(), "recorder": env.state_dict()})
+            saved = env.decisions
 
 
-def train_episode(agent: PlanningAgent, env: Recorder, run: Run) -> None:
+def train_episode(agent: Agent[Any], env: Recorder, run: Run) -> None:
     """One episode: act, store, learn, and fit the ensemble every `fit_every` decisions."""
     settings = agent.settings
     obs, _ = env.reset()
@@ -42,8 +48,8 @@ def train_episode(agent: PlanningAgent, env: Recorder, run: Run) -> None:
         if env.decisions < settings.warmup:
             action = agent.random_action()
         else:
-            plans.append(agent.plan(obs[None], t0))
-            action = plans[-1].action[0].cpu().numpy()
+            action, plan = agent.act(obs, t0)
+            plans += [plan] if plan else []
         next_obs, reward, terminated, truncated, info = env.step(action)
         agent.replay.add(
             obs, action, float(reward), info["violations"] > 0, terminated, bool(info.get("event")), next_obs
@@ -51,10 +57,11 @@ def train_episode(agent: PlanningAgent, env: Recorder, run: Run) -> None:
         obs, t0, done = next_obs, False, terminated or truncated
         if env.decisions >= settings.warmup:
             agent.update()
-            if (env.decisions - settings.warmup) % settings.fit_every == 0:
+            if agent.fit_every and (env.decisions - settings.warmup) % agent.fit_every == 0:
                 run.fits.append(Fit(env.simulator_steps, *agent.fit()))
     if plans:
-        run.plans.append(summarise(plans, env.simulator_steps, settings.min_feasible))
+        least = agent.settings.min_feasible
+        run.plans.append(summarise(plans, env.simulator_steps, least))
 
 
 def summarise(plans: list[Plan], simulator_steps: int, min_feasible: int) -> PlanSummary:

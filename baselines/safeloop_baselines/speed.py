@@ -35,8 +35,8 @@ def safeloop_of_omnisafe(env: str) -> Callable[[Mapping[str, Any], int, int], di
 def _train(env_id: str, setting: Mapping[str, Any], warmup: int, trained: int) -> dict[str, Any]:
     """Decisions a second once it plans.
 
-    The planner's settings are `setting` (`safeloop.agents.Settings`), without its early stop; the models are fitted
-    and the actor and critics updated as often as safeloop does. The rest are OmniSafe's defaults.
+    The planner's settings are `setting` (`safeloop.agent_settings.Settings`), without its early stop; the models are
+    fitted and the actor and critics updated as often as safeloop does. The rest are OmniSafe's defaults.
     """
     total = (warmup + trained) * ACTION_REPEAT
     with (

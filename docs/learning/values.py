@@ -32,8 +32,8 @@ UPDATES = 10_000
 def copied(trained, spec, settings, **changes):
     """The trained agent with other settings."""
     agent = PlanningAgent(
-        spec, trained.replay.data.obs.shape[1], trained.act_dim, replace(trained.settings, **changes),
-        trained.constrained, True, settings.seed, settings.device,
+        trained.algorithm, spec, trained.obs_dim, trained.act_dim, replace(trained.settings, **changes),
+        settings.seed, settings.device,
     )  # fmt: skip
     agent.restore(trained.checkpoint())
     return agent
@@ -50,7 +50,7 @@ def refitted(trained, spec, settings, shared):
     for _ in range(UPDATES):
         batch = agent.replay.sample(c.batch_size, generator)
         agent.behaviour.update(batch if shared else batch._replace(event=torch.zeros_like(batch.event)))
-    agent.refresh_value_after_event()
+    agent.after_episode()
     return agent
 
 

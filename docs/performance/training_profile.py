@@ -15,7 +15,8 @@ checkout = Path(sys.argv[1]).resolve()
 sys.path[:0] = [str(checkout), str(checkout / "envs"), str(checkout / "baselines")]
 
 from safeloop import worker  # noqa: E402
-from safeloop.agents import PlanningAgent, Settings  # noqa: E402
+from safeloop.agent_settings import Settings  # noqa: E402
+from safeloop.agents import PlanningAgent  # noqa: E402
 from safeloop.runs import Recorder, Run, RunSettings  # noqa: E402
 
 DECISIONS = 200

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from safeloop.agents import PETS, RC_CAR, Settings
+from safeloop.agent_settings import RC_CAR, Settings
+from safeloop.algorithms import CEM
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Judgement
 from safeloop.planner import Planner, PlannerSettings
@@ -71,7 +72,7 @@ def main():
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("weights", "constrained", "horizon", "episode", "return", "cost_return", "drifting"))
         for horizon in (8, 20):
-            for name, elites in (("exponential", 0), ("elites", PETS["elites"])):
+            for name, elites in (("exponential", 0), ("elites", CEM["elites"])):
                 for constrained in (True, False):
                     rows = np.array([drive(env, i, horizon, elites, constrained) for i in range(EPISODES)])
                     for i, (total, cost, drifting) in enumerate(rows):

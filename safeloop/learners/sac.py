@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak
+from safeloop.learners.targets import Targets
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
 from safeloop.replay import Batch
 
 
@@ -74,38 +75,51 @@ class SAC:
         groups = (self.actor.parameters(), self.critic.parameters(), [self.log_temperature])
         self.optimizers = [torch.optim.Adam(list(g), lr=settings.learning_rate, fused=True) for g in groups]
 
-    @staticmethod
-    def _q(critic: EnsembleMLP, obs: Tensor, act: Tensor) -> Tensor:
-        """Both critics' values, `[2, B]`."""
-        return critic(torch.cat((obs, act), -1).expand(2, -1, -1))[..., 0]
+    @property
+    def temperature(self) -> Tensor:
+        """The weight of the entropy, now."""
+        return self.log_temperature.detach().exp()
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
         """`min_i Q_i(s, pi(s))` with the actor's mean action, for any leading dimensions: `[..., S] -> [...]`."""
         flat = obs.reshape(-1, obs.shape[-1])
-        return self._q(self.critic, flat, self.actor.mean(flat)).amin(0).view(obs.shape[:-1])
+        return q_values(self.critic, flat, self.actor.mean(flat)).amin(0).view(obs.shape[:-1])
 
     @torch.no_grad()
     def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
         """Actions `[B, A]`: drawn from `streams`, or the mean where there are none."""
         return self.actor.mean(obs) if streams is None else self.actor.sample(obs, streams)[0]
 
-    def update(self, batch: Batch) -> None:
-        """One gradient step of critics, actor and temperature on `batch`."""
+    def explore(self, obs: Tensor, streams: Streams) -> Tensor:
+        """Actions `[B, A]` drawn from the actor."""
+        return self.act(obs, streams)
+
+    @torch.no_grad()
+    def next_value(self, obs: Tensor) -> Tensor:
+        """The targets' soft value of states `[B, S] -> [B]`: the lower critic at a drawn action, and its entropy."""
+        act, log_prob = self.actor.sample(obs, [self.generator])
+        return q_values(self.target, obs, act).amin(0) - self.temperature * log_prob
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> Targets:
+        """One-step targets."""
+        following = self.next_value(batch.next_obs)
+        target = batch.reward + self.settings.discount * (1 - batch.terminated) * following
+        return Targets(batch.obs, batch.act, target, torch.ones_like(target))
+
+    def update(self, batch: Batch, targets: Targets | None = None) -> None:
+        """One gradient step of critics, actor and temperature on `batch`; `targets` None: its one-step targets."""
         actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
-        temperature = self.log_temperature.detach().exp()
-        with torch.no_grad():
-            next_act, next_log_prob = self.actor.sample(batch.next_obs, [self.generator])
-            next_q = self._q(self.target, batch.next_obs, next_act).amin(0) - temperature * next_log_prob
-            target = batch.reward + self.settings.discount * (1 - batch.terminated) * next_q
-        critic_loss = (self._q(self.critic, batch.obs, batch.act) - target).square().mean(1).sum()
+        temperature = self.temperature
+        critic_loss = (targets or self.targets(batch)).loss(self.critic)
         critic_optimizer.zero_grad(set_to_none=True)
         critic_loss.backward()
         critic_optimizer.step()
 
         self.critic.requires_grad_(False)
         act, log_prob = self.actor.sample(batch.obs, [self.generator])
-        actor_loss = (temperature * log_prob - self._q(self.critic, batch.obs, act).amin(0)).mean()
+        actor_loss = (temperature * log_prob - q_values(self.critic, batch.obs, act).amin(0)).mean()
         actor_optimizer.zero_grad(set_to_none=True)
         actor_loss.backward()
         actor_optimizer.step()

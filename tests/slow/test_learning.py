@@ -6,7 +6,8 @@ from statistics import fmean
 import pytest
 import torch
 
-from safeloop.agents import Settings, loop, safeloop
+from safeloop.agent_settings import Settings
+from safeloop.algorithms import loop, safeloop
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.agents import PAPER, PETS, PlanningAgent, Settings, loop, pets, safeloop, safepets
+from safeloop.agent_settings import PAPER, Settings
+from safeloop.agents import PlanningAgent
+from safeloop.algorithms import CEM, loop, pets, safeloop, safepets
 from safeloop.cmdp import UsageError
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings
@@ -12,8 +14,8 @@ POINT = find_env("PointGoal1")
 BUTTON = find_env("PointButton1")
 
 
-def agent(spec=POINT, constrained=True, obs_dim=26, learns_value=True, **settings):
-    return PlanningAgent(spec, obs_dim, 2, Settings(**settings), constrained, learns_value, seed=0, device="cpu")
+def agent(spec=POINT, algorithm=safeloop, obs_dim=26, **settings):
+    return PlanningAgent(algorithm, spec, obs_dim, 2, Settings(**settings), seed=0, device="cpu")
 
 
 def test_defaults_are_factored_dynamics_learned_reward_known_cost():
@@ -46,21 +48,21 @@ def test_the_rc_car_preset_keeps_what_makes_pets_pets():
     for algorithm in (safeloop, loop, safepets, pets):
         settings = build(Settings, algorithm.presets["rc-car"], owner=algorithm.name)
         assert (settings.layers, settings.width, settings.penalty) == (2, 128, 30.0)
-        assert settings.elites == (0 if algorithm.learns_value else 20)
+        assert settings.elites == (0 if algorithm.learner else 20)
 
 
 def test_loop_has_no_constraint_and_needs_no_cost_model():
-    a = agent(constrained=False)
+    a = agent(algorithm=loop)
     assert a.constraint is None and not a.dynamics.heads.violated
     assert loop.told(Settings(), POINT) == "entities"
 
 
 def test_the_value_at_the_horizon_is_the_behaviours_under_a_constraint_and_the_actors_without():
-    assert agent().behaviour is not None and agent(constrained=False).behaviour is None
+    assert agent().behaviour is not None and agent(algorithm=loop).behaviour is None
     assert agent(value="actor").behaviour is None and agent(**PAPER).behaviour is None
     a, obs = agent(), torch.randn(3, 7, 26)
     assert torch.equal(a.planner.value(obs), a.behaviour.value(obs))
-    b = agent(constrained=False)
+    b = agent(algorithm=loop)
     assert torch.equal(b.planner.value(obs), b.learner.value(obs))
 
 
@@ -68,7 +70,7 @@ def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
     plain, other = agent(population=12), agent(population=12, value="none", cost_over="mean")
     assert plain.planner.settings.worst_case and not other.planner.settings.worst_case
     assert other.planner.value is None and other.behaviour is None and other.planner.actor is not None
-    other.refresh_value_after_event()
+    other.after_episode()
     assert other.value_after_event == 0
 
 
@@ -78,13 +80,13 @@ def test_pets_has_no_learner_and_plans_with_elites():
         settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
         assert (settings.elites, settings.actor_fraction) == (20, 0.0)
         assert "value" not in algorithm.told(settings, POINT)
-        a = agent(constrained=constrained, learns_value=False, population=12, **PETS)
+        a = agent(algorithm=algorithm, population=12, **CEM)
         assert a.learner is None and a.planner.value is None and a.planner.actor is None
         assert (a.constraint is not None) == constrained
         a.update()
         plan = a.plan(np.zeros((1, 26)), True)
         assert plan.action.abs().max() <= 1 and plan.divergence.isnan()
-        other = agent(constrained=constrained, learns_value=False, population=12, **PETS)
+        other = agent(algorithm=algorithm, population=12, **CEM)
         other.restore(a.checkpoint())
     with pytest.raises(UsageError, match="has no actor"):
         pets.told(Settings(elites=20), POINT)
@@ -162,7 +164,7 @@ def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_
     obs = torch.randn(6, 26).numpy()
     for i in range(6):
         a.replay.add(obs[i], np.zeros(2), 0.0, False, False, i % 2 == 0, obs[i] + 1)
-    a.refresh_value_after_event()
+    a.after_episode()
     expected = a.value(torch.as_tensor(obs[::2] + 1)).mean()
     assert torch.allclose(a.value_after_event, expected)
 

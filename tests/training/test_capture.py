@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from safeloop.agents import PlanningAgent, Settings
+from safeloop.agent_settings import Settings
+from safeloop.agents import PlanningAgent
+from safeloop.algorithms import safeloop
 from safeloop.registry import find_env
 
 POINT = find_env("PointGoal1")
@@ -12,7 +14,7 @@ SMALL = {"population": 20, "iterations": 2, "horizon": 3}
 
 
 def agent(device="cpu", **changes):
-    return PlanningAgent(POINT, 26, 2, Settings(**{**SMALL, **changes}), True, True, 0, device)
+    return PlanningAgent(safeloop, POINT, 26, 2, Settings(**{**SMALL, **changes}), 0, device)
 
 
 class Waits(TorchDispatchMode):

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from safeloop.agents import PlanningAgent, Settings
+from safeloop.agent_settings import Settings
+from safeloop.agents import PlanningAgent
+from safeloop.algorithms import safeloop
 from safeloop.lookahead import lookahead
 from safeloop.planner import feasible
 from safeloop.registry import find_env
@@ -22,7 +24,7 @@ def trained(request):
     full = {"dynamics": "full", "width": 64, "layers": 4, "value": "actor", "inverse_temperature": 1.0}
     changes = {"factored": {}, "full": full}[request.param]
     settings = Settings(first_fit_steps=500, iterations=3, precision="float32", **changes)
-    a = PlanningAgent(POINT, 26, 2, settings, True, True, 0, "cpu")
+    a = PlanningAgent(safeloop, POINT, 26, 2, settings, 0, "cpu")
     env, seen = POINT.make(), []
     for episode in range(4):
         obs, _ = env.reset(seed=episode)
@@ -35,7 +37,7 @@ def trained(request):
     a.fit()
     for _ in range(300):
         a.update()
-    a.refresh_value_after_event()
+    a.after_episode()
     return a, torch.from_numpy(np.array(seen[::97]))
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, astuple
 
 import pytest
 
-from safeloop.agents import Settings
+from safeloop.agent_settings import Settings
 from safeloop.runs import Run, RunSettings
 
 SMALL = Settings(

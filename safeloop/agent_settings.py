@@ -1,0 +1,248 @@
+"""Every setting of our own agents, and named groups of them.
+
+`LearnerSettings`, of an off-policy learner; `ModelSettings` beside them, of its models; `Settings` beside these, of a
+planner over both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from safeloop.cmdp import EnvSpec
+from safeloop.settings import check_range
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """Settings of an off-policy learner and its data. `--set key=value` reaches each."""
+
+    discount: float = 0.95
+    """A decision's, in planning and in the critic."""
+    learning_rate: float = 3e-4
+    polyak: float = 0.005
+    hidden: int = 256
+    """Units of each of the two hidden layers of the learner's networks."""
+    initial_temperature: float = 0.1
+    """Weight of SAC's entropy at the start."""
+    batch_size: int = 256
+    updates_per_decision: int = 1
+    capacity: int = 1_000_000
+    """Transitions kept."""
+    warmup: int = 1000
+    """Random decisions at the start."""
+    warmup_hold: int = 10
+    """Decisions that a random action is held for, on average."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "batch_size", "capacity", "warmup", "warmup_hold", "hidden", least=1)
+        check_range(self, "updates_per_decision", least=0)
+        check_range(self, "learning_rate", "initial_temperature", more_than=0)
+        check_range(self, "discount", "polyak", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class ModelSettings(LearnerSettings):
+    """Settings of a learner with models: what is learned, and what the environment is asked to tell (privileged)."""
+
+    dynamics: Literal["auto", "factored", "full"] = "auto"
+    """`auto`: factored where the environment names entities or lidars, full elsewhere."""
+    reward: Literal["learned", "known"] = "learned"
+    cost: Literal["auto", "learned", "known"] = "auto"
+    """`auto`: known where the environment has it, learned elsewhere."""
+    members: int = 5
+    """K, models in the ensemble."""
+    layers: int | None = None
+    """Hidden layers of each network; None, here and below: `FullSettings` and those after it have it."""
+    width: int | None = None
+    """Units of each hidden layer."""
+    entity_width: int = 32
+    """Units of the hidden layer that each entity has (factored)."""
+    model_learning_rate: float = 1e-3
+    fit_every: int = 250
+    """K_m: decisions between fits of the ensemble."""
+    fit_steps: int = 200
+    """Gradient steps of a fit, at most."""
+    first_fit_steps: int = 2000
+    """Gradient steps of the first fit, at most."""
+    fit_patience: int = 0
+    """A fit ends after so many checks (every 50 steps) without improvement on held-out data; 0: never early."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "members", "layers", "width", "entity_width", least=1)
+        check_range(self, "fit_every", "fit_steps", "first_fit_steps", least=1)
+        check_range(self, "fit_patience", least=0)
+        check_range(self, "model_learning_rate", more_than=0)
+
+    def factored(self, spec: EnvSpec) -> bool:
+        """Whether the dynamics are."""
+        return self.dynamics == "factored" or (self.dynamics == "auto" and spec.parts is not None)
+
+    def knows_cost(self, spec: EnvSpec) -> bool:
+        """Whether the environment tells the cost."""
+        return self.cost == "known" or (self.cost == "auto" and spec.cost is not None)
+
+
+@dataclass(frozen=True)
+class MBPOSettings(ModelSettings):
+    """Settings of MBPO (Janner et al., 2019), but for the number of updates and of rollouts theirs."""
+
+    layers: int = 4
+    width: int = 200
+    updates_per_decision: int = 20
+    rollouts: int = 400
+    """Imagined rollouts for each decision since the last fit."""
+    rollout_length: int = 1
+    """Steps of each."""
+    real_fraction: float = 0.05
+    """Share of a batch that is real."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "rollouts", "rollout_length", least=1)
+        check_range(self, "real_fraction", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class ExpansionSettings(ModelSettings):
+    """Settings of SAC with value expansion."""
+
+    layers: int = 4
+    width: int = 200
+    horizon: int = 3
+    """H, imagined decisions after the real one; the papers' lookahead has as many (CoRL 2021, Table 3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "horizon", least=1)
+
+
+@dataclass(frozen=True)
+class Settings(ModelSettings):
+    """Settings of a planning agent (safeloop/planner.py). The paper's are in `PAPER`."""
+
+    horizon: int | None = None
+    """H, decisions. Longer where the model can be trusted for longer."""
+    population: int = 100
+    actor_fraction: float = 0.05
+    particles: int = 1
+    iterations: int | None = None
+    inverse_temperature: float = 50.0
+    elites: int = 0
+    momentum: float = 0.1
+    initial_variance: float = 0.25
+    noise_correlation: float | None = None
+    """Of the noise of neighbouring decisions; 0: independent, as in the paper."""
+    model_noise: bool | None = None
+    """Whether imagined states are drawn with the models' noise, as in the paper, or are their means."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the matrix products in planning; `auto`: bfloat16 where the device has it in hardware."""
+    # Constraint (CoRL 2021, Eq. 10)
+    cost_over: Literal["worst", "mean"] = "worst"
+    """A sequence costs what the worst of the models and particles says, or what they say on average."""
+    cost_margin: float = 0.05
+    """Widening of the forbidden region of a known cost, in its unit (metres)."""
+    threshold: float | None = None
+    """d0: allowed cost in the horizon; None: 0.02 (known: metres), 0.5 (learned: expected violations)."""
+    min_feasible: int = 10
+    """m of Algorithm 4."""
+    penalty: float | None = None
+    """Return that a unit of cost outweighs where fewer are feasible; None: cost alone counts there (Algorithm 4)."""
+    # The value at the horizon
+    value: Literal["auto", "behaviour", "actor", "none"] = "auto"
+    """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of the learner's actor,
+    which knows no constraint; `none`: nothing does; `auto`: behaviour under a constraint, actor without."""
+    value_sees: Literal["auto", "observation", "entities"] = "auto"
+    """What the behaviour's value is a function of: the numbers as they come, or a set of entities; `auto`: entities
+    where the environment names them."""
+    behaviour_hidden: int = 128
+    """Units of each of the two hidden layers of the behaviour's value."""
+    augmentation: float = 0.0
+    """Share of the learner's batch that is drawn from what planning imagined (workshop paper, appendix D: 0.3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(
+            self, "horizon", "population", "particles", "iterations", "behaviour_hidden", "min_feasible", least=1
+        )
+        check_range(self, "inverse_temperature", "initial_variance", more_than=0)
+        check_range(self, "elites", "actor_fraction", "threshold", "penalty", least=0)
+        check_range(self, "momentum", "noise_correlation", "augmentation", least=0, most=1)
+
+    def filled(self, spec: EnvSpec) -> FullSettings:
+        """These, with numbers where None stands for one that depends on the dynamics."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if not self.factored(spec):
+            return FullSettings(**given)
+        return (FactoredSettings if spec.entities is not None else LidarSettings)(**given)
+
+    def value_of(self, constrained: bool, learns: bool) -> str:
+        """Whose value ends the lookahead: `behaviour`, `actor` or `none`; of itself none without a learner."""
+        if self.value != "auto":
+            return self.value
+        return "none" if not learns else "behaviour" if constrained else "actor"
+
+    def sees_entities(self, spec: EnvSpec) -> bool:
+        """Whether the behaviour's value is a function of a set of entities."""
+        return self.value_sees == "entities" or (self.value_sees == "auto" and spec.entities is not None)
+
+
+@dataclass(frozen=True)
+class FullSettings(Settings):
+    """What None means with one network over the observation: the paper's networks, horizon and noise (Table 3)."""
+
+    layers: int = 4
+    width: int = 200
+    horizon: int = 8
+    iterations: int = 5
+    noise_correlation: float = 0.0
+    model_noise: bool = True
+
+
+@dataclass(frozen=True)
+class FactoredSettings(FullSettings):
+    """What None means with dynamics over entities, which can be trusted, and so looked ahead in, for longer."""
+
+    layers: int = 2
+    width: int = 128
+    horizon: int = 16
+    iterations: int = 3
+    noise_correlation: float = 0.85
+
+
+@dataclass(frozen=True)
+class LidarSettings(FactoredSettings):
+    """What None means with dynamics over lidars, which show less than positions do.
+
+    The nearest thing is the largest of all bins: with noise on each, something is nearly always too close.
+    """
+
+    horizon: int = 8
+    model_noise: bool = False
+
+
+PAPER = {
+    "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
+    "cost_margin": 0.0, "threshold": 0.0, "warmup": 2000, "warmup_hold": 1,
+    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5, "value": "actor",
+}  # fmt: skip
+"""CoRL 2021, Tables 2 and 3, C.4: what differs from the defaults."""
+
+RC_CAR = {
+    "layers": 2, "width": 128, "penalty": 30.0, "fit_steps": 1000, "updates_per_decision": 4,
+}  # fmt: skip
+"""For a few thousand decisions on the RC car: models and values learn more from each (results/rc_car)."""
+
+ONLINE = {
+    "discount": 0.99, "horizon": 3, "iterations": 5, "noise_correlation": 0.0, "inverse_temperature": 1.0,
+    "initial_temperature": 1.0, "warmup_hold": 1,
+}  # fmt: skip
+"""Where nothing costs: CoRL 2021, Table 3, with one particle in place of 4 and short fits of the models."""
+
+ONLINE_PAPER = {**ONLINE, "particles": 4, "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5}
+"""CoRL 2021, Tables 2 and 3, C.2, whole."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {}, "paper": PAPER, "rc-car": RC_CAR, "online": ONLINE, "online-paper": ONLINE_PAPER
+}  # fmt: skip

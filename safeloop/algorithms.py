@@ -1,0 +1,133 @@
+"""Our own algorithms by name: what each is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from safeloop.agent_settings import PRESETS, ExpansionSettings, LearnerSettings, MBPOSettings, ModelSettings, Settings
+from safeloop.agents import MBPO, Agent, PlanningAgent, ValueExpansion
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.registry import Policy, find_env
+from safeloop.runs import Recorder, Run
+from safeloop.training import train
+
+
+@dataclass(frozen=True)
+class OffPolicy:
+    """One of our agents under a name (`registry.Algorithm`)."""
+
+    name: str
+    summary: str
+    agent: type[Agent[Any]] = PlanningAgent
+    settings: type = Settings
+    constrained: bool = False
+    learner: Literal["sac", "td3"] | None = "sac"
+    """What learns an actor, which proposes sequences, and values, which end the lookahead."""
+    plans: Literal["always", "evaluation"] = "always"
+    """A planning agent plans in training and evaluation, or in evaluation alone."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that make it what it is, in every preset."""
+    default_steps: int = 20_000
+    resumable: bool = True
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """Named settings. Where nothing costs, `online` stands for `default` and `online-paper` for `paper`."""
+        known = {f.name for f in fields(self.settings)}
+        return {name: {k: v for k, v in {**group, **self.own}.items() if k in known} for name, group in PRESETS.items()}
+
+    def told(self, settings: LearnerSettings, spec: EnvSpec) -> str:
+        """Known models in use, and the kind of dynamics where the entities are named."""
+        if self.constrained:
+            spec.need_cost(self.name)
+        if not isinstance(settings, ModelSettings):
+            return ""
+        if settings.dynamics == "factored" and spec.parts is None:
+            raise UsageError(
+                f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
+            )
+        if settings.reward == "known" and spec.reward is None:
+            raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
+        if settings.cost == "known" and spec.cost is None:
+            raise UsageError(f"cost=known: {spec.id} has no known cost; use cost=learned")
+        value_of_entities = isinstance(settings, Settings) and self._value_of_entities(settings, spec)
+        told = ["known reward"] if settings.reward == "known" else []
+        if self.constrained and settings.knows_cost(spec):
+            told.append("known cost")
+        if spec.terminates and spec.terminated is not None:
+            told.append("known termination")
+        if settings.factored(spec) or value_of_entities:
+            told.append("entities" if spec.entities is not None else "lidars")
+        return ", ".join(told)
+
+    def _value_of_entities(self, settings: Settings, spec: EnvSpec) -> bool:
+        """Whether the value is a function of a set of entities. Raises `UsageError` for a planner that can't be."""
+        if settings.value_sees == "entities" and spec.entities is None:
+            raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
+        for name, asked in (("actor_fraction", settings.actor_fraction > 0), ("value", settings.value == "actor")):
+            if asked and self.learner is None:
+                raise UsageError(f"{name}={getattr(settings, name)}: {self.name} has no actor; leave it out")
+        value = settings.value_of(self.constrained, self.learner is not None)
+        return value == "behaviour" and settings.sees_entities(spec)
+
+    def _agent(self, env: Any, spec: EnvSpec, run: Run) -> Agent[Any]:
+        settings = self.settings(**run.settings.algo_settings)
+        sizes = (env.observation_space.shape[0], env.action_space.shape[0])
+        return self.agent(self, spec, *sizes, settings, run.settings.seed, run.settings.device)
+
+    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
+        """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""
+        train(self._agent(env, env.safeloop_spec, run), env, run)
+
+    def load(self, run: Run, seed: int) -> Policy:
+        """The policy of the run's checkpoint."""
+        spec = find_env(run.settings.env, run.settings.env_options)
+        env = spec.make()
+        agent = self._agent(env, spec, run)
+        env.close()
+        agent.restore(run.load_checkpoint()["agent"])
+        return agent.policy(seed)
+
+
+CEM = {"elites": 20, "actor_fraction": 0.0}
+"""The cross-entropy method: equal weights for the best, and no actor that proposes."""
+ONLINE_STEPS = 50_000
+TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5}
+"""Workshop paper, appendix A; alpha 0.25 as the weight on the old mean, as in PETS' program."""
+
+safeloop = OffPolicy("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)
+loop = OffPolicy("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)")
+pets = OffPolicy("pets", "ensemble + CEM, no constraint, no value (Chua et al. 2018)", learner=None, own=CEM)
+safepets = replace(
+    pets, name="safepets", summary="ensemble + CEM under the constraint, no value (CoRL 2021, 6.3)", constrained=True
+)
+
+loop_sac = replace(
+    loop, name="loop-sac", summary="SAC + ensemble + ARC (CoRL 2021, Algorithm 1)", default_steps=ONLINE_STEPS
+)
+loop_sac_cem = replace(loop_sac, name="loop-sac-cem", summary="LOOP-SAC with CEM in place of ARC (D.5.1)", own=CEM)
+loop_td3 = replace(
+    loop_sac, name="loop-td3", summary="TD3 + ensemble + actor-guided CEM (Sikchi et al. 2020)", learner="td3",
+    own=TD3_CEM,
+)  # fmt: skip
+loop_sarsa = replace(
+    loop_sac, name="loop-sarsa", summary="LOOP with the value of what was done (CoRL 2021, 6.1)", learner=None,
+    own={"value": "behaviour", "actor_fraction": 0.0},
+)  # fmt: skip
+sac_evalloop = replace(
+    loop_sac, name="sac-evalloop", summary="SAC, with LOOP's planner in evaluation (CoRL 2021, D.6)", plans="evaluation"
+)
+sac_ve = OffPolicy(
+    "sac-ve", "SAC with value expansion in the models (Feinberg et al. 2018)", ValueExpansion, ExpansionSettings,
+    default_steps=ONLINE_STEPS,
+)  # fmt: skip
+mbpo = OffPolicy(
+    "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPO, MBPOSettings,
+    default_steps=ONLINE_STEPS,
+)  # fmt: skip
+sac = OffPolicy("sac", "soft actor-critic (Haarnoja et al. 2018)", Agent, LearnerSettings, default_steps=ONLINE_STEPS)
+td3 = replace(
+    sac, name="td3", summary="twin delayed deterministic policy gradients (Fujimoto et al. 2018)", learner="td3"
+)

@@ -1,0 +1,62 @@
+"""What critics are taught, and value expansion: targets that look into a model first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from safeloop.networks import EnsembleMLP, q_values
+from safeloop.replay import Batch
+
+if TYPE_CHECKING:
+    from safeloop.learners.sac import SAC
+    from safeloop.lookahead import Model
+
+
+class Targets(NamedTuple):
+    """What the critics should say of state-action pairs."""
+
+    obs: Tensor  # [B, S]
+    act: Tensor  # [B, A]
+    target: Tensor  # [B]
+    weight: Tensor  # [B], 0 where the pair lies beyond an imagined episode's end
+
+    def loss(self, critic: EnsembleMLP) -> Tensor:
+        """The squared error, a mean over the pairs and a sum over the critics."""
+        error = q_values(critic, self.obs, self.act) - self.target
+        return (self.weight * error.square()).mean(1).sum()
+
+
+@torch.no_grad()
+def expanded(sac: SAC, model: Model, batch: Batch, horizon: int) -> Targets:
+    """Targets over `horizon` imagined steps after each real transition (MVE; Feinberg et al., 2018).
+
+    From `next_obs` SAC's actor acts in the model, each row in one of the K models. The critics are taught at the real
+    pair and at every imagined one (Feinberg's TD-k trick): `sum_k gamma^k r_k + gamma^n V'(s_H)` over the n steps from
+    there to the end, each value soft, that is with the entropy of the action that leaves its state.
+    """
+    k, b, gamma = model.members, len(batch.reward), sac.settings.discount
+    rows = torch.arange(-(-b // k) * k, device=batch.reward.device) % b  # as many for each model: some rows twice
+    real = Batch(*(x[rows] for x in batch))
+    pairs, rewards, ended = [(real.obs, real.act)], [real.reward], [real.terminated]
+    bonuses: list[Tensor] = [torch.zeros_like(real.reward)]  # of the entropy; the real action is given
+    s = real.next_obs
+    for _ in range(horizon):
+        a, log_prob = sac.actor.sample(s, [sac.generator])
+        here = s.view(k, -1, s.shape[-1]), a.view(k, -1, a.shape[-1])
+        following, memory = model.step(*here, [sac.generator])
+        judged = model.judge(*here, following, memory)
+        pairs.append((s, a))
+        rewards.append(judged.reward.flatten())
+        ended.append(torch.zeros_like(real.reward) if judged.terminated is None else judged.terminated.flatten())
+        bonuses.append(-sac.temperature * log_prob)
+        s = following.flatten(0, 1)
+    value, targets = sac.next_value(s), []
+    for reward, end, bonus in zip(reversed(rewards), reversed(ended), reversed(bonuses), strict=True):
+        targets.append(reward + gamma * (1 - end) * value)
+        value = targets[-1] + bonus
+    obs, act = (torch.cat(x) for x in zip(*pairs, strict=True))
+    survived = torch.stack([torch.zeros_like(ended[0]), *ended[:-1]]).neg().add(1).cumprod(0)
+    return Targets(obs, act, torch.cat(targets[::-1]), survived.flatten())

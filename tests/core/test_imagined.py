@@ -1,0 +1,130 @@
+"""Value expansion and imagined transitions, in a model that is known."""
+
+import math
+
+import pytest
+import torch
+
+from safeloop.learners.imagined import Witness, branch, mixed
+from safeloop.learners.targets import Targets, expanded
+from safeloop.lookahead import Judgement
+from safeloop.networks import EnsembleMLP
+from safeloop.replay import Batch, Replay
+from tests.core.test_sac import A, S, make
+
+
+class Counting:
+    """Model k adds k + 1 to every number of the state and rewards with the first one; it ends where that reaches 8."""
+
+    members, ends = 3, True
+
+    def step(self, obs, act, streams):
+        which = torch.arange(1.0, 4.0).view(3, 1, 1)
+        return obs + which, act
+
+    def judge(self, obs, act, next_obs, memory):
+        ended = (next_obs[..., 0] >= 8).float() if self.ends else None
+        return Judgement(obs[..., 0], torch.zeros_like(obs[..., 0]), ended, None)
+
+
+def sac_with(monkeypatch, temperature=0.5, log_prob=-2.0, gamma=0.9):
+    """SAC whose actor does nothing, with a given log-probability, and whose target critics say 10 s_0."""
+    sac = make(discount=gamma, initial_temperature=temperature)
+    sample = lambda obs, streams: (torch.zeros(len(obs), A), torch.full((len(obs),), log_prob))  # noqa: E731
+    monkeypatch.setattr(sac.actor, "sample", sample)
+    monkeypatch.setattr(sac, "next_value", lambda obs: 10 * obs[:, 0])
+    return sac
+
+
+def states(*first):
+    return torch.tensor(first).unsqueeze(1).expand(-1, S).clone()
+
+
+def real(first, following, reward, terminated=0.0):
+    n = len(first)
+    zero = torch.zeros(n)
+    return Batch(
+        states(*first), torch.ones(n, A), torch.tensor(reward), zero, torch.full((n,), terminated), zero,
+        states(*following),
+    )  # fmt: skip
+
+
+def test_expanded_targets_are_discounted_sums_with_the_soft_value_at_the_end(monkeypatch):
+    model = Counting()
+    model.ends = False
+    sac, data = sac_with(monkeypatch), real([5.0, 6.0], [1.0, 2.0], [0.5, 0.25])
+    found = expanded(sac, model, data, horizon=2)
+    g, bonus = 0.9, 0.5 * 2.0
+    # Two transitions for three models: rows 0, 1, 0, in models 0, 1, 2, so that steps are 1, 2 and 3 wide.
+    last = [10 * 3.0, 10 * 6.0, 10 * 7.0]
+    second = [2 + g * last[0], 4 + g * last[1], 4 + g * last[2]]
+    first = [1 + g * (second[0] + bonus), 2 + g * (second[1] + bonus), 1 + g * (second[2] + bonus)]
+    here = [r + g * (f + bonus) for r, f in zip([0.5, 0.25, 0.5], first, strict=True)]
+    assert torch.allclose(found.target, torch.tensor([*here, *first, *second]))
+    assert found.obs[:, 0].tolist() == [5, 6, 5, 1, 2, 1, 2, 4, 4]
+    assert found.act[:, 0].tolist() == [1] * 3 + [0] * 6 and found.weight.tolist() == [1] * 9
+
+
+def test_beyond_a_termination_nothing_is_taught(monkeypatch):
+    sac = sac_with(monkeypatch, temperature=1e-6)
+    found = expanded(sac, Counting(), real([0.0, 0.0, 0.0], [5.0, 5.0, 5.0], [1.0, 1.0, 1.0]), horizon=2)
+    # Model 2 ends at once (5 + 3), model 1 after two steps (5 + 4), model 0 never.
+    g = 0.9
+    end = [5 + g * (6 + g * 70), 5 + g * 7, 5.0]
+    assert torch.allclose(found.target[3:6], torch.tensor(end), atol=1e-3)
+    assert torch.allclose(found.target[:3], 1 + g * torch.tensor(end), atol=1e-3)
+    assert found.weight.tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 0]
+    ended = expanded(sac, Counting(), real([0.0] * 3, [5.0] * 3, [1.0] * 3, terminated=1.0), horizon=1)
+    assert ended.target[:3].tolist() == [1, 1, 1] and ended.weight.tolist() == [1] * 3 + [0] * 3
+
+
+def test_the_loss_leaves_out_what_has_no_weight():
+    critic = EnsembleMLP(2, [S + A, 4, 1], torch.relu_, torch.Generator().manual_seed(0))
+    data = real([1.0, 2.0], [0.0, 0.0], [3.0, 4.0])
+    whole = Targets(data.obs, data.act, data.reward, torch.tensor([1.0, 0.0])).loss(critic)
+    one = Targets(data.obs[:1], data.act[:1], data.reward[:1], torch.ones(1)).loss(critic)
+    assert whole.item() == pytest.approx(one.item() / 2)
+
+
+def test_branched_rollouts_keep_to_their_model_and_stop_where_it_ends():
+    into, generator = Replay(100, S, A), torch.Generator().manual_seed(0)
+    actor = lambda obs, streams: -torch.ones(len(obs), A)  # noqa: E731
+    branch(Counting(), actor, states(0.0, 0.0, 4.0, 4.0, 6.0, 6.0, 9.0), 2, generator, into)
+    data = into.rows(torch.arange(len(into)))
+    # Seven starts are cut to six, two a model: 0 -> 1, 4 -> 6, 6 -> 9 (which ends); then 1, 1, 6 -> 2, 3, 9
+    # of the four that go on.
+    assert data.obs[:, 0].tolist() == [0, 0, 4, 4, 6, 6, 1, 1, 6]
+    assert data.next_obs[:, 0].tolist() == [1, 1, 6, 6, 9, 9, 2, 3, 9]
+    assert data.terminated.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 1]
+    assert data.reward.tolist() == data.obs[:, 0].tolist() and (data.act == -1).all()
+
+
+def test_a_witness_changes_nothing_and_keeps_true_transitions():
+    into, model = Replay(40, S, A), Counting()
+    witness = Witness(model, 10, into, torch.Generator().manual_seed(0))
+    obs, act = torch.randn(3, 11, S), torch.randn(3, 11, A)
+    following, memory = witness.step(obs, act, [])
+    judged = witness.judge(obs, act, following, memory)
+    for a, b in zip(judged, model.judge(obs, act, following, memory), strict=True):
+        assert a is None or torch.equal(a, b)
+    assert len(into) == 12  # as many of each model
+    kept = into.rows(torch.arange(12))
+    assert (kept.next_obs - kept.obs)[:, 0].round().tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
+    assert torch.equal(kept.reward, kept.obs[:, 0])
+    assert all(any(torch.equal(s, o) for o in obs.flatten(0, 1)) for s in kept.obs)
+
+
+def test_a_ring_takes_batches_drops_what_is_not_finite_and_keeps_the_last():
+    ring = Replay(4, S, A)
+    data = real([1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [1.0, math.nan, 3.0])
+    ring.extend(data)
+    assert (len(ring), ring.data.obs[:2, 0].tolist()) == (2, [1, 3])
+    ring.extend(real([4.0, 5.0, 6.0], [0.0] * 3, [0.0] * 3))
+    assert ring.data.obs[:, 0].tolist() == [6, 3, 4, 5] and len(ring) == 4
+    ring.extend(real([float(i) for i in range(10, 19)], [0.0] * 9, [0.0] * 9))
+    assert sorted(ring.data.obs[:, 0].tolist()) == [15, 16, 17, 18]
+
+
+def test_mixed_batches_hold_both():
+    both = mixed(real([1.0], [2.0], [3.0]), real([4.0, 5.0], [6.0, 7.0], [8.0, 9.0]))
+    assert both.obs[:, 0].tolist() == [1, 4, 5] and both.reward.tolist() == [3, 8, 9]

@@ -1,0 +1,185 @@
+"""The unconstrained agents by name: what each is made of, and that each trains and resumes, on InvertedPendulum."""
+
+from dataclasses import asdict, astuple
+
+import numpy as np
+import pytest
+import torch
+
+from safeloop import launch
+from safeloop.agents import ActorPolicy
+from safeloop.cmdp import UsageError
+from safeloop.learners.sac import SAC
+from safeloop.learners.td3 import TD3
+from safeloop.registry import find_algorithm, find_env
+from safeloop.replay import Batch
+from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.settings import build
+
+PENDULUM = find_env("InvertedPendulum")
+NAMES = (
+    "loop-sac", "loop-td3", "loop-sac-cem", "loop-sarsa", "sac-evalloop", "pets", "sac-ve", "mbpo", "sac", "td3",
+)  # fmt: skip
+SMALL = {
+    "members": 2, "width": 16, "layers": 1, "population": 10, "iterations": 2, "fit_every": 100, "fit_steps": 5,
+    "first_fit_steps": 10, "rollouts": 2, "updates_per_decision": 1, "hidden": 16, "behaviour_hidden": 16,
+    "batch_size": 16, "warmup": 50,
+}  # fmt: skip
+
+
+def settings(name, preset="online", **changes):
+    algorithm = find_algorithm(name)
+    known = algorithm.settings.__dataclass_fields__
+    small = {key: value for key, value in SMALL.items() if key in known}
+    return build(algorithm.settings, algorithm.presets[preset], small, changes, owner=name)
+
+
+def agent(name, spec=PENDULUM, **changes):
+    algorithm = find_algorithm(name)
+    return algorithm.agent(algorithm, spec, 4, 1, settings(name, **changes), 0, "cpu")
+
+
+def run(out, name, steps=320, **changes):
+    asked = RunSettings(
+        "InvertedPendulum", name, steps, seed=1, budget=None, eval_episodes=1, eval_every=150,
+        algo_settings=asdict(settings(name, **changes)),
+    )  # fmt: skip
+    return Run.create(out, asked)
+
+
+def learn(run):
+    env = Recorder(PENDULUM.make(), PENDULUM, run)
+    find_algorithm(run.settings.algo).learn(env, None, run)
+    return [astuple(row)[:-1] for row in run.episodes.read()], run.evaluations.read(), run.fits.read()
+
+
+def test_each_name_stands_for_its_parts():
+    parts = {}
+    for name in NAMES:
+        a = agent(name)
+        value = getattr(a, "value", None)
+        whose = next((part for part in ("learner", "behaviour") if value and value.__self__ is getattr(a, part)), None)
+        planner = a.planner.settings if hasattr(a, "planner") else None
+        parts[name] = (
+            type(a.learner).__name__, whose, planner and (planner.elites, planner.actor_fraction, planner.horizon)
+        )  # fmt: skip
+        assert isinstance(a.policy(0), ActorPolicy) == (planner is None)
+    assert parts == {
+        "loop-sac": ("SAC", "learner", (0, 0.05, 3)),
+        "loop-td3": ("TD3", "learner", (20, 0.05, 5)),
+        "loop-sac-cem": ("SAC", "learner", (20, 0.0, 3)),
+        "loop-sarsa": ("NoneType", "behaviour", (0, 0.0, 3)),
+        "sac-evalloop": ("SAC", "learner", (0, 0.05, 3)),
+        "pets": ("NoneType", None, (20, 0.0, 3)),
+        "sac-ve": ("SAC", None, None),
+        "mbpo": ("SAC", None, None),
+        "sac": ("SAC", None, None),
+        "td3": ("TD3", None, None),
+    }
+    assert agent("loop-td3").planner.settings.momentum == 0.25
+
+
+def test_the_online_presets_stand_in_where_nothing_costs():
+    def preset(env, name, preset="default"):
+        (asked,) = launch.plan(env, [name], None, [0], preset, None, "cpu", (), (), 0, 0, 1, "")
+        return asked.preset, asked.algo_settings["discount"], asked.algo_settings.get("particles")
+
+    assert preset("Hopper", "loop-sac") == ("online", 0.99, 1)
+    assert preset("Hopper", "pets", "paper") == ("online-paper", 0.99, 4)
+    assert preset("Hopper", "sac") == ("online", 0.99, None)
+    assert preset("PointGoal1", "pets") == ("default", 0.95, 1)
+    (first, second) = launch.plan("Hopper", None, None, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
+    assert (first.algo, second.algo, first.budget, first.steps) == ("loop-sac", "sac", None, 50_000)
+
+
+def test_what_is_told_and_what_can_not_be():
+    told = {name: find_algorithm(name).told(settings(name), PENDULUM) for name in NAMES}
+    assert {name for name, text in told.items() if not text} == {"sac", "td3"}
+    assert {text for text in told.values() if text} == {"known termination"}
+    with pytest.raises(UsageError, match="value=actor: loop-sarsa has no actor"):
+        find_algorithm("loop-sarsa").told(settings("loop-sarsa", value="actor"), PENDULUM)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_trains_and_a_stopped_run_resumes_to_the_same_end(name, tmp_path, monkeypatch):
+    changes = {"augmentation": 0.3} if name == "loop-td3" else {}
+    whole = learn(run(tmp_path / "whole", name, **changes))
+    models = name not in ("sac", "td3")
+    assert len(whole[0]) > 20 and len(whole[2]) == (3 if models else 0)
+    stopped, save, saves = run(tmp_path / "stopped", name, **changes), Run.save_checkpoint, []
+
+    def save_and_stop(self, state):
+        save(self, state)
+        saves.append(state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            learn(stopped)
+    assert learn(stopped) == whole
+    policy = find_algorithm(name).load(stopped, seed=1)
+    policy.reset()
+    assert policy.act(np.zeros(4)).shape == (1,)
+
+
+def test_planning_in_evaluation_alone_explores_with_the_actor():
+    a, obs = agent("sac-evalloop"), np.zeros(4, np.float32)
+    assert isinstance(a.learner, SAC)
+    action, plan = a.act(obs, True)
+    expected = a.learner.explore(torch.zeros(1, 4), [torch.Generator().manual_seed(a.generator.initial_seed())])
+    assert plan is None and np.allclose(action, expected[0].numpy())
+    policy = a.policy(0)
+    policy.reset()
+    assert policy.act(obs).shape == (1,) and agent("loop-sac").act(obs, True)[1] is not None
+
+
+def fill(a, n=60):
+    g = np.random.default_rng(0)
+    for _ in range(n):
+        s, following = g.normal(size=(2, 4))
+        a.replay.add(s, g.uniform(-1, 1, 1), 1.0, False, False, False, following)
+
+
+def test_mbpo_learns_from_what_was_imagined_since_the_last_fit(monkeypatch):
+    a, seen = agent("mbpo", batch_size=40, real_fraction=0.1, rollouts=3), []
+    fill(a)
+    a.update()  # before the first fit from real transitions alone
+    a.fit()
+    assert len(a.imagined) == 300
+    assert all(any(torch.equal(s, r) for r in a.replay.data.obs[:60]) for s in a.imagined.data.obs[:20])
+    a.fit()
+    assert len(a.imagined) == 300  # anew, not beside the last
+    monkeypatch.setattr(a.learner, "update", seen.append)
+    a.update()
+    real = [any(torch.equal(s, r) for r in a.replay.data.next_obs[:60]) for s in seen[0].next_obs]
+    assert len(real) == 40 and sum(real) == 4
+
+
+def test_value_expansion_begins_with_the_first_fit(monkeypatch):
+    a, seen = agent("sac-ve", horizon=2), []
+    fill(a)
+    monkeypatch.setattr(a.learner, "update", lambda batch, targets: seen.append(targets))
+    a.update()
+    a.fit()
+    a.update()
+    assert seen[0] is None and seen[1].obs.shape == (3 * 16, 4)
+
+
+def test_augmentation_draws_a_share_of_each_batch_from_what_training_planned(monkeypatch):
+    a, seen = agent("loop-td3", augmentation=0.25, batch_size=40), []
+    assert isinstance(a.learner, TD3)
+    fill(a)
+    policy = a.policy(0)
+    policy.reset()
+    policy.act(np.zeros(4, np.float32))
+    assert len(a.imagined) == 0  # evaluation leaves no trace
+    a.act(np.zeros(4, np.float32), True)
+    assert len(a.imagined) == 2 * 50  # iterations
+    monkeypatch.setattr(a.learner, "update", seen.append)
+    a.update()
+    real = [any(torch.equal(s, r) for r in a.replay.data.next_obs[:60]) for s in Batch(*seen[0]).next_obs]
+    assert len(real) == 40 and sum(real) == 30
+    with pytest.raises(UsageError, match="planning on CUDA is captured"):
+        algorithm = find_algorithm("loop-td3")
+        algorithm.agent(algorithm, PENDULUM, 4, 1, settings("loop-td3", augmentation=0.25), 0, "cuda")
