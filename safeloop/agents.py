@@ -5,6 +5,7 @@ What each named algorithm is made of stands in `safeloop/algorithms.py`. The tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -96,6 +97,14 @@ class Agent(Generic[C]):
 
     def after_episode(self) -> None:
         """What is refreshed between training episodes."""
+
+    def model_errors(self, count: int) -> list[float]:
+        """The models' squared one-step errors on the last `count` transitions; none without models."""
+        return []
+
+    def value_error(self, count: int) -> float:
+        """How far the value at the horizon is off over the last `count` decisions; NaN without one."""
+        return math.nan
 
     def policy(self, seed: int) -> Policy:
         """The agent as it acts in evaluation; `seed` seeds what it draws."""
@@ -305,6 +314,25 @@ class PlanningAgent(ModelAgent[Settings]):
             rows = self.replay.data.event[: len(self.replay)].nonzero()[-256:, 0]
             if len(rows):
                 self.value_after_event = self.value(self.replay.rows(rows).next_obs).mean()
+
+    def model_errors(self, count: int) -> list[float]:
+        """The ensemble's squared one-step errors on the last `count` transitions (`Dynamics.errors`)."""
+        return self.dynamics.errors(self.replay.last(count)).tolist() if count else []
+
+    def value_error(self, count: int) -> float:
+        """The value less the discounted return that followed, a mean over the last `count` decisions of one episode.
+
+        A truncated episode goes on with the value of its last state. NaN without a value.
+        """
+        if self.value is None:
+            return math.nan
+        batch = self.replay.last(count)
+        following = (1 - batch.terminated[-1]) * self.value(batch.next_obs[-1:])[0]
+        returned = []
+        for reward in batch.reward.flip(0):
+            following = reward + self.settings.discount * following
+            returned.append(following)
+        return (self.value(batch.obs) - torch.stack(returned).flip(0)).mean().item()
 
     def policy(self, seed: int) -> PlannerPolicy:
         """The agent as it acts in evaluation, with planners and random streams of its own.

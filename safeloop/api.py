@@ -143,15 +143,18 @@ def resume(
     return _compare(folder, failures)
 
 
-def plot(folder: str | Path) -> list[Comparison]:
-    """Redraw the comparisons in `folder`: an `out` folder, or one environment's folder in it."""
-    return [_compare(each, []) for each in collect.folders_under(folder)]
+def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
+    """Redraw the comparisons in `folder`: an `out` folder, or one environment's folder in it.
+
+    With `diagnostics` also `planning.png`: actor divergence and usage, model and value errors of planning agents.
+    """
+    return [_compare(each, [], diagnostics) for each in collect.folders_under(folder)]
 
 
-def _compare(folder: Path, failures: list[Failure]) -> Comparison:
+def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> Comparison:
     from safeloop.report import pictures  # matplotlib takes a second to import
 
-    records = pictures.write(folder)
+    records = pictures.write(folder, planning)
     return Comparison(folder, summary.rows(records), summary.text(records), failures)
 
 

@@ -146,12 +146,16 @@ def evaluate(
 @app.command(epilog="Example: safeloop plot runs")
 def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")],
+    diagnostics: Annotated[
+        bool,
+        typer.Option("--diagnostics", help="Also planning.png: actor divergence and usage, model and value errors."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Redraw the pictures and tables of a folder of runs."""
     from safeloop import api
 
-    for comparison in api.plot(folder):
+    for comparison in api.plot(folder, diagnostics):
         _report(comparison, quiet)
 
 

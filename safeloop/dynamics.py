@@ -426,6 +426,18 @@ class Dynamics(nn.Module):
             reward = torch.lerp(reward, self.event_reward, chance["event"])
         return reward, chance
 
+    @torch.no_grad()
+    def errors(self, batch: Batch) -> Tensor:
+        """What the mean over models misses of each change, `[B]`: mean square in standard deviations of changes.
+
+        What jumped at an event is left out.
+        """
+        k = self.members
+        mean = self.step(batch.obs.expand(k, -1, -1), batch.act.expand(k, -1, -1), None)[0].mean(0)
+        weight = 1 - batch.event.unsqueeze(-1) * (1 - self.event_mask)  # [B, S]
+        squares = weight * ((mean - batch.next_obs) / self.delta_std).square()
+        return squares.sum(1) / weight.sum(1).clamp(min=1)
+
     # -- fitting ------------------------------------------------------------------------------------------
 
     def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> tuple[int, float, float]:

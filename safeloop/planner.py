@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     lowest_cost: Tensor  # [B], cost of the cheapest of the last iteration's sequences
     feasible: Tensor  # [B], feasible sequences in the last iteration
     divergence: Tensor  # [B], L2 from the actor's mean action to the planned one (Figure 4); NaN without an actor
+    usage: Tensor  # [B], share of the weights (with elites: of the elites) on the actor's sequences; NaN without any
 
 
 def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
@@ -191,6 +192,7 @@ class Planner:
         proposed = mean.new_empty(b, 0, *size)
         if actor is not None and count:
             proposed = actor_rollouts(self.model, lambda s: actor(s, streams), obs, count, c.horizon, streams)
+        usage = mean.new_zeros(b)
         for _ in range(c.iterations):
             noise = correlated(normals((b, c.population, *size), streams), c.noise_correlation)  # [B, N, H, A]
             width = bounded(mean, variance).sqrt()
@@ -201,7 +203,9 @@ class Planner:
                 particles=c.particles, discount=c.discount, streams=streams, value=self.value,
                 value_after_event=value_after_event, pessimism=c.pessimism, worst_case=c.worst_case,
             )  # fmt: skip
-            new_mean, new_variance = refit(actions, weigh(scores, self.constraint, c.inverse_temperature, c.elites))
+            weights = weigh(scores, self.constraint, c.inverse_temperature, c.elites)
+            usage = usage + weights[:, c.population :].sum(1) / c.iterations
+            new_mean, new_variance = refit(actions, weights)
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance
         action, allowed = mean[:, 0], feasible(scores, self.constraint)
@@ -213,6 +217,7 @@ class Planner:
             lowest_cost=scores.costs.amin(1),
             feasible=allowed.sum(1),
             divergence=(action - (actor(obs, None) if actor else torch.nan)).norm(dim=1),
+            usage=usage if proposed.shape[1] else usage + torch.nan,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -67,6 +67,10 @@ class Replay:
         """The transitions at `indices` (any shape)."""
         return Batch(*(store[indices] for store in self.data))
 
+    def last(self, count: int) -> Batch:
+        """The last `count` transitions, in order."""
+        return self.rows((self.added - count + torch.arange(count, device=self.device)) % self.capacity)
+
     def sample(self, size: int, generator: torch.Generator) -> Batch:
         """`size` transitions drawn uniformly with replacement."""
         return self.rows(torch.randint(len(self), (size,), generator=generator, device=self.device))

@@ -20,13 +20,14 @@ import fcntl
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -149,6 +150,14 @@ class PlanSummary:
     unsafe: float
     """Fraction of decisions with fewer feasible sequences than m."""
     divergence: float
+    """L2 from the actor's mean action to the planned one."""
+    usage: float = math.nan
+    """Share of the weights, or of the elites, on the actor's sequences."""
+    model_error: float = math.nan
+    """Root mean square, over decisions and observed numbers, of what the ensemble's mean misses of one step's change,
+    before it was fitted on it; in standard deviations of such changes."""
+    value_error: float = math.nan
+    """The value at the horizon less the discounted return that followed, after the episode."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,10 @@ def _columns(row_type: type) -> list[str]:
 
 
 class Table:
-    """An append-only CSV file of rows of one dataclass. A half-written last line is dropped on reading."""
+    """An append-only CSV file of rows of one dataclass. A half-written last line is dropped on reading.
+
+    Fields with a default came later: a file without these columns is read too.
+    """
 
     def __init__(self, path: Path, row_type: type):
         self.path, self.row_type = path, row_type
@@ -178,7 +190,9 @@ class Table:
         text = self.path.read_text()
         complete = text[: text.rfind("\n") + 1]
         reader = csv.DictReader(io.StringIO(complete))
-        if complete and reader.fieldnames != _columns(self.row_type):
+        columns = _columns(self.row_type)
+        older = columns[: len(columns) - sum(f.default is not MISSING for f in fields(self.row_type))]
+        if complete and reader.fieldnames not in (columns, older):
             raise UsageError(
                 f"{self.path} is damaged: expected the columns {','.join(_columns(self.row_type))}; "
                 "restore the file or start a new run"
@@ -195,7 +209,8 @@ class Table:
 
     def _parse(self, row: dict[str, str]) -> Any:
         types = {"int": int, "float": float, "str": str}
-        values = {f.name: types[str(f.type)](row[f.name.rstrip("_")]) for f in fields(self.row_type)}
+        named = {f: f.name.rstrip("_") for f in fields(self.row_type)}
+        values = {f.name: types[str(f.type)](row[name]) for f, name in named.items() if name in row}
         return self.row_type(**values)
 
     def _lines(self, rows: list[Any], header: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def train_episode(agent: Agent[Any], env: Recorder, run: Run) -> None:
     settings = agent.settings
     obs, _ = env.reset()
     plans: list[Plan] = []
+    errors: list[float] = []
     t0, done = True, False
     while not done:
         if env.decisions < settings.warmup:
@@ -58,14 +60,18 @@ def train_episode(agent: Agent[Any], env: Recorder, run: Run) -> None:
         if env.decisions >= settings.warmup:
             agent.update()
             if agent.fit_every and (env.decisions - settings.warmup) % agent.fit_every == 0:
+                errors += agent.model_errors(len(plans) - len(errors))
                 run.fits.append(Fit(env.simulator_steps, *agent.fit()))
     if plans:
-        least = agent.settings.min_feasible
-        run.plans.append(summarise(plans, env.simulator_steps, least))
+        errors += agent.model_errors(len(plans) - len(errors))
+        known = (env.simulator_steps, agent.settings.min_feasible, errors, agent.value_error(len(plans)))
+        run.plans.append(summarise(plans, *known))
 
 
-def summarise(plans: list[Plan], simulator_steps: int, min_feasible: int) -> PlanSummary:
-    """Means over an episode's planned decisions."""
+def summarise(
+    plans: list[Plan], simulator_steps: int, min_feasible: int, errors: list[float], value_error: float
+) -> PlanSummary:
+    """Means over an episode's planned decisions; `errors` are the model's squared ones."""
     return PlanSummary(
         simulator_steps,
         len(plans),
@@ -74,4 +80,7 @@ def summarise(plans: list[Plan], simulator_steps: int, min_feasible: int) -> Pla
         feasible=fmean(p.feasible.item() for p in plans),
         unsafe=fmean(p.feasible.item() < min_feasible for p in plans),
         divergence=fmean(p.divergence.item() for p in plans),
+        usage=fmean(p.usage.item() for p in plans),
+        model_error=math.sqrt(fmean(errors)),
+        value_error=value_error,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from safeloop.cmdp import UsageError
-from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, Run, RunSettings
+from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Run, RunSettings
 
 STATES = ("new", "running", "finished", "failed")
 
@@ -23,6 +23,7 @@ class Recorded:
     episodes: list[Episode]
     evaluations: list[EvaluationEpisode]
     diagnostics: list[Diagnostic]
+    plans: list[PlanSummary]
 
     @property
     def last_evaluation(self) -> list[EvaluationEpisode]:
@@ -83,7 +84,8 @@ def state_of(run: Run) -> str:
 def read(run: Run) -> Recorded:
     """Everything a report needs of a run. Raises `UsageError` where a table is damaged."""
     try:
-        return Recorded(run, state_of(run), run.episodes.read(), run.evaluations.read(), run.diagnostics.read())
+        tables = (run.episodes, run.evaluations, run.diagnostics, run.plans)
+        return Recorded(run, state_of(run), *(table.read() for table in tables))
     except UsageError:
         raise
     except (OSError, ValueError) as error:

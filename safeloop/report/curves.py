@@ -1,10 +1,12 @@
 """`curves.png`: return, and where there are costs cost return, of the training episodes against simulator steps.
 
-`diagnostics.png`: what else the environment reports of its episodes, where it does.
+`diagnostics.png`: what else the environment reports of its episodes, where it does. `planning.png`: what planning
+found, on request.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,13 @@ import numpy as np
 from safeloop.report import style
 from safeloop.report.collect import Recorded
 
+PLANNING = (
+    ("divergence", "actor divergence", "L2 from actor to planner"),
+    ("usage", "actor usage", "weight on the actor's sequences"),
+    ("model_error", "model error", "of one step, in standard deviations"),
+    ("value_error", "value error", "value less what followed"),
+)
+"""Columns of `plans.csv`, their names, and what they measure."""
 RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 
 
@@ -50,6 +59,21 @@ def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
         axis.set_title(name, fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
     style.legend_below(picture, axes[0])
+    style.save(picture, path)
+
+
+def draw_planning(records: Sequence[Recorded], path: Path) -> None:
+    """Draw how far the planner strays from the actor, how much it uses it, and how far models and values are off."""
+    picture, *axes = style.figure(f"{records[0].run.settings.env}: planning in training", len(PLANNING))
+    for axis, (column, name, unit) in zip(axes, PLANNING, strict=True):
+        for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
+            rows = [[(p.simulator_steps, getattr(p, column)) for p in r.plans] for r in seeds]
+            kept = [[(s, v) for s, v in seed if math.isfinite(v)] for seed in rows]
+            _algorithm(axis, index, algo, [found for found in kept if found])
+        axis.set_ylabel(f"{unit} (mean of {style.WINDOW} episodes)")
+        axis.set_title(name, fontsize=11)
+        style.step_axis(axis, style.needs_log_axis(records))
+    style.legend_below(picture, axes[2])
     style.save(picture, path)
 
 

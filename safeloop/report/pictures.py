@@ -9,8 +9,11 @@ from safeloop.report import collect, curves, summary, violations
 from safeloop.report.collect import Recorded
 
 
-def write(folder: Path) -> list[Recorded]:
-    """Write pictures and tables of the environment's folder into it, and return what they show."""
+def write(folder: Path, planning: bool = False) -> list[Recorded]:
+    """Write pictures and tables of the environment's folder into it, and return what they show.
+
+    With `planning` also `planning.png`, where any run planned.
+    """
     collect.check_same_terms(folder)
     records = [collect.read(run) for run in collect.runs_under(folder)]
     try:
@@ -21,6 +24,8 @@ def write(folder: Path) -> list[Recorded]:
                 violations.draw(records, folder / "violations.png")
         if any(recorded.diagnostics for recorded in records):
             curves.draw_diagnostics(records, folder / "diagnostics.png")
+        if planning and any(recorded.plans for recorded in records):
+            curves.draw_planning(records, folder / "planning.png")
     except OSError as error:
         raise UsageError(f"can't write the pictures and tables in {folder}: {error.strerror}") from None
     return records

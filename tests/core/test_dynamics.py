@@ -5,7 +5,7 @@ import torch
 
 from safeloop.cmdp import Entities, Lidars
 from safeloop.dynamics import NEAR_SCALE, TURN, Dynamics, Heads
-from safeloop.replay import HOLDOUT_EVERY, Replay
+from safeloop.replay import HOLDOUT_EVERY, Batch, Replay
 
 K, S, A = 3, 7, 2
 
@@ -351,3 +351,17 @@ def test_replay_wraps_and_restores():
     other.load_state_dict(replay.state_dict())
     assert other.added == 6 and torch.equal(other.data.reward, replay.data.reward)
     assert other.data.terminated.sum() == 1
+
+
+def test_one_step_errors_are_in_deviations_of_changes_and_leave_out_what_jumped(monkeypatch):
+    model = make(ENTITIES, Heads(event=True))
+    model.delta_std.copy_(torch.arange(1.0, S + 1))
+    drift = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)  # the mean over models moves by 3
+    monkeypatch.setattr(model, "step", lambda obs, act, streams: (obs[:3] + drift, None))
+    obs, zero = torch.randn(4, S), torch.zeros(4)
+    batch = Batch(obs, torch.zeros(4, A), zero, zero, zero, torch.tensor([0.0, 1.0, 0.0, 0.0]), obs + 1)
+    squares = (2 / model.delta_std).square()
+    stays = model.event_mask > 0
+    expected = torch.full((4,), squares.mean().item())
+    expected[1] = squares[stays].mean()
+    assert torch.allclose(model.errors(batch), expected) and expected[1] != expected[0]

@@ -111,7 +111,7 @@ def test_without_an_actor_there_are_no_proposals_and_no_divergence():
         actor=None, value=None, streams=[torch.Generator().manual_seed(0)],
     )  # fmt: skip
     plan = p.plan(torch.zeros(1, S), t0=True)
-    assert plan.feasible == 100 and plan.divergence != plan.divergence
+    assert plan.feasible == 100 and plan.divergence.isnan() and plan.usage.isnan()
 
 
 def test_correlated_noise_keeps_its_variance_and_forgets_at_the_given_rate():
@@ -249,6 +249,18 @@ def test_the_actors_sequences_stay_in_every_iteration():
     )  # fmt: skip
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert plan.action.min() > 0.85
+
+
+@pytest.mark.parametrize(("elites", "inverse_temperature", "usage"), [(20, 1.0, 5 / 20), (4, 1.0, 1.0), (0, 1e3, 1.0)])
+def test_usage_is_the_share_of_weights_on_the_actors_sequences(elites, inverse_temperature, usage):
+    target = torch.full((H, 2), 0.9)  # five sequences of the actor's are far better than all others
+    p = Planner(
+        PlannerSettings(
+            horizon=H, iterations=1, initial_variance=1e-6, elites=elites, inverse_temperature=inverse_temperature
+        ), None, Quadratic(target), 2,
+        actor=lambda s, g: torch.full((*s.shape[:-1], 2), 0.9), value=None, streams=[torch.Generator()],
+    )  # fmt: skip
+    assert p.plan(torch.zeros(1, S), t0=True).usage.item() == pytest.approx(usage, abs=1e-4)
 
 
 def test_the_share_of_actor_sequences_follows_the_settings():

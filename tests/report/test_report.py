@@ -9,7 +9,7 @@ import pytest
 
 from safeloop.cmdp import UsageError
 from safeloop.report import collect, curves, pictures, style, summary, violations
-from safeloop.runs import Diagnostic, Run, RunSettings
+from safeloop.runs import Diagnostic, PlanSummary, Run, RunSettings
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
 EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
@@ -143,6 +143,24 @@ def test_where_nothing_costs_nothing_speaks_of_costs(tmp_path, monkeypatch):
     for text in (summary.text(records), (folder / "summary.md").read_text()):
         assert not any(word in text.lower() for word in ("cost", "budget", "violation"))
         assert "5.00" in text
+
+
+def test_planning_is_drawn_on_request_and_without_what_is_not_there(tmp_path, monkeypatch):
+    run = make(tmp_path, "a", episodes=twelve())
+    make(tmp_path, "b", episodes=twelve())
+    for i in range(12):
+        run.plans.append(PlanSummary(100 * (i + 1), 20, 1.0, 0.0, 9.0, 0.0, 0.5, 0.25, 0.1 * i))
+    older = run.plans.path.read_text().splitlines()
+    drawn = {}
+    monkeypatch.setattr(style, "save", lambda picture, path: drawn.update({path.name: picture}))
+    pictures.write(tmp_path / "Toy")
+    assert "planning.png" not in drawn
+    pictures.write(tmp_path / "Toy", planning=True)
+    lines = [[line for line in axis.get_lines() if line.get_label() == "a"] for axis in drawn["planning.png"].axes]
+    assert [len(found) for found in lines] == [1, 1, 1, 0]  # no value error: the value is not known
+    assert lines[2][0].get_ydata()[-1] == pytest.approx(0.1 * np.mean(range(2, 12)))
+    run.plans.path.write_text("".join(",".join(line.split(",")[:7]) + "\n" for line in older))  # of an older version
+    assert np.isnan(collect.read(run).plans[0].usage) and collect.read(run).plans[0].divergence == 0.5
 
 
 def test_the_running_mean_is_over_ten_episodes():

@@ -169,6 +169,18 @@ def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_
     assert torch.allclose(a.value_after_event, expected)
 
 
+def test_the_value_error_is_the_value_less_what_followed(monkeypatch):
+    assert np.isnan(agent(value="none").value_error(3)) and agent().model_errors(0) == []
+    a = agent(discount=0.5)
+    monkeypatch.setattr(type(a), "value", property(lambda self: lambda obs: obs[..., 0]))
+    for i, reward in enumerate((100.0, 1.0, 2.0, 4.0)):
+        a.replay.add(np.full(26, i), np.zeros(2), reward, False, False, False, np.full(26, i + 1))
+    # After steps 1, 2, 3: 1 + (2 + (4 + 4 / 2) / 2) / 2 = 3.5, 5 and 6, where the values are 1, 2, 3.
+    assert a.value_error(3) == pytest.approx((1 + 2 + 3 - 3.5 - 5 - 6) / 3)
+    a.replay.data.terminated[3] = 1
+    assert a.value_error(3) == pytest.approx((1 + 2 + 3 - 3 - 4 - 4) / 3)
+
+
 def test_a_policy_acts_in_episodes_together_as_in_each_alone():
     a = agent(population=12, iterations=2)
     obs = np.random.default_rng(0).normal(size=(2, 3, 26)).astype(np.float32)
