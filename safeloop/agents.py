@@ -138,12 +138,12 @@ class ModelAgent(Agent[M]):
         self, algorithm: OffPolicy, spec: EnvSpec, obs_dim: int, act_dim: int, settings: M, seed: int, device: str
     ):
         super().__init__(algorithm, spec, obs_dim, act_dim, settings, seed, device)
-        c, known_reward = settings, settings.reward == "known"
+        c, self.known_reward = settings, settings.reward == "known"
         assert c.layers is not None and c.width is not None
         self.learned_cost = algorithm.constrained and not c.knows_cost(spec)
         heads = Heads(
-            reward=not known_reward,
-            event=spec.has_events and not (known_reward and spec.event is not None),
+            reward=not self.known_reward,
+            event=spec.has_events and not (self.known_reward and spec.event is not None),
             terminated=spec.terminates and spec.terminated is None,
             violated=self.learned_cost,
         )
@@ -153,21 +153,21 @@ class ModelAgent(Agent[M]):
             heads=heads, parts=spec.parts, factored=c.factored(spec), entity_width=c.entity_width,
             learning_rate=c.model_learning_rate, generator=self.generators[1], device=device,
         )  # fmt: skip
-        cost: Known | None = None
-        if not algorithm.constrained:
-            cost = zero_cost
-        elif spec.cost is not None and not self.learned_cost:
-            cost = partial(spec.cost, margin=getattr(c, "cost_margin", 0.0))
-        self.model: Model = WorldModel(
+        self.model = self.world(zero_cost)
+        self.fit_every, self.fitted = c.fit_every, False
+
+    def world(self, cost: Known | None, noise: bool = True) -> WorldModel:
+        """The ensemble with what is known beside it; `cost` None: it is learned."""
+        spec = self.spec
+        return WorldModel(
             self.dynamics,
-            reward=spec.reward if known_reward else None,
+            reward=spec.reward if self.known_reward else None,
             cost=cost,
             terminated=spec.terminated if spec.terminates else None,
-            event=spec.event if known_reward else None,
+            event=spec.event if self.known_reward else None,
             event_bonus=spec.event_bonus,
-            noise=bool(getattr(c, "model_noise", True)),
+            noise=noise,
         )
-        self.fit_every, self.fitted = c.fit_every, False
 
     def fit(self) -> tuple[int, float, float]:
         """Fit the ensemble on the replay buffer; returns steps taken and held-out error before and after."""
@@ -256,14 +256,18 @@ class PlanningAgent(ModelAgent[Settings]):
                 obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, self.generators[4], device,
                 spec.entities if c.sees_entities(spec) else None, c.entity_width,
             )  # fmt: skip
+        cost: Known | None = None if self.learned_cost else zero_cost
+        if constrained and spec.cost is not None and not self.learned_cost:
+            cost = partial(spec.cost, margin=c.cost_margin)
+        self.model = self.world(cost, c.model_noise)
         threshold = c.threshold if c.threshold is not None else (0.5 if self.learned_cost else 0.02)
         self.constraint = Constraint(threshold, c.min_feasible, c.penalty) if constrained else None
         self.value_after_event = torch.zeros((), device=device)
         self.learns = self.learner is not None or self.behaviour is not None
-        self.imagined, model = None, self.model
+        self.imagined, model = None, None
         if c.augmentation:
             self.imagined = Replay(AUGMENTATION, obs_dim, act_dim, device)
-            model = Witness(model, WITNESSED, self.imagined, self.generators[5])
+            model = Witness(self.model, WITNESSED, self.imagined, self.generators[5])
         self.planner = self.new_planner([self.generators[3]], model)
 
     @property
