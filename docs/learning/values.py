@@ -8,7 +8,8 @@ Drives the first evaluation episodes of each run's seed with the run's models an
 - `refitted, each event by itself`: the same, but what follows an event is taught as it happened to be, and not as the
   mean over events.
 
-Writes a row for each run, value and episode. Same layouts for all, so differences can be taken by episode.
+The first two also drive layouts that no run was ever evaluated on. Writes a row for each run, value and episode. Same
+layouts for all, so differences can be taken by episode.
 """
 
 import csv
@@ -26,6 +27,8 @@ from safeloop.registry import find_env
 from safeloop.runs import Run
 
 EPISODES = 10
+FRESH, FRESH_EPISODES = 1000, 20
+"""Seed of layouts of no run's own, and how many."""
 UPDATES = 10_000
 
 
@@ -70,16 +73,17 @@ def main():
     out, *runs = sys.argv[1:]
     with open(out, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("run", "value", "episode", "return", "cost_return"))
+        writer.writerow(("run", "value", "layouts", "episode", "return", "cost_return"))
         for path in runs:
             settings = Run.open(Path(path)).settings
             spec = find_env(settings.env, settings.env_options)
+            run = "/".join(Path(path).parts[-2:])
             for name, agent in agents(safeloop.load(path).agent, spec, settings):
-                for row in evaluate(agent.policy(settings.seed), spec, EPISODES, settings.seed):
-                    writer.writerow(
-                        ("/".join(Path(path).parts[-2:]), name, row.episode, f"{row.return_:.2f}", row.cost_return)
-                    )
-                    file.flush()
+                layouts = [(settings.seed, EPISODES), *([(FRESH, FRESH_EPISODES)] if name in ("own", "none") else [])]
+                for seed, episodes in layouts:
+                    for row in evaluate(agent.policy(seed), spec, episodes, seed):
+                        writer.writerow((run, name, seed, row.episode, f"{row.return_:.1f}", row.cost_return))
+                        file.flush()
 
 
 if __name__ == "__main__":
