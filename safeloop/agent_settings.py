@@ -1,21 +1,31 @@
 """Every setting of our own agents, and named groups of them.
 
-`LearnerSettings`, of an off-policy learner; `ModelSettings` beside them, of its models; `Settings` beside these, of a
-planner over both.
+Groups of settings combine by inheritance: those of a learner, of models beside it, of a planner over both, and of
+training online. Offline agents' stand in `safeloop/offline/`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeVar
 
-from safeloop.cmdp import EnvSpec
+from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.settings import check_range
+
+P = TypeVar("P", bound="PlanSettings")
 
 
 @dataclass(frozen=True)
-class LearnerSettings:
-    """Settings of an off-policy learner and its data. `--set key=value` reaches each."""
+class Group:
+    """Settings that check themselves. `--set key=value` reaches each."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+
+
+@dataclass(frozen=True)
+class LearnerSettings(Group):
+    """Settings of an off-policy learner."""
 
     discount: float = 0.95
     """A decision's, in planning and in the critic."""
@@ -23,9 +33,21 @@ class LearnerSettings:
     polyak: float = 0.005
     hidden: int = 256
     """Units of each of the two hidden layers of the learner's networks."""
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "batch_size", "hidden", least=1)
+        check_range(self, "learning_rate", more_than=0)
+        check_range(self, "discount", "polyak", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class OnlineLearnerSettings(LearnerSettings):
+    """Settings of a learner that learns while acting."""
+
     initial_temperature: float = 0.1
     """Weight of SAC's entropy at the start."""
-    batch_size: int = 256
     updates_per_decision: int = 1
     capacity: int = 1_000_000
     """Transitions kept."""
@@ -35,10 +57,24 @@ class LearnerSettings:
     """Decisions that a random action is held for, on average."""
 
     def __post_init__(self) -> None:
-        check_range(self, "batch_size", "capacity", "warmup", "warmup_hold", "hidden", least=1)
+        super().__post_init__()
+        check_range(self, "capacity", "warmup", "warmup_hold", least=1)
         check_range(self, "updates_per_decision", least=0)
-        check_range(self, "learning_rate", "initial_temperature", more_than=0)
-        check_range(self, "discount", "polyak", least=0, most=1)
+        check_range(self, "initial_temperature", more_than=0)
+
+
+@dataclass(frozen=True)
+class OnlineModels(OnlineLearnerSettings):
+    """Settings of models that are fitted again and again."""
+
+    fit_every: int = 250
+    """K_m: decisions between fits of the ensemble."""
+    first_fit_steps: int = 2000
+    """Gradient steps of the first fit, at most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "fit_every", "first_fit_steps", least=1)
 
 
 @dataclass(frozen=True)
@@ -53,25 +89,20 @@ class ModelSettings(LearnerSettings):
     members: int = 5
     """K, models in the ensemble."""
     layers: int | None = None
-    """Hidden layers of each network; None, here and below: `FullSettings` and those after it have it."""
+    """Hidden layers of each network; None, here and below: by the dynamics, see `ByDynamics`."""
     width: int | None = None
     """Units of each hidden layer."""
     entity_width: int = 32
     """Units of the hidden layer that each entity has (factored)."""
     model_learning_rate: float = 1e-3
-    fit_every: int = 250
-    """K_m: decisions between fits of the ensemble."""
     fit_steps: int = 200
     """Gradient steps of a fit, at most."""
-    first_fit_steps: int = 2000
-    """Gradient steps of the first fit, at most."""
     fit_patience: int = 0
     """A fit ends after so many checks (every 50 steps) without improvement on held-out data; 0: never early."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "members", "layers", "width", "entity_width", least=1)
-        check_range(self, "fit_every", "fit_steps", "first_fit_steps", least=1)
+        check_range(self, "members", "layers", "width", "entity_width", "fit_steps", least=1)
         check_range(self, "fit_patience", least=0)
         check_range(self, "model_learning_rate", more_than=0)
 
@@ -83,9 +114,28 @@ class ModelSettings(LearnerSettings):
         """Whether the environment tells the cost."""
         return self.cost == "known" or (self.cost == "auto" and spec.cost is not None)
 
+    def told(self, spec: EnvSpec, constrained: bool) -> list[str]:
+        """What is known beside samples. Raises `UsageError` where the environment can't tell what is asked for."""
+        if self.dynamics == "factored" and spec.parts is None:
+            raise UsageError(
+                f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
+            )
+        if self.reward == "known" and spec.reward is None:
+            raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
+        if self.cost == "known" and spec.cost is None:
+            raise UsageError(f"cost=known: {spec.id} has no known cost; use cost=learned")
+        known = ["known reward"] if self.reward == "known" else []
+        if constrained and self.knows_cost(spec):
+            known.append("known cost")
+        if spec.terminates and spec.terminated is not None:
+            known.append("known termination")
+        if self.factored(spec):
+            known.append("entities" if spec.entities is not None else "lidars")
+        return known
+
 
 @dataclass(frozen=True)
-class MBPOSettings(ModelSettings):
+class MBPOSettings(OnlineModels, ModelSettings):
     """Settings of MBPO (Janner et al., 2019), but for the number of updates and of rollouts theirs."""
 
     layers: int = 4
@@ -105,7 +155,7 @@ class MBPOSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
-class ExpansionSettings(ModelSettings):
+class ExpansionSettings(OnlineModels, ModelSettings):
     """Settings of SAC with value expansion."""
 
     layers: int = 4
@@ -119,8 +169,8 @@ class ExpansionSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
-class Settings(ModelSettings):
-    """Settings of a planning agent (safeloop/planner.py). The paper's are in `PAPER`."""
+class PlanSettings(ModelSettings):
+    """Settings of a planner over models and a learner (safeloop/planner.py). The paper's are in `PAPER`."""
 
     horizon: int | None = None
     """H, decisions. Longer where the model can be trusted for longer."""
@@ -149,6 +199,52 @@ class Settings(ModelSettings):
     """m of Algorithm 4."""
     penalty: float | None = None
     """Return that a unit of cost outweighs where fewer are feasible; None: cost alone counts there (Algorithm 4)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "horizon", "population", "particles", "iterations", "min_feasible", least=1)
+        check_range(self, "inverse_temperature", "initial_variance", more_than=0)
+        check_range(self, "elites", "actor_fraction", "threshold", "penalty", least=0)
+        check_range(self, "momentum", "noise_correlation", least=0, most=1)
+
+    def by_dynamics(self, spec: EnvSpec) -> ByDynamics:
+        """What is left open, by the dynamics; what is given, as it is."""
+        usual = FULL if not self.factored(spec) else FACTORED if spec.entities is not None else LIDARS
+        given = {name: getattr(self, name) for name in vars(usual)}
+        return replace(usual, **{name: value for name, value in given.items() if value is not None})
+
+    def filled(self: P, spec: EnvSpec) -> P:
+        """These, with numbers where None stands for one that depends on the dynamics."""
+        return replace(self, **asdict(self.by_dynamics(spec)))
+
+
+@dataclass(frozen=True)
+class ByDynamics:
+    """What depends on the dynamics where nothing else is asked for."""
+
+    layers: int
+    width: int
+    horizon: int
+    iterations: int
+    noise_correlation: float
+    model_noise: bool
+
+
+FULL = ByDynamics(layers=4, width=200, horizon=8, iterations=5, noise_correlation=0.0, model_noise=True)
+"""One network over the observation: the paper's networks, horizon and noise (Table 3, C.4)."""
+FACTORED = ByDynamics(layers=2, width=128, horizon=16, iterations=3, noise_correlation=0.85, model_noise=True)
+"""Dynamics over entities can be trusted, and so looked ahead in, for longer."""
+LIDARS = replace(FACTORED, horizon=8, model_noise=False)
+"""Lidars show less than positions do. The nearest thing is the largest of all bins: with noise on each, something is
+nearly always too close."""
+
+
+@dataclass(frozen=True)
+class Settings(OnlineModels, PlanSettings):
+    """Settings of a planning agent that learns while acting."""
+
+    augmentation: float = 0.0
+    """Share of the learner's batch that is drawn from what planning imagined (workshop paper, appendix D: 0.3)."""
     # The value at the horizon
     value: Literal["auto", "behaviour", "actor", "none"] = "auto"
     """Whose value ends the lookahead: that of what was done (`behaviour`), or `Q(s, pi(s))` of the learner's actor,
@@ -158,24 +254,11 @@ class Settings(ModelSettings):
     where the environment names them."""
     behaviour_hidden: int = 128
     """Units of each of the two hidden layers of the behaviour's value."""
-    augmentation: float = 0.0
-    """Share of the learner's batch that is drawn from what planning imagined (workshop paper, appendix D: 0.3)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(
-            self, "horizon", "population", "particles", "iterations", "behaviour_hidden", "min_feasible", least=1
-        )
-        check_range(self, "inverse_temperature", "initial_variance", more_than=0)
-        check_range(self, "elites", "actor_fraction", "threshold", "penalty", least=0)
-        check_range(self, "momentum", "noise_correlation", "augmentation", least=0, most=1)
-
-    def filled(self, spec: EnvSpec) -> FullSettings:
-        """These, with numbers where None stands for one that depends on the dynamics."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if not self.factored(spec):
-            return FullSettings(**given)
-        return (FactoredSettings if spec.entities is not None else LidarSettings)(**given)
+        check_range(self, "behaviour_hidden", least=1)
+        check_range(self, "augmentation", least=0, most=1)
 
     def value_of(self, constrained: bool, learns: bool) -> str:
         """Whose value ends the lookahead: `behaviour`, `actor` or `none`; of itself none without a learner."""
@@ -186,40 +269,6 @@ class Settings(ModelSettings):
     def sees_entities(self, spec: EnvSpec) -> bool:
         """Whether the behaviour's value is a function of a set of entities."""
         return self.value_sees == "entities" or (self.value_sees == "auto" and spec.entities is not None)
-
-
-@dataclass(frozen=True)
-class FullSettings(Settings):
-    """What None means with one network over the observation: the paper's networks, horizon and noise (Table 3)."""
-
-    layers: int = 4
-    width: int = 200
-    horizon: int = 8
-    iterations: int = 5
-    noise_correlation: float = 0.0
-    model_noise: bool = True
-
-
-@dataclass(frozen=True)
-class FactoredSettings(FullSettings):
-    """What None means with dynamics over entities, which can be trusted, and so looked ahead in, for longer."""
-
-    layers: int = 2
-    width: int = 128
-    horizon: int = 16
-    iterations: int = 3
-    noise_correlation: float = 0.85
-
-
-@dataclass(frozen=True)
-class LidarSettings(FactoredSettings):
-    """What None means with dynamics over lidars, which show less than positions do.
-
-    The nearest thing is the largest of all bins: with noise on each, something is nearly always too close.
-    """
-
-    horizon: int = 8
-    model_noise: bool = False
 
 
 PAPER = {

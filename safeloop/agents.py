@@ -7,35 +7,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agent_settings import ExpansionSettings, LearnerSettings, MBPOSettings, ModelSettings, Settings
-from safeloop.cmdp import Constraint, EnvSpec, Known, UsageError, zero_cost
-from safeloop.dynamics import Dynamics, Heads
+from safeloop.agent_settings import (
+    ExpansionSettings,
+    MBPOSettings,
+    OnlineLearnerSettings,
+    Settings,
+)
+from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.learners.behaviour import BehaviourValue
 from safeloop.learners.imagined import Witness, branch, mixed
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.learners.targets import expanded
 from safeloop.learners.td3 import TD3, TD3Settings
-from safeloop.lookahead import Model, WorldModel
-from safeloop.networks import Streams, bf16_is_fast
-from safeloop.planner import Plan, Planner, PlannerSettings
+from safeloop.lookahead import Model
+from safeloop.networks import Streams
+from safeloop.planner import Plan, Planner
+from safeloop.planning import constraint, ensemble, planner, planning_world, world
+from safeloop.policies import ActorPolicy, PlannerPolicy
 from safeloop.replay import Batch, Replay
-from safeloop.runs import AGENT, EVALUATION, derived_seed
+from safeloop.runs import AGENT, derived_seed
 
 if TYPE_CHECKING:
     from safeloop.algorithms import OffPolicy
     from safeloop.registry import Policy
 
-C = TypeVar("C", bound=LearnerSettings)
+C = TypeVar("C", bound=OnlineLearnerSettings)
 
-PLANNER = 2**31
-"""Index of the evaluation planners' first random stream, beyond every episode's."""
 AUGMENTATION, WITNESSED = 12_000, 50
 """Size of the buffer of what planning imagined (workshop paper, appendix D), and transitions kept of an iteration."""
 
@@ -108,7 +111,7 @@ class Agent(Generic[C]):
 
     def policy(self, seed: int) -> Policy:
         """The agent as it acts in evaluation; `seed` seeds what it draws."""
-        return ActorPolicy(self)
+        return ActorPolicy(self.learner, self.device)
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that training has changed."""
@@ -128,7 +131,7 @@ class Agent(Generic[C]):
         self.held_action = state["held_action"].to(self.device)
 
 
-M = TypeVar("M", bound=ModelSettings)
+M = TypeVar("M", bound=MBPOSettings | ExpansionSettings | Settings)
 
 
 class ModelAgent(Agent[M]):
@@ -138,36 +141,9 @@ class ModelAgent(Agent[M]):
         self, algorithm: OffPolicy, spec: EnvSpec, obs_dim: int, act_dim: int, settings: M, seed: int, device: str
     ):
         super().__init__(algorithm, spec, obs_dim, act_dim, settings, seed, device)
-        c, self.known_reward = settings, settings.reward == "known"
-        assert c.layers is not None and c.width is not None
-        self.learned_cost = algorithm.constrained and not c.knows_cost(spec)
-        heads = Heads(
-            reward=not self.known_reward,
-            event=spec.has_events and not (self.known_reward and spec.event is not None),
-            terminated=spec.terminates and spec.terminated is None,
-            violated=self.learned_cost,
-        )
-        self.dynamics = Dynamics(
-            obs_dim, act_dim,
-            members=c.members, sizes=[c.width] * c.layers,
-            heads=heads, parts=spec.parts, factored=c.factored(spec), entity_width=c.entity_width,
-            learning_rate=c.model_learning_rate, generator=self.generators[1], device=device,
-        )  # fmt: skip
-        self.model = self.world(zero_cost)
-        self.fit_every, self.fitted = c.fit_every, False
-
-    def world(self, cost: Known | None, noise: bool = True) -> WorldModel:
-        """The ensemble with what is known beside it; `cost` None: it is learned."""
-        spec = self.spec
-        return WorldModel(
-            self.dynamics,
-            reward=spec.reward if self.known_reward else None,
-            cost=cost,
-            terminated=spec.terminated if spec.terminates else None,
-            event=spec.event if self.known_reward else None,
-            event_bonus=spec.event_bonus,
-            noise=noise,
-        )
+        self.dynamics = ensemble(settings, spec, algorithm.constrained, obs_dim, act_dim, self.generators[1], device)
+        self.model = world(self.dynamics, settings, spec)
+        self.fit_every, self.fitted = settings.fit_every, False
 
     def fit(self) -> tuple[int, float, float]:
         """Fit the ensemble on the replay buffer; returns steps taken and held-out error before and after."""
@@ -249,19 +225,16 @@ class PlanningAgent(ModelAgent[Settings]):
         if c.augmentation and device == "cuda":
             raise UsageError(f"augmentation={c.augmentation}: planning on CUDA is captured; use --device cpu")
         super().__init__(algorithm, spec, obs_dim, act_dim, c, seed, device)
-        constrained, self.behaviour = algorithm.constrained, None
+        constrained = algorithm.constrained
+        self.behaviour: BehaviourValue | None = None
         self.value_of = c.value_of(constrained, self.learner is not None)
         if self.value_of == "behaviour":
             self.behaviour = BehaviourValue(
                 obs_dim, c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, self.generators[4], device,
                 spec.entities if c.sees_entities(spec) else None, c.entity_width,
             )  # fmt: skip
-        cost: Known | None = None if self.learned_cost else zero_cost
-        if constrained and spec.cost is not None and not self.learned_cost:
-            cost = partial(spec.cost, margin=c.cost_margin)
-        self.model = self.world(cost, c.model_noise)
-        threshold = c.threshold if c.threshold is not None else (0.5 if self.learned_cost else 0.02)
-        self.constraint = Constraint(threshold, c.min_feasible, c.penalty) if constrained else None
+        self.model = planning_world(self.dynamics, c, spec, constrained)
+        self.constraint = constraint(c, spec, constrained)
         self.value_after_event = torch.zeros((), device=device)
         self.learns = self.learner is not None or self.behaviour is not None
         self.imagined, model = None, None
@@ -278,17 +251,10 @@ class PlanningAgent(ModelAgent[Settings]):
 
     def new_planner(self, streams: Streams, model: Model | None = None) -> Planner:
         """A planner over this agent's models, of as many episodes as there are random streams."""
-        c, learner = self.settings.filled(self.spec), self.learner
-        settings = PlannerSettings(
-            c.horizon, c.population, c.actor_fraction, c.particles, c.iterations,
-            c.inverse_temperature, c.elites, c.momentum, c.initial_variance, c.noise_correlation, c.discount,
-            worst_case=c.cost_over == "worst",
-            bf16=c.precision == "bfloat16" or (c.precision == "auto" and bf16_is_fast(self.device)),
-        )  # fmt: skip
-        return Planner(
-            settings, self.constraint, model or self.model, self.act_dim,
-            actor=learner.act if learner else None, value=self.value, streams=streams,
-        )  # fmt: skip
+        actor = self.learner.act if self.learner else None
+        return planner(
+            self.settings, self.spec, self.constraint, model or self.model, self.act_dim, actor, self.value, streams
+        )
 
     def act(self, obs: np.ndarray, t0: bool) -> tuple[np.ndarray, Plan | None]:
         """The action `[A]` for `obs [S]` in training, and the plan behind it; `t0`: an episode's first decision."""
@@ -366,46 +332,3 @@ class PlanningAgent(ModelAgent[Settings]):
         if self.imagined is not None:
             self.imagined.load_state_dict(state["imagined"])
             self.generators[5].set_state(state["witness"])
-
-
-class ActorPolicy:
-    """A learner's actor as a `Policy`: its mean action."""
-
-    def __init__(self, agent: Agent[Any]):
-        self.agent = agent
-
-    def reset(self, episodes: int = 1) -> None:
-        """Nothing is kept from one decision to the next."""
-
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[..., S]` to actions `[..., A]`."""
-        learner = self.agent.learner
-        assert learner is not None
-        return learner.act(self.agent._state(obs), None).cpu().numpy()
-
-
-class PlannerPolicy:
-    """An agent's planner as a `Policy`: executes the planned mean, deterministic given its seed.
-
-    Every episode has a random stream of its own, so what is done in it does not depend on how many are planned
-    together, but for rounding.
-    """
-
-    def __init__(self, agent: PlanningAgent, seed: int):
-        self.agent, self.seed, self.begun, self.t0 = agent, seed, 0, True
-        self.planner: Planner | None = None
-
-    def reset(self, episodes: int = 1) -> None:
-        """Begin so many episodes."""
-        streams = [derived_seed(self.seed, EVALUATION, PLANNER + self.begun + i) for i in range(episodes)]
-        device = self.agent.device
-        self.planner = self.agent.new_planner([torch.Generator(device=device).manual_seed(s) for s in streams])
-        self.begun, self.t0 = self.begun + episodes, True
-
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[B, S]`, one of each episode begun, to actions `[B, A]`; `[S]` to `[A]`."""
-        if self.planner is None:
-            raise RuntimeError("no episode is under way: call reset() before act()")
-        action = self.agent.plan(np.atleast_2d(obs), self.t0, self.planner).action
-        self.t0 = False
-        return action.cpu().numpy().reshape(*np.shape(obs)[:-1], -1)

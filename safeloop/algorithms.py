@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from safeloop.agent_settings import PRESETS, ExpansionSettings, LearnerSettings, MBPOSettings, ModelSettings, Settings
+import torch
+
+from safeloop.agent_settings import (
+    PRESETS,
+    ExpansionSettings,
+    LearnerSettings,
+    MBPOSettings,
+    ModelSettings,
+    OnlineLearnerSettings,
+    Settings,
+)
 from safeloop.agents import MBPO, Agent, PlanningAgent, ValueExpansion
 from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.policies import Exploring
 from safeloop.registry import Policy, find_env
 from safeloop.runs import Recorder, Run
 from safeloop.training import train
@@ -31,6 +42,8 @@ class OffPolicy:
     """Settings that make it what it is, in every preset."""
     default_steps: int = 20_000
     resumable: bool = True
+    keeps: bool = True
+    """Whether a run can keep earlier checkpoints."""
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -44,22 +57,9 @@ class OffPolicy:
             spec.need_cost(self.name)
         if not isinstance(settings, ModelSettings):
             return ""
-        if settings.dynamics == "factored" and spec.parts is None:
-            raise UsageError(
-                f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
-            )
-        if settings.reward == "known" and spec.reward is None:
-            raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
-        if settings.cost == "known" and spec.cost is None:
-            raise UsageError(f"cost=known: {spec.id} has no known cost; use cost=learned")
-        value_of_entities = isinstance(settings, Settings) and self._value_of_entities(settings, spec)
-        told = ["known reward"] if settings.reward == "known" else []
-        if self.constrained and settings.knows_cost(spec):
-            told.append("known cost")
-        if spec.terminates and spec.terminated is not None:
-            told.append("known termination")
-        if settings.factored(spec) or value_of_entities:
-            told.append("entities" if spec.entities is not None else "lidars")
+        told = settings.told(spec, self.constrained)
+        if isinstance(settings, Settings) and self._value_of_entities(settings, spec) and not settings.factored(spec):
+            told.append("entities")
         return ", ".join(told)
 
     def _value_of_entities(self, settings: Settings, spec: EnvSpec) -> bool:
@@ -83,12 +83,22 @@ class OffPolicy:
 
     def load(self, run: Run, seed: int) -> Policy:
         """The policy of the run's checkpoint."""
+        return self._restored(run).policy(seed)
+
+    def explorer(self, run: Run, seed: int) -> Policy:
+        """The same as it explores in training; a planner explores no more than it does in evaluation."""
+        agent = self._restored(run)
+        if isinstance(agent, PlanningAgent):
+            return agent.policy(seed)
+        return Exploring(agent.learner, agent.device, torch.Generator(device=agent.device).manual_seed(seed))
+
+    def _restored(self, run: Run) -> Agent[Any]:
         spec = find_env(run.settings.env, run.settings.env_options)
         env = spec.make()
         agent = self._agent(env, spec, run)
         env.close()
         agent.restore(run.load_checkpoint()["agent"])
-        return agent.policy(seed)
+        return agent
 
 
 CEM = {"elites": 20, "actor_fraction": 0.0}
@@ -127,7 +137,9 @@ mbpo = OffPolicy(
     "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPO, MBPOSettings,
     default_steps=ONLINE_STEPS,
 )  # fmt: skip
-sac = OffPolicy("sac", "soft actor-critic (Haarnoja et al. 2018)", Agent, LearnerSettings, default_steps=ONLINE_STEPS)
+sac = OffPolicy(
+    "sac", "soft actor-critic (Haarnoja et al. 2018)", Agent, OnlineLearnerSettings, default_steps=ONLINE_STEPS
+)
 td3 = replace(
     sac, name="td3", summary="twin delayed deterministic policy gradients (Fujimoto et al. 2018)", learner="td3"
 )

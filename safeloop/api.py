@@ -14,13 +14,15 @@ import torch
 
 from safeloop import launch
 from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
+from safeloop.collecting import collect
+from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
 from safeloop.launch import Failure, Job, Pairs
 from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
-from safeloop.report import collect, summary
+from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
-from safeloop.runs import EvaluationEpisode, Run
+from safeloop.runs import EvaluationEpisode, Run, RunSettings
 from safeloop.settings import build
 
 
@@ -30,7 +32,7 @@ class Comparison:
 
     folder: Path
     """Holds `curves.png`, `violations.png`, `summary.csv` and `summary.md`."""
-    rows: list[summary.Row]
+    rows: list[summary.Row] | list[offline.Row]
     """The rows of `summary.csv`."""
     text: str
     """The same as a table for a terminal."""
@@ -100,6 +102,7 @@ def run(
     jobs: int | None = None,
     threads: int = 1,
     variant: str = "",
+    keep_every: int = 0,
     quiet: bool = False,
 ) -> Comparison:
     """Train `algos` on `env`, each with each seed, and write the comparison to `OUT/<env>`.
@@ -113,12 +116,51 @@ def run(
     """
     asked = launch.plan(
         env, algos, steps, list(seeds), preset, budget, device, settings, env_options,
-        eval_every, eval_episodes, threads, variant,
+        eval_every, eval_episodes, threads, variant, keep_every,
     )  # fmt: skip
+    return _train(Path(out), asked, jobs, quiet)
+
+
+def learn(
+    dataset: str | Path,
+    algos: Sequence[str] | None = None,
+    *,
+    env: str | None = None,
+    steps: int | str | Pairs | None = None,
+    seeds: Iterable[int] = (0,),
+    preset: str = "default",
+    out: str | Path = "runs",
+    budget: float | None = None,
+    device: str = "cpu",
+    settings: Pairs = (),
+    env_options: Pairs = (),
+    eval_every: int = 0,
+    eval_episodes: int = 20,
+    jobs: int | None = None,
+    threads: int = 1,
+    variant: str = "",
+    quiet: bool = False,
+) -> Comparison:
+    """Train `algos` on a dataset (`safeloop.datasets`) alone, evaluate them, and compare in `OUT/<dataset>`.
+
+    Without `algos`: loop-crr and crr, and safeloop-crr where the dataset has costs. `steps` are gradient steps. The
+    environment is the dataset's unless `env` is given; all else is as in `run`.
+    Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
+    """
+    data = read(dataset)
+    name, options = launch.fitting_env(data, env, env_options)
+    asked = launch.plan(
+        name, algos, steps, list(seeds), preset, budget, device, settings, options,
+        eval_every, eval_episodes, threads, variant, dataset=data,
+    )  # fmt: skip
+    return _train(Path(out), asked, jobs, quiet)
+
+
+def _train(out: Path, asked: list[RunSettings], jobs: int | None, quiet: bool) -> Comparison:
     limit = launch.check_jobs(jobs)
-    work = launch.prepare(Path(out), asked)
+    work = launch.prepare(out, asked)
     failures = launch.execute(work, limit, display(quiet))
-    return _compare(Path(out) / asked[0].env, failures)
+    return _compare(out / asked[0].folder, failures)
 
 
 def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
@@ -148,14 +190,15 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
 
     With `diagnostics` also `planning.png`: actor divergence and usage, model and value errors of planning agents.
     """
-    return [_compare(each, [], diagnostics) for each in collect.folders_under(folder)]
+    return [_compare(each, [], diagnostics) for each in records.folders_under(folder)]
 
 
 def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> Comparison:
     from safeloop.report import pictures  # matplotlib takes a second to import
 
-    records = pictures.write(folder, planning)
-    return Comparison(folder, summary.rows(records), summary.text(records), failures)
+    found = pictures.write(folder, planning)
+    tables = offline if found[0].run.settings.dataset else summary
+    return Comparison(folder, tables.rows(found), tables.text(found), failures)  # type: ignore[attr-defined]
 
 
 def load(path: str | Path, seed: int | None = None) -> Policy:
@@ -163,7 +206,7 @@ def load(path: str | Path, seed: int | None = None) -> Policy:
 
     `seed` (default: the run's) seeds whatever the policy draws when it acts.
     """
-    return _load(collect.open_run(path), seed)[0]
+    return _load(records.open_run(path), seed)[0]
 
 
 def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
@@ -187,7 +230,7 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
     """
     if episodes < 1:
         raise UsageError(f"--episodes {episodes}: expected at least 1")
-    run = collect.open_run(path)
+    run = records.open_run(path)
     recorder = Video(Path(video)) if video is not None else None
     policy, spec = _load(run)
     with _threads(run.settings.threads):
@@ -211,8 +254,8 @@ def _threads(number: int) -> Iterator[None]:
 
 def show(path: str | Path, last: int = 10) -> str:
     """Settings, status, versions and last episodes of a run, for a terminal."""
-    run = collect.open_run(path)
-    recorded = collect.read(run)
+    run = records.open_run(path)
+    recorded = records.read(run)
     try:
         made_with = json.loads((run.path / "versions.json").read_text()).items()
     except (OSError, ValueError, AttributeError):
@@ -316,6 +359,18 @@ def algorithms_text(found: list[dict[str, Any]]) -> str:
 
 
 __all__ = [
-    "Comparison", "Evaluation", "Failure", "Job", "algorithms", "environments",
-    "evaluate", "load", "plot", "resume", "run", "show",
+    "Comparison",
+    "Evaluation",
+    "Failure",
+    "Job",
+    "algorithms",
+    "collect",
+    "environments",
+    "evaluate",
+    "learn",
+    "load",
+    "plot",
+    "resume",
+    "run",
+    "show",
 ]  # fmt: skip

@@ -92,6 +92,9 @@ def run(
     variant: Annotated[
         str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
     ] = "",
+    keep_every: Annotated[
+        int, typer.Option(metavar="N", help="Simulator steps between checkpoints that are kept; 0: the last only.")
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train algorithms on an environment and compare them.
@@ -104,7 +107,94 @@ def run(
     _train(
         api.run, env, algo, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset,
         out=out, budget=budget, device=device, settings=set_ or (), env_options=env_set or (),
-        eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, quiet=quiet,
+        eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant,
+        keep_every=keep_every, quiet=quiet,
+    )  # fmt: skip
+
+
+COLLECT_EXAMPLES = """Examples:
+safeloop run Hopper --algo sac --keep-every 10000 |
+safeloop collect Hopper --policy runs/Hopper/sac/seed-0@20000 --episodes 200 --out data/hopper-medium |
+safeloop collect Hopper --policy runs/Hopper/sac/seed-0@20000 --replay --out data/hopper-medium-replay"""
+OFFLINE_EXAMPLES = """Examples:
+safeloop offline data/hopper-medium --algo loop-crr --algo crr --seeds 3 |
+safeloop offline hopper_medium-v2.hdf5 --algo loop-plas --preset hopper-medium"""
+
+
+@app.command(epilog=COLLECT_EXAMPLES)
+def collect(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")],
+    policy: Annotated[
+        list[str],
+        typer.Option(metavar="random|RUN[@STEP]", help="Who acts: several in turn, in equal parts; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new dataset, in Minari's layout.")],
+    episodes: Annotated[int, typer.Option(metavar="N", help="Episodes in all.")] = 100,
+    replay: Annotated[bool, typer.Option("--replay", help="Instead, what the run had stored in training.")] = False,
+    seed: Annotated[int, typer.Option(help="The seed.")] = 0,
+    env_set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a dataset from trained policies, with costs where the environment has them."""
+    from safeloop import api
+
+    made = api.collect(
+        env, policy, out, episodes=episodes, replay=replay, seed=seed, env_options=env_set or (), quiet=quiet
+    )
+    if not quiet:
+        print(made.text)
+
+
+@app.command(epilog=OFFLINE_EXAMPLES)
+def offline(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="A Minari folder, or an HDF5 file of D4RL or DSRL.")
+    ],
+    algo: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Algorithm, repeatable [default: loop-crr, crr; with costs safeloop-crr]."),
+    ] = None,
+    env: Annotated[str | None, typer.Option(metavar="ENV", help="Where to evaluate [default: as it says].")] = None,
+    steps: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N|NAME=N", help="Gradient steps, for all or one algorithm; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed [default: 0].")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")] = None,
+    preset: Annotated[str, typer.Option(help="Named settings: hopper-medium, ... (CoRL 2021, Table 4).")] = "default",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("runs"),
+    budget: Annotated[
+        float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
+    ] = None,
+    env_set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
+    ] = None,
+    eval_every: Annotated[int, typer.Option(metavar="N", help="Gradient steps between evaluations.")] = 0,
+    eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 20,
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
+    variant: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
+    ] = "",
+    quiet: Quiet = False,
+) -> None:
+    """Train algorithms on a dataset alone, evaluate them, and show what planning on top adds.
+
+    The dataset is checked first. The same command again keeps finished runs and resumes unfinished ones.
+    """
+    from safeloop import api
+
+    _train(
+        api.learn, dataset, algo, env=env, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
+        budget=budget, device=device, settings=set_ or (), env_options=env_set or (), eval_every=eval_every,
+        eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, quiet=quiet,
     )  # fmt: skip
 
 

@@ -116,6 +116,8 @@ class EnvSpec:
     """The entities in the observation, where it has them."""
     lidars: Lidars | None = None
     """The lidars in the observation, where it has these and no entities."""
+    reference_returns: tuple[float, float] | None = None
+    """Returns that a normalised score of 0 and of 100 stand for (D4RL: of a random policy and of an expert)."""
     options: dict[str, Any] = field(default_factory=dict)
     """The options that this spec was made with (recorded with each run)."""
 

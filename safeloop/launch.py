@@ -26,17 +26,20 @@ from typing import Any
 import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.registry import Algorithm, find_algorithm, find_env
-from safeloop.report import collect
+from safeloop.datasets import Dataset
+from safeloop.registry import Algorithm, algorithm_names, env_names, find_algorithm, find_env
+from safeloop.report import records
 from safeloop.report.progress import Quiet
 from safeloop.runs import Run, RunSettings, versions
-from safeloop.settings import build, nearest, split_pairs
+from safeloop.settings import build, check_whole, nearest, split_pairs
 
 Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
 
 ALGORITHMS, WITHOUT_COST = ("safeloop", "cpo", "ppo-lag"), ("loop-sac", "sac")
 """What is compared unless something else is asked for, and the same where nothing costs."""
+OFFLINE, OFFLINE_WITH_COST = ("loop-crr", "crr"), ("safeloop-crr", "loop-crr", "crr")
+"""The same for learning from a dataset, and from one with costs."""
 WITHOUT_COST_PRESETS = {"default": "online", "paper": "online-paper"}
 """Presets that an algorithm may have for tasks where nothing costs, in place of those it has for all."""
 
@@ -101,23 +104,29 @@ def plan(
     eval_episodes: int,
     threads: int,
     variant: str,
+    keep_every: int = 0,
+    dataset: Dataset | None = None,
 ) -> list[RunSettings]:
     """The settings of every run. Raises `UsageError` for the first thing that can't be."""
     check_device(device)
     for name, value, least in (
         ("eval-every", eval_every, 0), ("eval-episodes", eval_episodes, 0), ("threads", threads, 1),
+        ("keep-every", keep_every, 0),
         *(("seed", seed, 0) for seed in seeds),
     ):  # fmt: skip
         check_whole(f"--{name}", value, least)
     if variant and not re.fullmatch(VARIANT, variant):
         raise UsageError(f"--variant {variant!r}: expected at most 40 letters, digits, dots, =, +, - or _")
-    given = _pairs(env_options, "--env-set")
+    given = pairs(env_options, "--env-set")
     spec = find_env(env, given)
-    algos = (WITHOUT_COST if spec.budget is None else ALGORITHMS) if algos is None else algos
+    algos = usual_algorithms(spec, dataset) if algos is None else algos
     if not algos or not seeds:
         raise UsageError("give at least one algorithm and one seed")
     allowed = _budget(spec, budget)
     found = {name: find_algorithm(name) for name in dict.fromkeys(algos)}
+    check_kind(found, dataset)
+    if keep_every and (unable := [n for n, algorithm in found.items() if not getattr(algorithm, "keeps", False)]):
+        raise UsageError(f"--keep-every {keep_every}: {', '.join(unable)} keeps no earlier checkpoints; leave it out")
     if not any(preset in algorithm.presets for algorithm in found.values()):
         known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
         raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
@@ -134,10 +143,70 @@ def plan(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
                 env_options={**given, **spec.options}, algo_settings=asdict(values),
                 told=algorithm.told(values, spec), device=device, threads=threads,
-                eval_every=eval_every, eval_episodes=eval_episodes, variant=variant,
+                eval_every=eval_every, eval_episodes=eval_episodes, variant=variant, keep_every=keep_every,
+                dataset=str(dataset.path) if dataset else "", data=dataset.summary if dataset else {},
             )  # fmt: skip
             result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
     return result
+
+
+def usual_algorithms(spec: EnvSpec, dataset: Dataset | None) -> Sequence[str]:
+    """What is compared where the user names no algorithm."""
+    if dataset is not None:
+        return OFFLINE if spec.budget is None or dataset.cost is None else OFFLINE_WITH_COST
+    return WITHOUT_COST if spec.budget is None else ALGORITHMS
+
+
+def check_kind(algorithms: Mapping[str, Algorithm], dataset: Dataset | None) -> None:
+    """Raise `UsageError` for an algorithm that learns from a dataset where there is none, and the other way round."""
+    for name, algorithm in algorithms.items():
+        offline = getattr(algorithm, "offline", False)
+        if offline and dataset is None:
+            raise UsageError(f"{name} learns from a dataset: use `safeloop offline DATASET --algo {name}`")
+        if not offline and dataset is not None:
+            known = [each for each in algorithm_names() if is_offline(each)]
+            raise UsageError(f"{name} learns while acting: of a dataset learn {', '.join(known)}")
+        if dataset is not None and dataset.cost is None and getattr(algorithm, "constrained", False):
+            raise UsageError(f"{dataset.path}: costs is missing, and {name} keeps a cost within a limit")
+
+
+def is_offline(name: str) -> bool:
+    """Whether an algorithm learns from a dataset; one that can't be loaded does not."""
+    try:
+        return bool(getattr(find_algorithm(name), "offline", False))
+    except UsageError:
+        return False
+
+
+def fitting_env(dataset: Dataset, env: str | None, env_options: Pairs) -> tuple[str, dict[str, Any]]:
+    """The environment of a dataset and its options: as asked for, or as the dataset says.
+
+    Raises `UsageError` where the dataset names none, or observations or actions differ in size.
+    """
+    asked = pairs(env_options, "--env-set")
+    name = env or dataset.env
+    if name is None:
+        raise UsageError(f"{dataset.path} names no environment: give --env NAME")
+    try:
+        spec = find_env(canonical(name), {**(dataset.env_options if env is None else {}), **asked})
+    except UsageError as error:
+        raise error if env else UsageError(f"{dataset.path}: {error}; give --env NAME") from None
+    made = spec.make()
+    sizes: dict[str, Any] = {"observations": made.observation_space.shape, "actions": made.action_space.shape}
+    made.close()
+    for key, there in (("observations", dataset.obs.shape[1:]), ("actions", dataset.act.shape[1:])):
+        if sizes[key] != there:
+            options = ", ".join(f"{k}={v}" for k, v in spec.options.items())
+            raise UsageError(
+                f"{dataset.path}: {key} have {there[0]} numbers, those of {spec.id} ({options}) {sizes[key][0]}: "
+                "give --env NAME or --env-set KEY=VALUE"
+            )
+    return spec.id, spec.options
+
+
+def canonical(name: str) -> str:
+    """The environment that is written so but for capitals, as datasets have it; otherwise the name itself."""
+    return next((known for known in env_names() if known.lower() == name.lower()), name)
 
 
 def check_device(device: str) -> None:
@@ -148,21 +217,9 @@ def check_device(device: str) -> None:
         raise UsageError("--device cuda: this machine has no CUDA device that torch can use; use --device cpu")
 
 
-def _pairs(pairs: Pairs, option: str) -> dict[str, Any]:
-    return dict(pairs) if isinstance(pairs, Mapping) else dict(split_pairs(pairs, option))
-
-
-def check_whole(option: str, value: Any, least: int) -> int:
-    """The whole number that `value` is. Raises `UsageError` where it is none, or less than `least`."""
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{option} {value}: expected a whole number") from None
-    if number != value and not isinstance(value, str):
-        raise UsageError(f"{option} {value}: expected a whole number")
-    if number < least:
-        raise UsageError(f"{option} {value}: expected at least {least}")
-    return number
+def pairs(given: Pairs, option: str) -> dict[str, Any]:
+    """What was given as pairs, as a dict."""
+    return dict(given) if isinstance(given, Mapping) else dict(split_pairs(given, option))
 
 
 def _budget(spec: EnvSpec, asked: float | None) -> float | None:
@@ -201,7 +258,7 @@ def settings_by_algorithm(settings: Pairs, algorithms: Mapping[str, Algorithm]) 
     """Overrides of each algorithm: `key` reaches all that have it, `algorithm.key` one."""
     result: dict[str, dict[str, Any]] = {name: {} for name in algorithms}
     keys = {name: [f.name for f in fields(algorithm.settings)] for name, algorithm in algorithms.items()}
-    for key, value in _pairs(settings, "--set").items():
+    for key, value in pairs(settings, "--set").items():
         owner, dot, rest = key.partition(".")
         if dot:
             if owner not in keys:
@@ -230,12 +287,12 @@ def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
                 raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
             new.append(settings)
             continue
-        run = collect.open_run(path)
+        run = records.open_run(path)
         _check_same(run, settings)
         if resumption(run, run.settings.threads, work) == "anew":
             aside.append(run)
-    folder = out / asked[0].env
-    collect.check_same_terms(folder, asked[0])
+    folder = out / asked[0].folder
+    records.check_same_terms(folder, asked[0])
     _check_writable(folder)
     for run in aside:
         work.notices.append(set_aside(run))
@@ -265,8 +322,8 @@ def resumption(run: Run, threads: int, work: Work) -> str:
 
     `"anew"` is for a run whose algorithm can't resume; it is left to the caller.
     """
-    recorded = collect.read(run)
-    if recorded.state == "running" or collect.in_use(run):
+    recorded = records.read(run)
+    if recorded.state == "running" or records.in_use(run):
         raise UsageError(f"{run.path} is in use by another process: wait for it or stop it")
     if recorded.state == "finished":
         work.notices.append(f"{run.path}: already finished, kept")
@@ -318,7 +375,7 @@ def _check_writable(folder: Path) -> None:
 
 def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work:
     """What `safeloop resume` has to do. Raises `UsageError` where the run can't go on."""
-    run, work = collect.open_run(path.resolve()), Work()
+    run, work = records.open_run(path.resolve()), Work()
     settings = run.settings
     wanted = settings.threads if threads is None else check_whole("--threads", threads, 1)
     if wanted != settings.threads and not force_threads:

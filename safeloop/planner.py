@@ -27,7 +27,11 @@ class PlannerSettings:
     population: int = 100
     """N, sequences from the Gaussian in each iteration."""
     actor_fraction: float = 0.05
-    """beta: round(beta * N) more sequences, from the actor rolled out in the model."""
+    """beta: round(beta * N) more sequences, from the actor rolled out in the model; 1: N of these, and no others."""
+    actor_noise: float = 0.0
+    """sigma: standard deviation of noise on the actor's proposed actions (CoRL 2021, Table 4)."""
+    actor_mixture: float = 0.0
+    """Weight of the previous solution in each proposed action; MBOP's beta (Argenson & Dulac-Arnold, 2020)."""
     particles: int = 1
     """P, rollouts of a sequence in each model."""
     iterations: int = 5
@@ -124,19 +128,26 @@ def actor_rollouts(
     actor: Callable[[Tensor], Tensor],
     obs: Tensor,
     count: int,
-    horizon: int,
+    previous: Tensor,
     streams: Streams,
+    noise: float = 0.0,
+    mixture: float = 0.0,
 ) -> Tensor:
     """`[B, count, H, A]`: the actor (`[M, S] -> [M, A]`) rolled out in the model from `obs [B, S]`.
 
-    Sequence j of each plan is rolled out in model j mod K.
+    Sequence j of each plan is rolled out in model j mod K. Each action has noise of standard deviation `noise`, and
+    moves by `mixture` towards that of the `previous` solution `[B, H, A]`.
     """
     s, k = obs.repeat_interleave(count, 0), model.members  # [B*count, S]
     rows = torch.arange(len(s), device=obs.device)
     own = rows % count % k
     sequence = []
-    for _ in range(horizon):
+    for before in previous.unbind(1):
         a = actor(s)
+        if noise:
+            a = (a + noise * normals(a.shape, streams)).clamp(-1, 1)
+        if mixture:
+            a = torch.lerp(a, before.repeat_interleave(count, 0), mixture)
         sequence.append(a)
         s = model.step(s.expand(k, -1, -1), a.expand(k, -1, -1), streams)[0][own, rows]
     return torch.stack(sequence, 1).unflatten(0, (len(obs), count))
@@ -191,10 +202,13 @@ class Planner:
         actor, count = self.actor, round(c.actor_fraction * c.population)
         proposed = mean.new_empty(b, 0, *size)
         if actor is not None and count:
-            proposed = actor_rollouts(self.model, lambda s: actor(s, streams), obs, count, c.horizon, streams)
+            proposed = actor_rollouts(
+                self.model, lambda s: actor(s, streams), obs, count, mean, streams, c.actor_noise, c.actor_mixture
+            )
+        n = c.population if c.actor_fraction < 1 else 0
         usage = mean.new_zeros(b)
         for _ in range(c.iterations):
-            noise = correlated(normals((b, c.population, *size), streams), c.noise_correlation)  # [B, N, H, A]
+            noise = correlated(normals((b, n, *size), streams), c.noise_correlation)  # [B, N, H, A]
             width = bounded(mean, variance).sqrt()
             drawn = (mean.unsqueeze(1) + width.unsqueeze(1) * noise).clamp(-1, 1)
             actions = torch.cat((drawn, proposed), 1)
@@ -204,7 +218,7 @@ class Planner:
                 value_after_event=value_after_event, pessimism=c.pessimism, worst_case=c.worst_case,
             )  # fmt: skip
             weights = weigh(scores, self.constraint, c.inverse_temperature, c.elites)
-            usage = usage + weights[:, c.population :].sum(1) / c.iterations
+            usage = usage + weights[:, n:].sum(1) / c.iterations
             new_mean, new_variance = refit(actions, weights)
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance

@@ -18,10 +18,15 @@ class Batch(NamedTuple):
     obs: Tensor  # [B, S]
     act: Tensor  # [B, A]
     reward: Tensor  # [B]
-    violated: Tensor  # [B], 1 where a simulator step of the decision had cost > 0
+    cost: Tensor  # [B], what the simulator reported
     terminated: Tensor  # [B], 1 where the episode ended for good; truncation is not stored: it bootstraps
     event: Tensor  # [B], 1 where the task relocated something in the observation
     next_obs: Tensor  # [B, S]
+
+    @property
+    def violated(self) -> Tensor:
+        """`[B]`, 1 where the decision cost anything."""
+        return (self.cost > 0).float()
 
 
 class Replay:
@@ -41,7 +46,7 @@ class Replay:
         obs: np.ndarray,
         act: np.ndarray,
         reward: float,
-        violated: bool,
+        cost: float,
         terminated: bool,
         event: bool,
         next_obs: np.ndarray,
@@ -50,7 +55,7 @@ class Replay:
         if not (np.isfinite(obs).all() and np.isfinite(next_obs).all() and np.isfinite(reward)):
             raise ValueError(f"transition {self.added} is not finite (reward {reward}): the simulator diverged")
         row = self.added % self.capacity
-        for store, value in zip(self.data, (obs, act, reward, violated, terminated, event, next_obs), strict=True):
+        for store, value in zip(self.data, (obs, act, reward, cost, terminated, event, next_obs), strict=True):
             store[row] = torch.as_tensor(value, dtype=torch.float32)
         self.added += 1
 

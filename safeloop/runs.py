@@ -1,6 +1,6 @@
 """A run's directory: settings, versions, episodes, evaluations, checkpoint, log; and its one recorder.
 
-DIR/<env>/<algo>/seed-<S>/
+DIR/<env or dataset>/<algo>/seed-<S>/
     settings.json     what was asked for, every setting resolved       written once
     versions.json     what it ran on                                   written once
     status.json       new, running, finished or failed, with a reason  replaced atomically
@@ -8,9 +8,12 @@ DIR/<env>/<algo>/seed-<S>/
     evaluations.csv   evaluation episodes                              append-only
     fits.csv          fits of the ensemble (planning agents)           append-only
     plans.csv         what the planner found (planning agents)         append-only
+    updates.csv       how far learning from a dataset is               append-only
     diagnostics.csv   what else the environment reports, by episode    append-only
     checkpoint/       enough to load the policy, and to resume         replaced atomically
     log.txt           what the run printed
+
+Where a run learns from a dataset, `simulator_steps` in these tables are gradient steps: no simulator is stepped.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ from safeloop.networks import bf16_is_fast
 SCHEMA = 1
 """Version of the layout above; a run folder of another version is refused."""
 
-TRAINING, EVALUATION, AGENT = 0, 1, 2
+DATA_SUFFIXES = (".hdf5", ".h5")
+
+TRAINING, EVALUATION, AGENT, COLLECTION = 0, 1, 2, 3
 """Streams of random numbers of one run: all are derived from its seed, none is shared."""
 
 
@@ -72,7 +77,8 @@ class RunSettings:
     env: str
     algo: str
     steps: int
-    """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them."""
+    """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them. Of a dataset:
+    gradient steps."""
     seed: int
     budget: float | None
     """Allowed cost return of an episode; None: nothing costs."""
@@ -89,7 +95,19 @@ class RunSettings:
     eval_episodes: int = 5
     variant: str = ""
     """Tells runs of one algorithm with different settings apart: `H=4` in an ablation."""
+    dataset: str = ""
+    """Where the dataset lies that is learned from, as given; "": learns while acting."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What it was (`Dataset.summary`)."""
+    keep_every: int = 0
+    """Simulator steps between checkpoints that are kept for good; 0: the last one only."""
     schema: int = SCHEMA
+
+    @property
+    def folder(self) -> str:
+        """The folder of what it is compared with: the environment's name, or the dataset's."""
+        path = Path(self.dataset)
+        return (path.stem if path.suffix in DATA_SUFFIXES else path.name) if self.dataset else self.env
 
     @property
     def name(self) -> str:
@@ -158,6 +176,18 @@ class PlanSummary:
     before it was fitted on it; in standard deviations of such changes."""
     value_error: float = math.nan
     """The value at the horizon less the discounted return that followed, after the episode."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """How far learning from a dataset is, as a row of `updates.csv`."""
+
+    simulator_steps: int
+    """Gradient steps."""
+    wall_seconds: float
+    """Seconds so far, the models' fit included, evaluations not."""
+    value: float
+    """Mean value of some of the dataset's observations."""
 
 
 @dataclass(frozen=True)
@@ -242,14 +272,17 @@ class Run:
         self.evaluations = Table(path / "evaluations.csv", EvaluationEpisode)
         self.fits = Table(path / "fits.csv", Fit)
         self.plans = Table(path / "plans.csv", PlanSummary)
+        self.updates = Table(path / "updates.csv", Update)
         self.diagnostics = Table(path / "diagnostics.csv", Diagnostic)
+        self.checkpoint = path / "checkpoint" / "state.pt"
+        """Which checkpoint `load_checkpoint` reads."""
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         """Where progress goes: called with a dict of numbers. Set by whoever shows it."""
 
     @staticmethod
     def directory(out: Path, settings: RunSettings) -> Path:
-        """`OUT/<env>/<algo>/seed-<S>`, or `OUT/<env>/<algo>-<variant>/seed-<S>`."""
-        return out / settings.env / re.sub("[: ]", "-", settings.name) / f"seed-{settings.seed}"
+        """`OUT/<folder>/<algo>/seed-<S>`, or `OUT/<folder>/<algo>-<variant>/seed-<S>`."""
+        return out / settings.folder / re.sub("[: ]", "-", settings.name) / f"seed-{settings.seed}"
 
     @classmethod
     def create(cls, out: Path, settings: RunSettings) -> Run:
@@ -321,9 +354,23 @@ class Run:
         torch.save(state, buffer)
         write_atomically(self.path / "checkpoint" / "state.pt", buffer.getvalue())
 
+    def keep_checkpoint(self, at: int) -> None:
+        """Keep a copy of the checkpoint as the one at so many simulator steps."""
+        write_atomically(self.checkpoint.with_name(f"at-{at}.pt"), self.checkpoint.read_bytes())
+
+    def at(self, step: int) -> Run:
+        """This run as it was at so many simulator steps. Raises `UsageError` where no checkpoint of then was kept."""
+        earlier = Run(self.path, self.settings)
+        earlier.checkpoint = self.checkpoint.with_name(f"at-{step}.pt")
+        if not earlier.checkpoint.is_file():
+            kept = sorted(int(p.stem[3:]) for p in self.checkpoint.parent.glob("at-*.pt"))
+            there = ", ".join(map(str, kept)) or "none; --keep-every N keeps some"
+            raise UsageError(f"{self.path} has no checkpoint at {step} steps (there are: {there})")
+        return earlier
+
     def load_checkpoint(self) -> dict[str, Any]:
         """Read the checkpoint, without executing anything in it. Raises `UsageError` where it can't."""
-        path = self.path / "checkpoint" / "state.pt"
+        path = self.checkpoint
         if not path.is_file():
             raise UsageError(f"{self.path} has no checkpoint yet: `safeloop resume {self.path}` trains it")
         try:
@@ -333,7 +380,7 @@ class Run:
 
     def drop_rows_after(self, simulator_steps: int) -> None:
         """Forget rows that a checkpoint at `simulator_steps` has not seen."""
-        for table in (self.episodes, self.evaluations, self.fits, self.plans, self.diagnostics):
+        for table in (self.episodes, self.evaluations, self.fits, self.plans, self.updates, self.diagnostics):
             if table.path.exists():
                 table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])
 

@@ -34,6 +34,19 @@ def split_pairs(pairs: typing.Iterable[str], option: str) -> dict[str, str]:
     return result
 
 
+def check_whole(option: str, value: Any, least: int) -> int:
+    """The whole number that `value` is. Raises `UsageError` where it is none, or less than `least`."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{option} {value}: expected a whole number") from None
+    if number != value and not isinstance(value, str):
+        raise UsageError(f"{option} {value}: expected a whole number")
+    if number < least:
+        raise UsageError(f"{option} {value}: expected at least {least}")
+    return number
+
+
 def build(cls: type[T], *layers: Mapping[str, Any], owner: str) -> T:
     """A `cls` with the values of `layers`, later ones first; texts are converted to the field's type.
 

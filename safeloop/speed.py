@@ -31,10 +31,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from safeloop.agents import PlanningAgent
 from safeloop.algorithms import safeloop
 from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.launch import ALLOCATOR, check_device, check_whole
+from safeloop.launch import ALLOCATOR, check_device
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings, processor
-from safeloop.settings import build
+from safeloop.settings import build, check_whole
 from safeloop.training import train
 
 ENV = "PointGoal1"

@@ -22,7 +22,7 @@ def train(agent: Agent[Any], env: Recorder, run: Run) -> None:
     A checkpoint is written at an episode's end, `CHECKPOINT_EVERY` decisions after the last at the earliest. A resumed
     run drops the rows that its checkpoint has not seen, and ends as an uninterrupted one would.
     """
-    saved = 0
+    saved, every = 0, run.settings.keep_every
     if run.has_checkpoint:
         state = run.load_checkpoint()
         agent.restore(state["agent"])
@@ -34,9 +34,12 @@ def train(agent: Agent[Any], env: Recorder, run: Run) -> None:
         train_episode(agent, env, run)
         agent.after_episode()
         evaluate_when_due(env, run, before, lambda: agent.policy(run.settings.seed))
-        if env.decisions - saved >= CHECKPOINT_EVERY or env.simulator_steps >= run.settings.steps:
+        keep = every and env.simulator_steps // every > before // every
+        if env.decisions - saved >= CHECKPOINT_EVERY or env.simulator_steps >= run.settings.steps or keep:
             run.save_checkpoint({"agent": agent.checkpoint(), "recorder": env.state_dict()})
             saved = env.decisions
+        if keep:
+            run.keep_checkpoint(env.simulator_steps // every * every)
 
 
 def train_episode(agent: Agent[Any], env: Recorder, run: Run) -> None:
@@ -53,9 +56,7 @@ def train_episode(agent: Agent[Any], env: Recorder, run: Run) -> None:
             action, plan = agent.act(obs, t0)
             plans += [plan] if plan else []
         next_obs, reward, terminated, truncated, info = env.step(action)
-        agent.replay.add(
-            obs, action, float(reward), info["violations"] > 0, terminated, bool(info.get("event")), next_obs
-        )
+        agent.replay.add(obs, action, float(reward), float(info["cost"]), terminated, bool(info.get("event")), next_obs)
         obs, t0, done = next_obs, False, terminated or truncated
         if env.decisions >= settings.warmup:
             agent.update()

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from safeloop.cmdp import UsageError
+from safeloop.datasets import read
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report.collect import open_run
+from safeloop.report.records import open_run
 from safeloop.runs import Recorder, Run
 
 
@@ -31,6 +32,12 @@ def train(run: Run, threads: int) -> None:
     torch.set_num_interop_threads(1)
     settings = run.settings
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
+    if settings.dataset:
+        dataset = read(settings.dataset)
+        if dataset.fingerprint != settings.data["fingerprint"]:
+            raise UsageError(f"{settings.dataset} has changed since this run began: restore it or start a new run")
+        algorithm.learn_from(dataset, run)  # type: ignore[attr-defined]
+        return
     env = Recorder(spec.make(), spec, run)
     try:
         algorithm.learn(env, settings.budget, run)

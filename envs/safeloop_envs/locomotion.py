@@ -58,6 +58,8 @@ class Task:
     healthy: Callable[[Tensor], Tensor] | None = None
     """Of an observation `[..., S] -> bool [...]`; None: episodes end by truncation alone."""
     episode_steps: int = 1000
+    reference_returns: tuple[float, float] | None = None
+    """D4RL's, of a random policy and of an expert (Fu et al., 2020)."""
     truncated: int | None = None
     """How many numbers the truncated observation has, where there is one, the default then: joints alone."""
 
@@ -68,10 +70,10 @@ class Task:
 
 
 TASKS = {
-    "HalfCheetah": Task("HalfCheetah-v4"),
-    "Walker2d": Task("Walker2d-v4", _walker),
-    "Hopper": Task("Hopper-v4", _hopper),
-    "Ant": Task("Ant-v4", _ant),
+    "HalfCheetah": Task("HalfCheetah-v4", reference_returns=(-280.178953, 12135.0)),
+    "Walker2d": Task("Walker2d-v4", _walker, reference_returns=(1.629008, 4592.3)),
+    "Hopper": Task("Hopper-v4", _hopper, reference_returns=(-20.272305, 3234.3)),
+    "Ant": Task("Ant-v4", _ant, reference_returns=(-325.6, 3879.7)),
     "Humanoid": Task("Humanoid-v4", _humanoid, truncated=45),
     "Swimmer": Task("Swimmer-v4"),
     "InvertedPendulum": Task("InvertedPendulum-v4", _pendulum),
@@ -126,6 +128,7 @@ class Locomotion:
             cost_meaning="nothing costs",
             budget=None,
             terminates=task.healthy is not None,
+            reference_returns=task.reference_returns,
             terminated=fallen(task.healthy) if task.healthy else None,
             options=asdict(chosen),
         )

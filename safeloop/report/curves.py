@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from safeloop.report import style
-from safeloop.report.collect import Recorded
+from safeloop.report.records import Recorded
 
 PLANNING = (
     ("divergence", "actor divergence", "L2 from actor to planner"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from safeloop.cmdp import UsageError
-from safeloop.report import collect, curves, summary, violations
-from safeloop.report.collect import Recorded
+from safeloop.report import curves, offline, records, summary, violations
+from safeloop.report.records import Recorded
 
 
 def write(folder: Path, planning: bool = False) -> list[Recorded]:
@@ -14,18 +14,21 @@ def write(folder: Path, planning: bool = False) -> list[Recorded]:
 
     With `planning` also `planning.png`, where any run planned.
     """
-    collect.check_same_terms(folder)
-    records = [collect.read(run) for run in collect.runs_under(folder)]
+    records.check_same_terms(folder)
+    found = [records.read(run) for run in records.runs_under(folder)]
     try:
-        summary.write(folder, records)
-        if any(recorded.episodes for recorded in records):
-            curves.draw(records, folder / "curves.png")
-            if records[0].run.settings.budget is not None:
-                violations.draw(records, folder / "violations.png")
-        if any(recorded.diagnostics for recorded in records):
-            curves.draw_diagnostics(records, folder / "diagnostics.png")
-        if planning and any(recorded.plans for recorded in records):
-            curves.draw_planning(records, folder / "planning.png")
+        if found[0].run.settings.dataset:
+            offline.write(folder, found)
+            return found
+        summary.write(folder, found)
+        if any(recorded.episodes for recorded in found):
+            curves.draw(found, folder / "curves.png")
+            if found[0].run.settings.budget is not None:
+                violations.draw(found, folder / "violations.png")
+        if any(recorded.diagnostics for recorded in found):
+            curves.draw_diagnostics(found, folder / "diagnostics.png")
+        if planning and any(recorded.plans for recorded in found):
+            curves.draw_planning(found, folder / "planning.png")
     except OSError as error:
         raise UsageError(f"can't write the pictures and tables in {folder}: {error.strerror}") from None
-    return records
+    return found

@@ -53,7 +53,7 @@ class Quiet:
         """A run starts (`fresh`) or continues."""
 
     def update(self, name: str, message: dict[str, Any]) -> None:
-        """A run has finished an episode."""
+        """A run has news."""
 
     def end(self, name: str, outcome: str) -> None:
         """A run has ended."""
@@ -69,10 +69,10 @@ class Lines(Quiet):
     def begin(self, name: str, total: int, fresh: bool) -> None:
         """A run starts (`fresh`) or continues."""
         self.rates[name], self.shown[name] = Rate(total, fresh), time.monotonic()
-        self._say(f"{name}: {'started' if fresh else 'continued'}, {total:,} simulator steps")
+        self._say(f"{name}: {'started' if fresh else 'continued'}, {total:,} steps")
 
     def update(self, name: str, message: dict[str, Any]) -> None:
-        """A run has finished an episode."""
+        """A run has news."""
         self.rates[name].add(message["steps"])
         if time.monotonic() - self.shown[name] >= LINE_EVERY:
             self.shown[name] = time.monotonic()
@@ -120,7 +120,7 @@ class Bars(Quiet):
         self.tasks[name] = self.progress.add_task(name, total=total, text="starting")
 
     def update(self, name: str, message: dict[str, Any]) -> None:
-        """A run has finished an episode."""
+        """A run has news."""
         self.rates[name].add(message["steps"])
         text = f"{self.rates[name].text()}, {latest(message)}"
         done = min(message["steps"], self.rates[name].total)
@@ -132,7 +132,9 @@ class Bars(Quiet):
 
 
 def latest(message: dict[str, Any]) -> str:
-    """`"return 12.3, cost 4.0"`, without the cost where nothing costs."""
+    """`"return 12.3, cost 4.0"`, without the cost where nothing costs; learning from a dataset, `"mean value 4.0"`."""
+    if "return" not in message:
+        return f"mean value {message['value']:.1f}" if "value" in message else str(message.get("doing", ""))
     cost = f", cost {message['cost_return']:.1f}" if "cost_return" in message else ""
     return f"return {message['return']:.1f}{cost}"
 

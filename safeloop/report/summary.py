@@ -13,7 +13,7 @@ from typing import Any
 
 from safeloop.cmdp import UsageError
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report.collect import Recorded
+from safeloop.report.records import Recorded
 from safeloop.runs import RunSettings, write_atomically
 from safeloop.settings import build
 

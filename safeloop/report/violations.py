@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from safeloop.report import style
-from safeloop.report.collect import Recorded
+from safeloop.report.records import Recorded
 from safeloop.report.summary import LAST
 
 

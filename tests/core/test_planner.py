@@ -229,7 +229,7 @@ def test_actor_sequences_are_separate_rollouts_in_their_own_models():
     count, horizon = 5, 3
     starts = torch.tensor([1.0, -3.0])
     obs, streams = starts.unsqueeze(1).expand(-1, S), [torch.Generator(), torch.Generator()]
-    sequences = actor_rollouts(LinearModel(drift), lambda s: s, obs, count, horizon, streams)
+    sequences = actor_rollouts(LinearModel(drift), lambda s: s, obs, count, torch.zeros(len(obs), horizon, A), streams)
     assert sequences.shape == (2, count, horizon, S)
     for b, start in enumerate(starts.tolist()):
         for j in range(count):  # a = s, so s' = 2 s + drift of model j mod K

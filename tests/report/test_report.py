@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from safeloop.cmdp import UsageError
-from safeloop.report import collect, curves, pictures, style, summary, violations
+from safeloop.report import curves, pictures, records, style, summary, violations
 from safeloop.runs import Diagnostic, PlanSummary, Run, RunSettings
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
@@ -31,7 +31,7 @@ def twelve(cost=2):
 def test_a_row_is_computed_from_the_tables(tmp_path):
     evaluations = ["600,0,1.0,9.0,9,100", "1200,0,5.0,3.0,3,100", "1200,1,8.0,6.0,6,100"]
     run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, told="known cost", preset="paper")
-    row = summary.row(collect.read(run))
+    row = summary.row(records.read(run))
     assert asdict(row) == {
         "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper", "diagnostics": {},
         "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
@@ -46,22 +46,22 @@ def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
     for i in range(12):
         run.diagnostics.append(Diagnostic(100 * (i + 1), i, "drifting", i / 10))
     make(tmp_path, "b", seed=1, episodes=twelve())
-    records = [collect.read(r) for r in collect.runs_under(tmp_path / "Toy")]
-    assert [r.diagnostics for r in summary.rows(records)] == [{}, {"drifting": 0.65}, {}, {"drifting": 0.65}]
-    summary.write(tmp_path, records)
+    found = [records.read(r) for r in records.runs_under(tmp_path / "Toy")]
+    assert [r.diagnostics for r in summary.rows(found)] == [{}, {"drifting": 0.65}, {}, {"drifting": 0.65}]
+    summary.write(tmp_path, found)
     with open(tmp_path / "summary.csv") as file:
         assert [line["drifting"] for line in csv.DictReader(file)] == ["", "0.65", "", "0.65"]
-    table = [line.split()[-1] for line in summary.text(records).splitlines()[2:8]]
+    table = [line.split()[-1] for line in summary.text(found).splitlines()[2:8]]
     assert table == ["drifting", "--------", "-", "0.65", "-", "0.65"]
 
 
 def test_a_cost_equal_to_the_budget_is_within_it(tmp_path):
     run = make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,4.0,4,100"])
-    assert summary.row(collect.read(run)).within_budget == "yes"
+    assert summary.row(records.read(run)).within_budget == "yes"
 
 
 def test_a_run_without_episodes_has_a_row_of_blanks(tmp_path):
-    row = summary.row(collect.read(make(tmp_path, "a", state="failed")))
+    row = summary.row(records.read(make(tmp_path, "a", state="failed")))
     assert (row.state, row.steps, row.training_return, row.within_budget) == ("failed: it broke", 0, None, "")
 
 
@@ -69,13 +69,13 @@ def test_a_half_written_line_is_left_out(tmp_path):
     run = make(tmp_path, "a", episodes=twelve())
     with open(run.path / "episodes.csv", "a") as file:
         file.write("12,1300,260,99")
-    assert summary.row(collect.read(run)).episodes == 12
+    assert summary.row(records.read(run)).episodes == 12
 
 
 def test_several_seeds_get_a_median_row(tmp_path):
     for seed, value in enumerate((1.0, 5.0, 3.0)):
         make(tmp_path, "a", seed, episodes=twelve(seed), evaluations=[f"1200,0,{value},{value},1,100"])
-    rows = summary.rows([collect.read(run) for run in collect.runs_under(tmp_path / "Toy")])
+    rows = summary.rows([records.read(run) for run in records.runs_under(tmp_path / "Toy")])
     assert [r.seed for r in rows] == ["0", "1", "2", "median"]
     assert (rows[3].evaluation_return, rows[3].violations, rows[3].within_budget) == (3.0, 12, "2 of 3")
     assert rows[3].state == "3 of 3 finished"
@@ -113,11 +113,11 @@ def test_pictures_are_drawn_and_hold_something(tmp_path):
 def test_the_step_axis_is_logarithmic_when_totals_differ_ten_times(tmp_path, monkeypatch, other, logarithmic):
     make(tmp_path, "a", episodes=twelve())
     make(tmp_path, "b", steps=other, episodes=twelve())
-    records = [collect.read(run) for run in collect.runs_under(tmp_path / "Toy")]
+    found = [records.read(run) for run in records.runs_under(tmp_path / "Toy")]
     drawn = []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
-    curves.draw(records, tmp_path / "c.png")
-    violations.draw(records, tmp_path / "v.png")
+    curves.draw(found, tmp_path / "c.png")
+    violations.draw(found, tmp_path / "v.png")
     scales = [drawn[0].axes[0].get_xscale(), drawn[0].axes[1].get_xscale(), drawn[1].axes[0].get_xscale()]
     assert scales == ["log" if logarithmic else "linear"] * 3
 
@@ -126,7 +126,7 @@ def test_the_budget_is_a_labelled_line(tmp_path, monkeypatch):
     make(tmp_path, "a", episodes=twelve())
     drawn = []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
-    curves.draw([collect.read(run) for run in collect.runs_under(tmp_path / "Toy")], tmp_path / "c.png")
+    curves.draw([records.read(run) for run in records.runs_under(tmp_path / "Toy")], tmp_path / "c.png")
     lines = {line.get_label(): line.get_ydata() for line in drawn[0].axes[1].get_lines()}
     assert list(lines["budget 4"]) == [4.0, 4.0]
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "budget 4"]
@@ -136,11 +136,11 @@ def test_where_nothing_costs_nothing_speaks_of_costs(tmp_path, monkeypatch):
     make(tmp_path, "a", episodes=twelve(0), evaluations=["1200,0,5.0,0.0,0,100"], budget=None)
     folder, drawn = tmp_path / "Toy", []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append((picture, path.name)))
-    records = pictures.write(folder)
+    found = pictures.write(folder)
     ((picture, name),) = drawn
     assert name == "curves.png" and len(picture.axes) == 1
-    assert summary.row(records[0]).within_budget == ""
-    for text in (summary.text(records), (folder / "summary.md").read_text()):
+    assert summary.row(found[0]).within_budget == ""
+    for text in (summary.text(found), (folder / "summary.md").read_text()):
         assert not any(word in text.lower() for word in ("cost", "budget", "violation"))
         assert "5.00" in text
 
@@ -160,7 +160,7 @@ def test_planning_is_drawn_on_request_and_without_what_is_not_there(tmp_path, mo
     assert [len(found) for found in lines] == [1, 1, 1, 0]  # no value error: the value is not known
     assert lines[2][0].get_ydata()[-1] == pytest.approx(0.1 * np.mean(range(2, 12)))
     run.plans.path.write_text("".join(",".join(line.split(",")[:7]) + "\n" for line in older))  # of an older version
-    assert np.isnan(collect.read(run).plans[0].usage) and collect.read(run).plans[0].divergence == 0.5
+    assert np.isnan(records.read(run).plans[0].usage) and records.read(run).plans[0].divergence == 0.5
 
 
 def test_the_running_mean_is_over_ten_episodes():
@@ -187,7 +187,7 @@ def test_runs_on_other_terms_are_not_compared(tmp_path):
 def test_folders_set_aside_are_left_out(tmp_path):
     run = make(tmp_path, "a", episodes=twelve())
     run.path.rename(run.path.with_name("seed-0.interrupted-1"))
-    assert collect.runs_under(tmp_path / "Toy") == []
+    assert records.runs_under(tmp_path / "Toy") == []
 
 
 @pytest.mark.parametrize("panels", [1, 2])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from safeloop.cmdp import UsageError
-from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Run, RunSettings
+from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Run, RunSettings, Update
 
 STATES = ("new", "running", "finished", "failed")
 
@@ -24,6 +24,7 @@ class Recorded:
     evaluations: list[EvaluationEpisode]
     diagnostics: list[Diagnostic]
     plans: list[PlanSummary]
+    updates: list[Update]
 
     @property
     def last_evaluation(self) -> list[EvaluationEpisode]:
@@ -84,7 +85,7 @@ def state_of(run: Run) -> str:
 def read(run: Run) -> Recorded:
     """Everything a report needs of a run. Raises `UsageError` where a table is damaged."""
     try:
-        tables = (run.episodes, run.evaluations, run.diagnostics, run.plans)
+        tables = (run.episodes, run.evaluations, run.diagnostics, run.plans, run.updates)
         return Recorded(run, state_of(run), *(table.read() for table in tables))
     except UsageError:
         raise
@@ -120,7 +121,7 @@ def check_same_terms(folder: Path, asked: RunSettings | None = None) -> None:
     reference = asked or runs[0].settings
     name = "this command" if asked else str(runs[0].path)
     for run in runs:
-        for key in ("env", "env_options", "budget"):
+        for key in ("env", "env_options", "budget", "data"):
             here, there = getattr(reference, key), getattr(run.settings, key)
             if here != there:
                 raise UsageError(

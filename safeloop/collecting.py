@@ -1,0 +1,177 @@
+"""Make datasets from the suite's own runs, with the meanings that D4RL gave its names (docs/offline.md).
+
+random: a randomly initialised policy. medium: a policy half trained. medium-replay: what such a policy had seen when it
+was half trained (`replay`). medium-expert: as many episodes of a half trained one as of a trained one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.datasets import Dataset, Episode, pieces, read, writer
+from safeloop.evaluation import TOGETHER
+from safeloop.launch import Pairs, pairs
+from safeloop.learners.sac import SAC, SACSettings
+from safeloop.policies import Exploring
+from safeloop.registry import Policy, find_algorithm, find_env
+from safeloop.report.records import open_run
+from safeloop.runs import AGENT, COLLECTION, Run, derived_seed
+from safeloop.settings import check_whole
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A new dataset."""
+
+    path: Path
+    data: Dataset
+
+    @property
+    def text(self) -> str:
+        """One line for a terminal."""
+        s = self.data.summary
+        cost = f", cost return {s['cost_return']:.1f}" if self.data.cost is not None else ""
+        return (
+            f"{self.path}: {s['transitions']:,} transitions in {s['episodes']:,} episodes, "
+            f"mean return {s['return']:.1f}{cost}"
+        )
+
+
+def collect(
+    env: str,
+    policies: Sequence[str],
+    out: str | Path,
+    *,
+    episodes: int = 100,
+    replay: bool = False,
+    seed: int = 0,
+    env_options: Pairs = (),
+    quiet: bool = False,
+) -> Collected:
+    """Write a dataset of `env` to the folder `out`, in Minari's layout, and read it back.
+
+    A policy is `random`, a run's folder, or `RUN@STEP` for the run as it was then; several act in turn, in equal parts
+    of the `episodes`. They explore as they did in training, where they do so. With `replay` it is what the one run had
+    stored up to then, and `episodes` says nothing. Raises `UsageError` for bad input, before anything is written.
+    """
+    spec = find_env(env, pairs(env_options, "--env-set"))
+    check_whole("--episodes", episodes, len(policies) or 1)
+    check_whole("--seed", seed, 0)
+    if not policies or (replay and (len(policies) > 1 or policies[0] == RANDOM)):
+        raise UsageError("--policy: give at least one" if not policies else "--replay: give one run as --policy")
+    found = [acting(each, spec, seed) for each in policies]
+    about = {"env": spec.id, "env_options": spec.options, "policy": " + ".join(policies), "replay": replay}
+    with writer(out, about) as add:
+        if replay:
+            for episode in stored(found[0].run, spec):  # type: ignore[arg-type]
+                add(episode)
+        else:
+            for episode in _with_bar(drive(found, spec, episodes, seed), episodes, quiet):
+                add(episode)
+    return Collected(Path(out), read(out))
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A policy, and the run that it is of."""
+
+    policy: Policy
+    run: Run | None
+
+
+def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
+    """The policy `random`, `RUN` or `RUN@STEP`. Raises `UsageError` where it is none, or of another environment."""
+    if text == RANDOM:
+        return Acting(untrained(spec, seed), None)
+    path, at, step = text.rpartition("@")
+    run = open_run(path if at else text)
+    if at:
+        run = run.at(check_whole(f"--policy {text}: step", step, 1))
+    there, here = (run.settings.env, run.settings.env_options), (spec.id, spec.options)
+    if there != here:
+        raise UsageError(f"--policy {text}: a run of {there[0]} with {there[1]}, not of {here[0]} with {here[1]}")
+    algorithm = find_algorithm(run.settings.algo)
+    explorer = getattr(algorithm, "explorer", algorithm.load)
+    return Acting(explorer(run, derived_seed(seed, COLLECTION)), run)
+
+
+def untrained(spec: EnvSpec, seed: int) -> Policy:
+    """A randomly initialised actor of SAC, drawn from."""
+    env = spec.make()
+    sizes = (env.observation_space.shape[0], env.action_space.shape[0])  # type: ignore[index]
+    env.close()
+    generators = [torch.Generator().manual_seed(derived_seed(seed, AGENT, i)) for i in range(2)]
+    return Exploring(SAC(*sizes, SACSettings(), generators[0]), "cpu", generators[1])
+
+
+def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> Iterator[Episode]:
+    """Whole episodes of each policy, so many in all, from seeds of their own."""
+    envs = [spec.make() for _ in range(min(TOGETHER, episodes))]
+    try:
+        for share, each in enumerate(found):
+            mine = range(share * episodes // len(found), (share + 1) * episodes // len(found))
+            for first in range(mine.start, mine.stop, len(envs)):
+                group = range(first, min(first + len(envs), mine.stop))
+                made = _together(each.policy, envs, [derived_seed(seed, COLLECTION, i + 1) for i in group])
+                yield from made if spec.budget is not None else (episode._replace(cost=None) for episode in made)
+    finally:
+        for env in envs:
+            env.close()
+
+
+def _together(policy: Policy, envs: Sequence[Any], seeds: Sequence[int]) -> list[Episode]:
+    """An episode from each seed, all at once."""
+    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)])
+    seen = [[o.copy()] for o in obs]
+    rows: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
+    going = set(range(len(seeds)))
+    policy.reset(len(seeds))
+    while going:
+        actions = policy.act(obs)
+        for i in sorted(going):
+            obs[i], reward, terminated, truncated, info = envs[i].step(actions[i])
+            seen[i].append(obs[i].copy())
+            event = bool(info.get("event"))
+            rows[i].append((actions[i].copy(), float(reward), float(info["cost"]), terminated, truncated, event))
+            if terminated or truncated:
+                going.remove(i)
+    episodes = []
+    for path, steps in zip(seen, rows, strict=True):
+        episodes.append(Episode(np.stack(path), *(np.array(column) for column in zip(*steps, strict=True))))
+    return episodes
+
+
+def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
+    """The replay buffer of a run's checkpoint, cut where an observation does not follow from the one before."""
+    state = run.load_checkpoint().get("agent", {})
+    if "replay" not in state:
+        raise UsageError(f"{run.path}: {run.settings.algo} keeps no replay buffer in its checkpoint; use another run")
+    obs, act, reward, cost, terminated, event, next_obs = (x.numpy() for x in state["replay"]["data"])
+    n, added = len(reward), state["replay"]["added"]
+    order = (added + np.arange(n)) % n if added > n else np.arange(n)  # a full ring begins anywhere
+    obs, act, reward, cost, terminated, event, next_obs = (
+        x[order] for x in (obs, act, reward, cost, terminated, event, next_obs)
+    )
+    ended = terminated.astype(bool)
+    goes_on = np.append((next_obs[:-1] == obs[1:]).all(1), False) & ~ended
+    data = Dataset(
+        run.path, spec.id, spec.options, obs, act, reward, None if spec.budget is None else cost, ended, ~goes_on & ~ended, event.astype(bool),
+        next_obs, np.ones(n, bool),
+    )  # fmt: skip
+    return pieces(data)
+
+
+def _with_bar(episodes: Iterable[Episode], total: int, quiet: bool) -> Iterator[Episode]:
+    with Progress(console=Console(stderr=True), disable=quiet) as progress:
+        yield from progress.track(episodes, total=total, description="episodes")

@@ -1,0 +1,361 @@
+"""Datasets of transitions: reads the HDF5 files of D4RL and DSRL and Minari's folders, and writes the latter.
+
+D4RL (Fu et al., 2020) and DSRL (Liu et al., 2024) have one array for each of observations, actions, rewards,
+terminals and timeouts (DSRL costs, too); Minari has a group for each episode, with one observation more than actions,
+and costs among its infos. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from safeloop.cmdp import UsageError
+
+MAIN, METADATA = "main_data.hdf5", "metadata.json"
+MINARI_VERSION = "0.5.3"
+"""Of the layout that is written."""
+OURS = "safeloop"
+"""Where a dataset of ours says, among Minari's metadata, which environment it is of and who acted."""
+EDGE = 1e-3
+"""Actions may lie so far outside [-1, 1], by rounding; they are clipped."""
+WHERE = (
+    "D4RL's and DSRL's files come from their projects' servers, Minari's from `minari download NAME`, "
+    "and `safeloop collect` makes one like them"
+)
+
+
+class Episode(NamedTuple):
+    """One episode, or a piece of one, of L decisions."""
+
+    obs: np.ndarray  # [L+1, S]
+    act: np.ndarray  # [L, A]
+    reward: np.ndarray  # [L]
+    cost: np.ndarray | None  # [L]; None where costs were not recorded
+    terminated: np.ndarray  # [L], bool
+    truncated: np.ndarray  # [L], bool
+    event: np.ndarray  # [L], bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """T transitions of episodes in order."""
+
+    path: Path
+    env: str | None
+    """The environment that the dataset names; None: it names none."""
+    env_options: dict[str, Any]
+    obs: np.ndarray  # [T, S], float32 like all but the flags
+    act: np.ndarray  # [T, A], in [-1, 1]
+    reward: np.ndarray  # [T]
+    cost: np.ndarray | None  # [T]
+    terminated: np.ndarray  # [T], bool
+    truncated: np.ndarray  # [T], bool
+    event: np.ndarray  # [T], bool
+    next_obs: np.ndarray  # [T, S]
+    complete: np.ndarray  # [T], bool: whether `next_obs` was recorded; an old D4RL file has none where episodes end
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    @property
+    def name(self) -> str:
+        """The file's or the folder's name."""
+        return self.path.stem if self.path.is_file() else self.path.name
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Whether a transition is its episode's last, bool `[T]`."""
+        return self.terminated | self.truncated | (np.arange(len(self)) == len(self) - 1)
+
+    def per_episode(self, values: np.ndarray) -> np.ndarray:
+        """Sums of `values [T]` over each episode."""
+        return np.add.reduceat(values, np.concatenate(([0], np.flatnonzero(self.ends)[:-1] + 1)))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a report says of it, and the fingerprint."""
+        returns = self.per_episode(self.reward)
+        costs = {} if self.cost is None else {"cost_return": round(float(self.per_episode(self.cost).mean()), 4)}
+        return {
+            "fingerprint": self.fingerprint, "transitions": len(self), "episodes": len(returns),
+            "return": round(float(returns.mean()), 4), **costs,
+        }  # fmt: skip
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all numbers: the same data give the same, whatever the file."""
+        digest = hashlib.sha256()
+        arrays = (self.obs, self.act, self.reward, self.cost, self.terminated, self.truncated, self.event)
+        for array in (*arrays, self.next_obs):
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+
+# Reading
+
+
+def read(path: str | Path) -> Dataset:
+    """Read a dataset. Raises `UsageError` naming the file, the key and the index of whatever is wrong."""
+    path = Path(path)
+    main = next((p for p in (path / "data" / MAIN, path / MAIN, path) if p.is_file()), None)
+    if main is None:
+        what = "holds no dataset (expected data/main_data.hdf5)" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what}: {WHERE}")
+    try:
+        with h5py.File(main, "r") as file:
+            found = _episodes(file, main) if "episode_0" in file else _flat(file, path)
+    except OSError as error:
+        raise UsageError(f"{main} can't be read as HDF5 ({error}): is it whole? {WHERE}") from None
+    except KeyError as error:
+        raise UsageError(f"{main} is damaged ({' '.join(str(error).split())}): get it again") from None
+    return _checked(path, found)
+
+
+def _array(group: h5py.Group, key: str, where: str, flat: bool = False) -> np.ndarray:
+    """An array of `group`; `flat` ones may be `[T, 1]` in the file. Raises `UsageError` where it is no such array."""
+    item = group.get(key)
+    if item is None:
+        there = ", ".join(sorted(group.keys())) or "nothing"
+        raise UsageError(f"{where}: {key} is missing (there are {there})")
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
+        raise UsageError(f"{where}: {key} is not an array of numbers: only flat observations and actions can be used")
+    values = item[()]
+    if flat and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != (1 if flat else 2):
+        raise UsageError(f"{where}: {key} has the shape {values.shape}, expected {'[T]' if flat else '[T, n]'}")
+    return values
+
+
+def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
+    """The arrays of a D4RL or DSRL file."""
+    where = str(path)
+    found: dict[str, Any] = {
+        name: _array(file, key, where) for name, key in (("obs", "observations"), ("act", "actions"))
+    }
+    found["reward"] = _array(file, "rewards", where, flat=True)
+    found["terminated"] = _array(file, "terminals", where, flat=True).astype(bool)
+    n = len(found["reward"])
+    if "timeouts" not in file and "next_observations" not in file:
+        raise UsageError(f"{where}: neither timeouts nor next_observations, so where episodes end can't be told: "
+                         "use a newer version of the dataset")  # fmt: skip
+    found["truncated"] = np.zeros(n, bool)
+    if "timeouts" in file:
+        found["truncated"] = _array(file, "timeouts", where, flat=True).astype(bool) & ~found["terminated"][:n]
+    found["cost"] = _array(file, "costs", where, flat=True) if "costs" in file else None
+    found["event"], found["complete"] = np.zeros(n, bool), np.ones(n, bool)
+    if "next_observations" in file:
+        found["next_obs"] = _array(file, "next_observations", where)
+    elif n == len(found["obs"]) == len(found["truncated"]):
+        # The observation after an episode's last decision was not kept: what was cut off there is of no use, but a
+        # termination is, to a learner.
+        found["next_obs"] = np.concatenate((found["obs"][1:], found["obs"][-1:]))
+        last = np.arange(n) == n - 1
+        found["complete"] = ~(found["terminated"] | found["truncated"] | last)
+        use = found["complete"] | found["terminated"]
+        found["next_obs"][found["terminated"]] = found["obs"][found["terminated"]]
+        # An episode now ends a decision earlier.
+        found["truncated"] = np.roll(found["truncated"] | (last & ~found["terminated"]), -1) & use
+        found = {name: None if values is None else values[use] for name, values in found.items()}
+    return {**found, "env": _named(path.stem), "env_options": {}}
+
+
+def _named(stem: str) -> str | None:
+    """The environment in a file's name: `hopper_medium-v2`, `SafetyPointGoal1Gymnasium-v0-100-3001`."""
+    first = re.split(r"[_-]", stem)[0]
+    dsrl = re.fullmatch(r"(?:Safety|Offline)(.+)Gymnasium", first)
+    return dsrl[1] if dsrl else first or None
+
+
+def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
+    """The arrays of a Minari file, its episodes one after the other."""
+    metadata = _metadata(file, main)
+    parts: dict[str, list[np.ndarray]] = {}
+    with_cost = None
+    for number in range(len(file)):
+        key = f"episode_{number}"
+        where = f"{main}: {key}"
+        if key not in file:
+            raise UsageError(f"{where} is missing, though there are {len(file)} episodes")
+        group = file[key]
+        obs = _array(group, "observations", where)
+        arrays = {"act": _array(group, "actions", where)}
+        for name, stored in (("reward", "rewards"), ("terminated", "terminations"), ("truncated", "truncations")):
+            arrays[name] = _array(group, stored, where, flat=True)
+        n = len(arrays["reward"])
+        if len(obs) != n + 1:
+            raise UsageError(f"{where}: {len(obs)} observations beside {n} rewards, expected one more")
+        infos = group.get("infos", {})
+        has_cost = "cost" in infos
+        if with_cost not in (None, has_cost):
+            raise UsageError(
+                f"{where}: infos/cost is {'there' if has_cost else 'missing'}, unlike in episodes before it"
+            )
+        with_cost = has_cost
+        for name in ("cost", "event"):
+            values = _array(infos, name, f"{where}: infos", flat=True)[-n:] if name in infos else np.zeros(n)
+            arrays[name] = values  # one more than actions where the reset has infos too
+        arrays.update(obs=obs[:-1], next_obs=obs[1:], complete=np.ones(n))
+        lengths = {name: len(values) for name, values in arrays.items() if len(values) != n}
+        if lengths:
+            name, length = next(iter(lengths.items()))
+            raise UsageError(f"{where}: {name} has {length} rows beside {n} rewards")
+        arrays["truncated"] = arrays["truncated"].astype(bool)
+        arrays["truncated"][-1] |= not arrays["terminated"][-1]  # a piece of an episode ends here
+        for name, values in arrays.items():
+            parts.setdefault(name, []).append(values)
+    found: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
+    for name in ("terminated", "truncated", "event", "complete"):
+        found[name] = found[name].astype(bool)
+    if not with_cost:
+        found["cost"] = None
+    return {**found, **metadata}
+
+
+def _metadata(file: h5py.File, main: Path) -> dict[str, Any]:
+    """Which environment a Minari dataset is of: as we wrote it, or the id in its `env_spec`."""
+    metadata: dict[str, Any] = dict(file.attrs)
+    beside = main.with_name(METADATA)
+    try:
+        if beside.is_file():
+            metadata.update(json.loads(beside.read_text()))
+        ours = metadata.get(OURS, {})
+        spec = json.loads(metadata["env_spec"]) if "env_spec" in metadata else {}
+        name = ours.get("env") or re.sub(r"-v\d+$", "", spec.get("id", "")) or None
+        return {"env": name, "env_options": dict(ours.get("env_options", {}))}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(f"{beside} is damaged ({error}): get the dataset again") from None
+
+
+def _checked(path: Path, found: dict[str, Any]) -> Dataset:
+    """The dataset, or a `UsageError` that names what does not fit and where."""
+    n = len(found["reward"])
+    if not n:
+        raise UsageError(f"{path} holds no transitions")
+    called = {"obs": "observations", "act": "actions", "reward": "rewards", "next_obs": "next_observations",
+              "cost": "costs", "terminated": "terminals", "truncated": "timeouts"}  # fmt: skip
+    for name, values in found.items():
+        if isinstance(values, np.ndarray) and len(values) != n:
+            raise UsageError(f"{path}: {called.get(name, name)} has {len(values)} rows, rewards has {n}")
+    if found["obs"].shape != found["next_obs"].shape:
+        shapes = f"{found['next_obs'].shape[1]} numbers a row, observations has {found['obs'].shape[1]}"
+        raise UsageError(f"{path}: next_observations has {shapes}")
+    for name in ("obs", "act", "reward", "next_obs", "cost"):
+        if found[name] is None:
+            continue
+        with np.errstate(over="ignore"):
+            found[name] = found[name].astype(np.float32)
+        finite = np.isfinite(found[name]).reshape(n, -1).all(1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise UsageError(f"{path}: {called[name]}[{row}] is not finite: {found[name][row].tolist()}")
+    beyond = np.abs(found["act"]).max(1) > 1 + EDGE
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        values = found["act"][row].tolist()
+        raise UsageError(f"{path}: actions[{row}] is {values}: expected numbers in [-1, 1], as all actions are here")
+    found["act"] = found["act"].clip(-1, 1)
+    if found["cost"] is not None and (found["cost"] < 0).any():
+        row = int(np.argmax(found["cost"] < 0))
+        raise UsageError(f"{path}: costs[{row}] is {found['cost'][row]:g}: expected at least 0")
+    return Dataset(path=path, **found)
+
+
+# Writing
+
+
+@contextmanager
+def writer(path: str | Path, about: dict[str, Any]) -> Iterator[Any]:
+    """A function that adds an `Episode` to a new dataset in Minari's layout at the folder `path`.
+
+    The folder appears when all is written, whole. `about` is kept in the metadata (`env`, `env_options`, `policy`).
+    Raises `UsageError` where the folder exists already or can't be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise UsageError(f"{path} exists already: choose another --out, or remove it")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        (partial / "data").mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}; choose another --out") from None
+    try:
+        totals, sizes = [0, 0], [0, 0]
+        with h5py.File(partial / "data" / MAIN, "w", track_order=True) as file:
+
+            def add(episode: Episode) -> None:
+                _add(file, totals[0], episode)
+                totals[0] += 1
+                totals[1] += len(episode.reward)
+                sizes[:] = episode.obs.shape[1], episode.act.shape[1]
+
+            yield add
+        (partial / "data" / METADATA).write_text(json.dumps(_about(path, totals, sizes, about), indent=2) + "\n")
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _about(path: Path, totals: list[int], sizes: list[int], about: dict[str, Any]) -> dict[str, Any]:
+    """Minari's metadata."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", path.name)
+    return {
+        "dataset_id": name if re.search(r"-v\d+$", name) else f"{name}-v0",
+        "total_episodes": totals[0],
+        "total_steps": totals[1],
+        "data_format": "hdf5",
+        "observation_space": _box(sizes[0], np.inf, "float32"),
+        "action_space": _box(sizes[1], 1.0, "float32"),
+        "algorithm_name": str(about.get("policy", "")),
+        "minari_version": MINARI_VERSION,
+        OURS: about,
+    }
+
+
+def _box(size: int, bound: float, dtype: str) -> str:
+    """A gymnasium `Box`, as Minari writes it."""
+    box = {"type": "Box", "dtype": dtype, "shape": [size], "low": [-bound] * size, "high": [bound] * size}
+    return json.dumps(box)
+
+
+def _add(file: h5py.File, number: int, episode: Episode) -> None:
+    group = file.create_group(f"episode_{number}", track_order=True)
+    n = len(episode.reward)
+    group.attrs["id"], group.attrs["total_steps"] = number, n
+    for key, values in (
+        ("observations", episode.obs.astype(np.float32)), ("actions", episode.act.astype(np.float32)),
+        ("rewards", episode.reward.astype(np.float64)),
+        ("terminations", episode.terminated), ("truncations", episode.truncated),
+    ):  # fmt: skip
+        group.create_dataset(key, data=values)
+    infos = group.create_group("infos")  # one more than decisions: a reset has infos too
+    if episode.cost is not None:
+        infos.create_dataset("cost", data=np.concatenate(([0.0], episode.cost)))
+    if episode.event.any():
+        infos.create_dataset("event", data=np.concatenate(([False], episode.event)))
+
+
+def pieces(dataset: Dataset) -> Iterable[Episode]:
+    """The episodes of a dataset, those cut short too."""
+    first = 0
+    for last in np.flatnonzero(dataset.ends):
+        rows = slice(first, int(last) + 1)
+        first = rows.stop
+        obs = np.concatenate((dataset.obs[rows], dataset.next_obs[last : last + 1]))
+        cost = None if dataset.cost is None else dataset.cost[rows]
+        yield Episode(
+            obs, dataset.act[rows], dataset.reward[rows], cost,
+            dataset.terminated[rows], dataset.truncated[rows], dataset.event[rows],
+        )  # fmt: skip

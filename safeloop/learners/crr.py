@@ -1,0 +1,147 @@
+"""Critic-regularised regression (CRR; Wang et al., 2020): imitate the dataset's actions that the critic thinks good."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from safeloop.learners.targets import Targets
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
+from safeloop.replay import Batch
+
+WEIGHT_LIMIT = 20.0
+"""Upper bound of the exponential weights, as published."""
+
+
+@dataclass(frozen=True)
+class CRRNumbers:
+    """Settings of CRR; those of the paper, but for scalar twin critics in place of a distribution."""
+
+    discount: float = 0.99
+    learning_rate: float = 3e-4
+    polyak: float = 0.005
+    hidden: int = 256
+    weights: Literal["exp", "binary"] = "exp"
+    """f of the advantage A: `exp(A / temperature)`, at most 20, or 1 where A > 0."""
+    advantage_temperature: float = 1.0
+    samples: int = 4
+    """m, the actor's actions that an action's advantage is over the mean of."""
+
+
+class GaussianActor(nn.Module):
+    """A Gaussian around a bounded mean, `[B, S] -> [B, A]`.
+
+    Not squashed: a dataset's actions may lie on the bounds, where a squashed Gaussian's density is infinite.
+    """
+
+    def __init__(self, obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator):
+        super().__init__()
+        self.net = EnsembleMLP(1, [obs_dim, hidden, hidden, 2 * act_dim], torch.relu_, generator)
+
+    def gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation, `[B, A]` each."""
+        mean, raw = self.net(obs.reshape(1, -1, obs.shape[-1]))[0].chunk(2, -1)
+        return torch.tanh(mean), -5 + 2.5 * (torch.tanh(raw) + 1)  # log standard deviation in [-5, 0]
+
+    def log_prob(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Log-density `[B]` of actions."""
+        mean, log_std = self.gaussian(obs)
+        z = (act - mean) / log_std.exp()
+        return (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def sample(self, obs: Tensor, streams: Streams) -> Tensor:
+        """Actions `[B, A]`, clipped to [-1, 1]."""
+        mean, log_std = self.gaussian(obs)
+        return (mean + log_std.exp() * normals(mean.shape, streams)).clamp(-1, 1)
+
+
+def weights(advantage: Tensor, kind: str, temperature: float) -> Tensor:
+    """f of the advantage, any shape (the paper's Eq. 2 and what follows it)."""
+    if kind == "binary":
+        return (advantage > 0).float()
+    return (advantage / temperature).exp().clamp(max=WEIGHT_LIMIT)
+
+
+class CRR:
+    """Actor, twin critics and targets of both, with one `update` a batch."""
+
+    def __init__(
+        self, obs_dim: int, act_dim: int, settings: CRRNumbers, generator: torch.Generator, device: str = "cpu"
+    ):
+        self.settings, self.generator = settings, generator
+        init, h = initialiser(generator), settings.hidden
+        self.actor = GaussianActor(obs_dim, act_dim, h, init).to(device)
+        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
+        self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        groups = (self.actor.parameters(), self.critic.parameters())
+        self.optimizers = [torch.optim.Adam(list(g), lr=settings.learning_rate, fused=True) for g in groups]
+
+    @torch.no_grad()
+    def value(self, obs: Tensor) -> Tensor:
+        """`min_i Q_i(s, pi(s))` with the actor's mean action, for any leading dimensions: `[..., S] -> [...]`."""
+        flat = obs.reshape(-1, obs.shape[-1])
+        return q_values(self.critic, flat, self.actor.gaussian(flat)[0]).amin(0).view(obs.shape[:-1])
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
+        """Actions `[B, A]`: drawn from `streams`, or the mean where there are none."""
+        flat = obs.reshape(-1, obs.shape[-1])
+        actions = self.actor.gaussian(flat)[0] if streams is None else self.actor.sample(flat, streams)
+        return actions.view(*obs.shape[:-1], -1)
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> Targets:
+        """One-step targets: the lower of the critics at an action of the target actor."""
+        act = self.actor_target.sample(batch.next_obs, [self.generator])
+        following = q_values(self.target, batch.next_obs, act).amin(0)
+        target = batch.reward + self.settings.discount * (1 - batch.terminated) * following
+        return Targets(batch.obs, batch.act, target, torch.ones_like(target))
+
+    @torch.no_grad()
+    def advantage(self, batch: Batch) -> Tensor:
+        """`Q(s, a)` less the mean of Q over m actions of the actor, `[B]`."""
+        m, b = self.settings.samples, len(batch.reward)
+        obs = batch.obs.repeat(m, 1)  # [m*B, S]
+        drawn = q_values(self.critic, obs, self.actor.sample(obs, [self.generator])).amin(0).view(m, b)
+        return q_values(self.critic, batch.obs, batch.act).amin(0) - drawn.mean(0)
+
+    def update(self, batch: Batch) -> None:
+        """One gradient step of critics and actor on `batch`."""
+        c, (actor_optimizer, critic_optimizer) = self.settings, self.optimizers
+        critic_loss = self.targets(batch).loss(self.critic)
+        critic_optimizer.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        critic_optimizer.step()
+
+        weight = weights(self.advantage(batch), c.weights, c.advantage_temperature)
+        actor_loss = -(weight * self.actor.log_prob(batch.obs, batch.act)).mean()
+        actor_optimizer.zero_grad(set_to_none=True)
+        actor_loss.backward()
+        actor_optimizer.step()
+        polyak(self.actor_target, self.actor, c.polyak)
+        polyak(self.target, self.critic, c.polyak)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Networks, optimisers and random stream."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in NETWORKS},
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        for name in NETWORKS:
+            getattr(self, name).load_state_dict(state[name])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.generator.set_state(state["generator"])
+
+
+NETWORKS = ("actor", "critic", "actor_target", "target")

@@ -1,0 +1,97 @@
+"""What model-based offline planning learns beside models (MBOP; Argenson & Dulac-Arnold, 2020).
+
+A behaviour, which imitates the dataset, and a truncated value: the return that followed within so many decisions. Both
+are ensembles. MBOP's networks also see the action before; here they see the observation alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safeloop.networks import EnsembleMLP, Streams, initialiser
+from safeloop.replay import Batch
+
+
+@dataclass(frozen=True)
+class MBOPNumbers:
+    """Settings of MBOP's behaviour and value."""
+
+    learning_rate: float = 1e-3
+    hidden: int = 256
+    members: int = 5
+
+
+def truncated_returns(reward: np.ndarray, ends: np.ndarray, horizon: int, discount: float) -> np.ndarray:
+    """`sum_{k<horizon} gamma^k r_{t+k}` within the episode, `[T]`, from rewards and whether an episode ends, `[T]`."""
+    found = np.zeros(len(reward))
+    first = 0
+    for last in np.flatnonzero(ends):
+        rows = reward[first : last + 1].astype(float)
+        total = np.zeros(len(rows) + 1)  # discounted to the end
+        for t in reversed(range(len(rows))):
+            total[t] = rows[t] + discount * total[t + 1]
+        beyond = np.zeros(len(rows))
+        if len(rows) > horizon:
+            beyond[:-horizon] = discount**horizon * total[horizon:-1]
+        found[first : last + 1] = total[:-1] - beyond
+        first = last + 1
+    return found.astype(np.float32)
+
+
+class MBOP:
+    """Ensembles of a behaviour and of a value, with one `update` a batch.
+
+    The batch's `reward` is what the value should say: the truncated return.
+    """
+
+    def __init__(
+        self, obs_dim: int, act_dim: int, settings: MBOPNumbers, generator: torch.Generator, device: str = "cpu"
+    ):
+        init, h, k = initialiser(generator), settings.hidden, settings.members
+        self.members = k
+        self.actor = EnsembleMLP(k, [obs_dim, h, h, act_dim], torch.relu_, init).to(device)
+        self.critic = EnsembleMLP(k, [obs_dim, h, h, 1], torch.relu_, init).to(device)
+        parameters = [*self.actor.parameters(), *self.critic.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+
+    def _all(self, net: EnsembleMLP, obs: Tensor) -> Tensor:
+        """What each member says of the same observations: `[B, S] -> [K, B, n]`."""
+        return net(obs.expand(self.members, -1, -1))
+
+    @torch.no_grad()
+    def value(self, obs: Tensor) -> Tensor:
+        """The mean of the values, for any leading dimensions: `[..., S] -> [...]`."""
+        return self._all(self.critic, obs.reshape(-1, obs.shape[-1])).mean(0).view(obs.shape[:-1])
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
+        """The mean of the behaviours, `[..., A]`; nothing is drawn from `streams`."""
+        flat = obs.reshape(-1, obs.shape[-1])
+        return torch.tanh(self._all(self.actor, flat)).mean(0).view(*obs.shape[:-1], -1)
+
+    def update(self, batch: Batch) -> None:
+        """One gradient step of both on `batch`."""
+        behaviour = (torch.tanh(self._all(self.actor, batch.obs)) - batch.act).square().mean((1, 2)).sum()
+        value = (self._all(self.critic, batch.obs)[..., 0] - batch.reward).square().mean(1).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        (behaviour + value).backward()
+        self.optimizer.step()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Networks and optimiser."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        self.actor.load_state_dict(state["actor"])
+        self.critic.load_state_dict(state["critic"])
+        self.optimizer.load_state_dict(state["optimizer"])

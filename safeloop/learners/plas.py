@@ -1,0 +1,166 @@
+"""Policy in the latent action space (PLAS; Zhou et al., 2020): act through a decoder of the dataset's actions."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safeloop.learners.targets import Targets
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
+from safeloop.replay import Batch
+
+LOG_STD = (-4.0, 15.0)
+"""Bounds of the encoder's log standard deviation, as published."""
+
+
+@dataclass(frozen=True)
+class PLASNumbers:
+    """Settings of PLAS; those of the paper, but for the widths (750 and 400, 300) and the batch (100)."""
+
+    discount: float = 0.99
+    learning_rate: float = 1e-3
+    """Of the critics."""
+    actor_learning_rate: float = 1e-4
+    """Of the latent actor and the autoencoder."""
+    polyak: float = 0.005
+    hidden: int = 256
+    latent_limit: float = 2.0
+    """Latent actions lie in [-latent_limit, latent_limit]: where the decoder has seen the prior."""
+    kl_weight: float = 0.5
+    minimum_weight: float = 0.75
+    """lambda of the target `lambda min_i Q_i + (1 - lambda) max_i Q_i`."""
+
+
+class Autoencoder(nn.Module):
+    """A conditional variational autoencoder of actions: encoder `(s, a) -> z`, decoder `(s, z) -> a`, z `[2 A]`."""
+
+    def __init__(self, obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator):
+        super().__init__()
+        self.latent = 2 * act_dim
+        sizes = [obs_dim + act_dim, hidden, hidden, 2 * self.latent]
+        self.encoder = EnsembleMLP(1, sizes, torch.relu_, generator)
+        self.decoder = EnsembleMLP(1, [obs_dim + self.latent, hidden, hidden, act_dim], torch.relu_, generator)
+
+    def encode(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of z, `[B, 2 A]` each."""
+        mean, log_std = self.encoder(torch.cat((obs, act), -1).unsqueeze(0))[0].chunk(2, -1)
+        return mean, log_std.clamp(*LOG_STD)
+
+    def decode(self, obs: Tensor, z: Tensor) -> Tensor:
+        """Actions `[B, A]` in [-1, 1]."""
+        return torch.tanh(self.decoder(torch.cat((obs, z), -1).unsqueeze(0))[0])
+
+
+class PLAS:
+    """Autoencoder, latent actor, twin critics and targets, with one `update` a batch.
+
+    The first `pretraining` updates fit the autoencoder alone.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        settings: PLASNumbers,
+        pretraining: int,
+        generator: torch.Generator,
+        device: str = "cpu",
+    ):
+        self.settings, self.pretraining, self.generator, self.updates = settings, pretraining, generator, 0
+        init, h, c = initialiser(generator), settings.hidden, settings
+        self.autoencoder = Autoencoder(obs_dim, act_dim, h, init).to(device)
+        self.actor = EnsembleMLP(1, [obs_dim, h, h, self.autoencoder.latent], torch.relu_, init).to(device)
+        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
+        self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        groups = (
+            (self.autoencoder, c.actor_learning_rate), (self.actor, c.actor_learning_rate),
+            (self.critic, c.learning_rate),
+        )  # fmt: skip
+        self.optimizers = [torch.optim.Adam(list(net.parameters()), lr=rate, fused=True) for net, rate in groups]
+
+    def latent(self, actor: EnsembleMLP, obs: Tensor) -> Tensor:
+        """The latent action `[B, 2 A]` of `obs [B, S]`, within the limit."""
+        return self.settings.latent_limit * torch.tanh(actor(obs.unsqueeze(0))[0])
+
+    def actions(self, actor: EnsembleMLP, obs: Tensor) -> Tensor:
+        """The decoded actions `[B, A]`."""
+        return self.autoencoder.decode(obs, self.latent(actor, obs))
+
+    @torch.no_grad()
+    def value(self, obs: Tensor) -> Tensor:
+        """`min_i Q_i(s, pi(s))`, for any leading dimensions: `[..., S] -> [...]`."""
+        flat = obs.reshape(-1, obs.shape[-1])
+        return q_values(self.critic, flat, self.actions(self.actor, flat)).amin(0).view(obs.shape[:-1])
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
+        """Actions `[..., A]`; the actor is deterministic, so nothing is drawn from `streams`."""
+        return self.actions(self.actor, obs.reshape(-1, obs.shape[-1])).view(*obs.shape[:-1], -1)
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> Targets:
+        """One-step targets: mostly the lower of the critics, at the target actor's action."""
+        c = self.settings
+        q = q_values(self.target, batch.next_obs, self.actions(self.actor_target, batch.next_obs))
+        following = c.minimum_weight * q.amin(0) + (1 - c.minimum_weight) * q.amax(0)
+        target = batch.reward + c.discount * (1 - batch.terminated) * following
+        return Targets(batch.obs, batch.act, target, torch.ones_like(target))
+
+    def autoencoder_loss(self, batch: Batch) -> Tensor:
+        """What a decoded action misses (mean square) and `kl_weight` times what the code differs from the prior."""
+        mean, log_std = self.autoencoder.encode(batch.obs, batch.act)
+        z = mean + log_std.exp() * normals(mean.shape, [self.generator])
+        missed = (self.autoencoder.decode(batch.obs, z) - batch.act).square().mean()
+        divergence = -0.5 * (1 + 2 * log_std - mean.square() - (2 * log_std).exp()).mean()
+        return missed + self.settings.kl_weight * divergence
+
+    def update(self, batch: Batch) -> None:
+        """One gradient step on `batch`: of the autoencoder at first, then of critics and latent actor."""
+        autoencoder_optimizer, actor_optimizer, critic_optimizer = self.optimizers
+        self.updates += 1
+        if self.updates <= self.pretraining:
+            autoencoder_optimizer.zero_grad(set_to_none=True)
+            self.autoencoder_loss(batch).backward()
+            autoencoder_optimizer.step()
+            return
+        critic_loss = self.targets(batch).loss(self.critic)
+        critic_optimizer.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        critic_optimizer.step()
+
+        for net in (self.critic, self.autoencoder):
+            net.requires_grad_(False)
+        actor_loss = -q_values(self.critic, batch.obs, self.actions(self.actor, batch.obs))[0].mean()
+        actor_optimizer.zero_grad(set_to_none=True)
+        actor_loss.backward()
+        actor_optimizer.step()
+        for net in (self.critic, self.autoencoder):
+            net.requires_grad_(True)
+        polyak(self.actor_target, self.actor, self.settings.polyak)
+        polyak(self.target, self.critic, self.settings.polyak)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Networks, optimisers, updates so far and random stream."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in NETWORKS},
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "updates": self.updates,
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        for name in NETWORKS:
+            getattr(self, name).load_state_dict(state[name])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.updates = state["updates"]
+        self.generator.set_state(state["generator"])
+
+
+NETWORKS = ("autoencoder", "actor", "critic", "actor_target", "target")

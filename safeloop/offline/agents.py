@@ -1,0 +1,179 @@
+"""Offline agents: a learner of a dataset, and LOOP on top: models of the dataset and a planner over both.
+
+CoRL 2021, Algorithm 2. The trainer is in `safeloop/offline/training.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safeloop.agent_settings import LearnerSettings
+from safeloop.cmdp import EnvSpec
+from safeloop.datasets import Dataset
+from safeloop.learners.crr import CRR, CRRNumbers
+from safeloop.learners.mbop import MBOP, MBOPNumbers, truncated_returns
+from safeloop.learners.plas import PLAS, PLASNumbers
+from safeloop.networks import Streams
+from safeloop.offline.settings import OfflinePlanSettings
+from safeloop.planner import Plan, Planner
+from safeloop.planning import constraint, ensemble, planner, planning_world
+from safeloop.policies import ActorPolicy, PlannerPolicy
+from safeloop.replay import Batch, Replay
+from safeloop.runs import AGENT, derived_seed
+
+if TYPE_CHECKING:
+    from safeloop.offline.algorithms import Offline
+    from safeloop.registry import Policy
+
+
+PLANNER_NUMBERS = ("pessimism", "actor_noise", "actor_mixture")
+"""Settings that only offline agents hand to their planners."""
+
+
+def buffer(dataset: Dataset, device: str, rows: np.ndarray | None = None) -> Replay:
+    """The dataset's transitions, or `rows` of them, as a replay buffer."""
+    data = dataset
+    cost = np.zeros(len(data), np.float32) if data.cost is None else data.cost
+    columns = (data.obs, data.act, data.reward, cost, data.terminated, data.event, data.next_obs)
+    chosen = slice(None) if rows is None else rows
+    batch = Batch(*(torch.as_tensor(x[chosen], dtype=torch.float32, device=device) for x in columns))
+    replay = Replay(len(batch.reward), data.obs.shape[1], data.act.shape[1], device)
+    replay.extend(batch)
+    return replay
+
+
+def numbers(kind: type, settings: LearnerSettings) -> Any:
+    """A learner's own settings, out of all of an agent's."""
+    return kind(**{f.name: getattr(settings, f.name) for f in fields(kind)})
+
+
+class OfflineAgent:
+    """A learner of a dataset. Without one (`dataset` None) it can only act."""
+
+    def __init__(
+        self,
+        algorithm: Offline,
+        spec: EnvSpec,
+        obs_dim: int,
+        act_dim: int,
+        settings: Any,
+        dataset: Dataset | None,
+        seed: int,
+        device: str,
+    ):
+        self.algorithm, self.spec, self.settings, self.device = algorithm, spec, settings, device
+        self.dataset, self.act_dim = dataset, act_dim
+        self.generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(3)]
+        c, generator = settings, self.generators[2]
+        self.learner: CRR | PLAS | MBOP
+        if algorithm.learner == "crr":
+            self.learner = CRR(obs_dim, act_dim, numbers(CRRNumbers, c), generator, device)
+        elif algorithm.learner == "plas":
+            self.learner = PLAS(obs_dim, act_dim, numbers(PLASNumbers, c), c.pretraining, generator, device)
+        else:
+            self.learner = MBOP(obs_dim, act_dim, numbers(MBOPNumbers, c), generator, device)
+        if dataset is not None:
+            self.replay = buffer(dataset, device)
+            if algorithm.learner == "mbop":  # its value is of what followed, not of a step
+                taught = truncated_returns(dataset.reward, dataset.ends, c.return_horizon, c.discount)
+                self.replay.data.reward[:] = torch.as_tensor(taught, device=device)
+
+    def update(self) -> None:
+        """One gradient step of the learner."""
+        self.learner.update(self.replay.sample(self.settings.batch_size, self.generators[0]))
+
+    def value(self, count: int = 1000) -> float:
+        """The mean value of the dataset's first `count` observations."""
+        return self.learner.value(self.replay.data.obs[:count]).mean().item()
+
+    def policy(self, seed: int) -> Policy:
+        """The agent as it acts in evaluation."""
+        return ActorPolicy(self.learner, self.device)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that training has changed."""
+        return {"learner": self.learner.checkpoint(), "generator": self.generators[0].get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        self.learner.restore(state["learner"])
+        self.generators[0].set_state(state["generator"])
+
+
+class OfflinePlanner(OfflineAgent):
+    """The learner, and in evaluation a planner over it and models of the dataset."""
+
+    settings: OfflinePlanSettings
+
+    def __init__(self, algorithm: Offline, spec: EnvSpec, obs_dim: int, act_dim: int, settings: Any, *others: Any):
+        settings = settings.filled(spec)
+        super().__init__(algorithm, spec, obs_dim, act_dim, settings, *others)
+        constrained, device = algorithm.constrained, self.device
+        self.dynamics = ensemble(settings, spec, constrained, obs_dim, act_dim, self.generators[1], device)
+        self.model = planning_world(self.dynamics, settings, spec, constrained)
+        self.constraint = constraint(settings, spec, constrained)
+        self.value_after_event = torch.zeros((), device=device)
+
+    def fit(self) -> tuple[int, float, float]:
+        """Fit the models on all transitions whose outcome was recorded; see `Dynamics.fit`."""
+        c, data = self.settings, self.dataset
+        assert data is not None
+        replay = self.replay
+        if not data.complete.all() or self.algorithm.learner == "mbop":
+            replay = buffer(data, self.device, np.flatnonzero(data.complete))
+        return self.dynamics.fit(replay, c.fit_steps, c.batch_size, c.fit_patience)
+
+    def refresh(self) -> None:
+        """The mean value of the states that followed events, for imagined rollouts to go on with."""
+        if self.spec.has_events and self.settings.value != "none":
+            rows = self.replay.data.event.nonzero()[-256:, 0]
+            if len(rows):
+                self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
+
+    def new_planner(self, streams: Streams) -> Planner:
+        """A planner over what was learned, of as many episodes as there are random streams."""
+        c = self.settings
+        more = {name: getattr(c, name) for name in PLANNER_NUMBERS if hasattr(c, name)}
+        value = None if c.value == "none" else self.learner.value
+        limit, act_dim = self.constraint, self.act_dim
+        return planner(c, self.spec, limit, self.model, act_dim, self._actor, value, streams, **more)
+
+    def _actor(self, obs: Tensor, streams: Streams | None) -> Tensor:
+        """The actor's mean action: what differs between its sequences is `actor_noise`."""
+        return self.learner.act(obs, None)
+
+    def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
+        """The planner's decisions for `obs [B, S]`."""
+        assert planner is not None
+        state = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
+        return planner.plan(state, t0, self.value_after_event)
+
+    def policy(self, seed: int) -> Policy:
+        """The planner, with random streams of its own."""
+        self.refresh_if_trained()
+        return PlannerPolicy(self, seed)
+
+    def refresh_if_trained(self) -> None:
+        """`refresh` where the dataset is at hand; a loaded agent has the value of its checkpoint."""
+        if self.dataset is not None:
+            self.refresh()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that training has changed."""
+        self.refresh_if_trained()
+        return {
+            **super().checkpoint(),
+            "dynamics": self.dynamics.checkpoint(),
+            "value_after_event": self.value_after_event,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        super().restore(state)
+        self.dynamics.restore(state["dynamics"])
+        self.value_after_event = state["value_after_event"].to(self.device)

@@ -1,0 +1,106 @@
+"""Offline algorithms by name: what each is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.datasets import Dataset
+from safeloop.offline.agents import OfflineAgent, OfflinePlanner
+from safeloop.offline.settings import (
+    TABLE_4,
+    CRRSettings,
+    LoopCRRSettings,
+    LoopPLASSettings,
+    MBOPSettings,
+    OfflinePlanSettings,
+    PLASSettings,
+)
+from safeloop.offline.training import train
+from safeloop.registry import Policy, find_env
+from safeloop.runs import Recorder, Run
+
+
+@dataclass(frozen=True)
+class Offline:
+    """One of our offline agents under a name (`registry.Algorithm`)."""
+
+    name: str
+    summary: str
+    settings: type
+    learner: Literal["crr", "plas", "mbop"]
+    agent: type[OfflineAgent] = OfflineAgent
+    constrained: bool = False
+    base: str = ""
+    """The algorithm that it plans on top of: the two are compared."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that make it what it is, in every preset."""
+    default_steps: int = 100_000
+    """Gradient steps."""
+    resumable: bool = True
+    offline: bool = True
+    """Learns from a dataset, by `learn_from`; `learn` is refused."""
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """`default`, and the paper's Table 4 by dataset for what plans."""
+        known = {f.name for f in fields(self.settings)}
+        groups = {"default": {}, **TABLE_4.get(self.learner, {})}
+        return {name: {k: v for k, v in {**group, **self.own}.items() if k in known} for name, group in groups.items()}
+
+    def told(self, settings: Any, spec: EnvSpec) -> str:
+        """Known models in use, and the kind of dynamics where the entities are named."""
+        if self.constrained:
+            spec.need_cost(self.name)
+        if not isinstance(settings, OfflinePlanSettings):
+            return ""
+        return ", ".join(settings.told(spec, self.constrained))
+
+    def _agent(self, env: Any, spec: EnvSpec, run: Run, dataset: Dataset | None) -> OfflineAgent:
+        settings = self.settings(**run.settings.algo_settings)
+        sizes = (env.observation_space.shape[0], env.action_space.shape[0])
+        return self.agent(self, spec, *sizes, settings, dataset, run.settings.seed, run.settings.device)
+
+    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
+        """Refused: there is no dataset."""
+        raise UsageError(f"{self.name} learns from a dataset: use `safeloop offline DATASET --algo {self.name}`")
+
+    def learn_from(self, dataset: Dataset, run: Run) -> None:
+        """Train on the dataset, or go on from the run's checkpoint."""
+        if self.constrained and dataset.cost is None:
+            raise UsageError(f"{dataset.path}: costs is missing, and {self.name} keeps a cost within a limit")
+        spec = find_env(run.settings.env, run.settings.env_options)
+        env = spec.make()
+        agent = self._agent(env, spec, run, dataset)
+        env.close()
+        train(agent, spec, run)
+
+    def load(self, run: Run, seed: int) -> Policy:
+        """The policy of the run's checkpoint."""
+        spec = find_env(run.settings.env, run.settings.env_options)
+        env = spec.make()
+        agent = self._agent(env, spec, run, None)
+        env.close()
+        agent.restore(run.load_checkpoint()["agent"])
+        return agent.policy(seed)
+
+
+crr = Offline("crr", "critic-regularised regression (Wang et al. 2020)", CRRSettings, "crr")
+plas = Offline("plas", "policy in the latent action space (Zhou et al. 2020)", PLASSettings, "plas")
+loop_crr = Offline(
+    "loop-crr", "CRR + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopCRRSettings, "crr", OfflinePlanner,
+    base="crr",
+)  # fmt: skip
+loop_plas = Offline(
+    "loop-plas", "PLAS + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopPLASSettings, "plas",
+    OfflinePlanner, base="plas",
+)  # fmt: skip
+safeloop_crr = replace(
+    loop_crr, name="safeloop-crr", summary="CRR + ensemble + safeARC, on a dataset with costs", constrained=True
+)
+mbop = Offline(
+    "mbop", "imitation + truncated value + ensemble (Argenson & Dulac-Arnold 2020)", MBOPSettings, "mbop",
+    OfflinePlanner,
+)  # fmt: skip

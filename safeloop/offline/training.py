@@ -1,0 +1,48 @@
+"""The offline training loop: fit the models once, then the learner, both on the dataset alone (CoRL 2021, Alg. 2)."""
+
+from __future__ import annotations
+
+import time
+
+from safeloop.cmdp import EnvSpec
+from safeloop.evaluation import evaluate
+from safeloop.offline.agents import OfflineAgent, OfflinePlanner
+from safeloop.runs import Fit, Run, Update
+
+REPORT_EVERY, CHECKPOINT_EVERY = 1000, 10_000
+"""Gradient steps."""
+
+
+def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
+    """Take `run.settings.steps` gradient steps of the learner; resume where a checkpoint is.
+
+    A resumed run drops the rows that its checkpoint has not seen, and ends as an uninterrupted one would. The
+    environment is met in evaluations only.
+    """
+    settings, done, seconds = run.settings, 0, 0.0
+    if run.has_checkpoint:
+        state = run.load_checkpoint()
+        agent.restore(state["agent"])
+        done, seconds = state["steps"], state["seconds"]
+    run.drop_rows_after(done if run.has_checkpoint else -1)
+    clock = time.perf_counter() - seconds
+    if isinstance(agent, OfflinePlanner) and not run.has_checkpoint:
+        run.report({"steps": 0, "doing": "fitting the models"})
+        run.fits.append(Fit(0, *agent.fit()))
+        run.save_checkpoint({"agent": agent.checkpoint(), "steps": 0, "seconds": time.perf_counter() - clock})
+    while done < settings.steps:
+        agent.update()
+        done += 1
+        last = done == settings.steps
+        if done % 100 == 0:
+            run.report({"steps": done, "value": agent.value()})
+        if done % REPORT_EVERY == 0 or last:
+            run.updates.append(Update(done, time.perf_counter() - clock, agent.value()))
+        due = last or (settings.eval_every and done % settings.eval_every == 0)
+        if due and settings.eval_episodes:
+            before = time.perf_counter()
+            for row in evaluate(agent.policy(settings.seed), spec, settings.eval_episodes, settings.seed, done):
+                run.evaluations.append(row)
+            clock += time.perf_counter() - before
+        if done % CHECKPOINT_EVERY == 0 or last:
+            run.save_checkpoint({"agent": agent.checkpoint(), "steps": done, "seconds": time.perf_counter() - clock})

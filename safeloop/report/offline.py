@@ -1,0 +1,242 @@
+"""Tables and picture of runs that learn from one dataset, and what planning adds to what was learned.
+
+CoRL 2021, Table 1: the improvement of LOOP over the algorithm that it plans on top of.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safeloop.cmdp import UsageError
+from safeloop.registry import find_algorithm, find_env
+from safeloop.report.records import Recorded
+from safeloop.report.summary import aligned, changed
+from safeloop.runs import write_atomically
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of `summary.csv`: a run's last evaluation."""
+
+    algo: str
+    seed: str
+    """The seed, or `mean` over the seeds above it."""
+    state: str
+    told: str
+    settings: str
+    gradient_steps: int
+    evaluation_return: float | None
+    evaluation_cost_return: float | None
+    score: float | None
+    """The return, normalised: 0 is a random policy's, 100 an expert's (D4RL); None where there are no references."""
+    evaluation_episodes: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What planning on top adds, over the seeds that both have."""
+
+    base: str
+    algo: str
+    seeds: int
+    base_return: float
+    return_: float
+    base_score: float | None
+    score: float | None
+    improvement: float
+    """In per cent of the base's score, or of its return where there is none."""
+
+
+def score(settings: Any, value: float | None) -> float | None:
+    """The normalised score of a return."""
+    try:
+        references = find_env(settings.env, settings.env_options).reference_returns
+    except UsageError:
+        references = None
+    if references is None or value is None:
+        return None
+    low, high = references
+    return 100 * (value - low) / (high - low)
+
+
+def row(recorded: Recorded) -> Row:
+    """The row of one run, from its tables alone."""
+    settings, final, updates = recorded.run.settings, recorded.last_evaluation, recorded.updates
+    value = statistics.fmean(e.return_ for e in final) if final else None
+    cost = statistics.fmean(e.cost_return for e in final) if final and settings.budget is not None else None
+    return Row(
+        settings.name, str(settings.seed), recorded.state, settings.told or "nothing", changed(settings),
+        updates[-1].simulator_steps if updates else 0, value, cost, score(settings, value), len(final),
+        updates[-1].wall_seconds / 60 if updates else 0.0,
+    )  # fmt: skip
+
+
+def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
+    """Rows by algorithm and variant."""
+    found: dict[str, list[Row]] = {}
+    for recorded in records:
+        found.setdefault(recorded.run.settings.name, []).append(row(recorded))
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def rows(records: Sequence[Recorded]) -> list[Row]:
+    """All rows, algorithm by algorithm: each seed, then the mean where there are several."""
+    result: list[Row] = []
+    for group in by_algorithm(records).values():
+        result += group
+        if len(group) > 1:
+            numbers = {
+                name: _mean([getattr(r, name) for r in group])
+                for name in ("evaluation_return", "evaluation_cost_return", "score", "minutes")
+            }
+            finished = f"{sum(r.state == 'finished' for r in group)} of {len(group)} finished"
+            result.append(Row(**{**asdict(group[0]), **numbers, "seed": "mean", "state": finished}))
+    return result
+
+
+def improvements(records: Sequence[Recorded]) -> list[Improvement]:
+    """A line for each algorithm whose base is there too."""
+    groups, found = by_algorithm(records), []
+    for name, group in groups.items():
+        base = getattr(_algorithm(name.split()[0]), "base", "")
+        under = {r.seed: r for r in groups.get(base, []) if r.evaluation_return is not None}
+        over = {r.seed: r for r in group if r.evaluation_return is not None and r.seed in under}
+        if not over:
+            continue
+        low, high = (_mean([side[seed].evaluation_return for seed in over]) for side in (under, over))
+        low_score, high_score = (_mean([side[seed].score for seed in over]) for side in (under, over))
+        assert low is not None and high is not None
+        a, b = (low, high) if low_score is None or high_score is None else (low_score, high_score)
+        change = 100 * (b - a) / abs(a) if a else float("nan")
+        found.append(Improvement(base, name, len(over), low, high, low_score, high_score, change))
+    return found
+
+
+def _algorithm(name: str) -> Any:
+    try:
+        return find_algorithm(name)
+    except UsageError:
+        return None
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def cells(r: Row) -> dict[str, str]:
+    """A row as short texts under short headings, for people."""
+    return {
+        "algorithm": r.algo, "seed": r.seed, "state": r.state, "gradient steps": f"{r.gradient_steps:,}",
+        "return": _number(r.evaluation_return), "cost": _number(r.evaluation_cost_return), "score": _number(r.score),
+        "episodes": str(r.evaluation_episodes), "minutes": _number(r.minutes),
+    }  # fmt: skip
+
+
+def gains(i: Improvement) -> dict[str, str]:
+    """An improvement as short texts."""
+    return {
+        "base": i.base, "with planning": i.algo, "seeds": str(i.seeds),
+        "base return": _number(i.base_return), "return": _number(i.return_),
+        "base score": _number(i.base_score), "score": _number(i.score), "improvement": f"{i.improvement:+.1f}%",
+    }  # fmt: skip
+
+
+def terms(records: Sequence[Recorded]) -> list[str]:
+    """Lines that say on what terms the runs are compared."""
+    settings = records[0].run.settings
+    data, budget = settings.data, settings.budget
+    cost = f", cost return {data['cost_return']:g}" if "cost_return" in data else ""
+    told = {r.run.settings.name: r.run.settings.told or "nothing" for r in records}
+    lines = [
+        f"Dataset: {data['transitions']:,} transitions in {data['episodes']:,} episodes or pieces, mean return "
+        f"{data['return']:g}{cost} (fingerprint {data['fingerprint']}). Environment: {settings.env}.",
+        "Return" + ", cost" * (budget is not None) + ": mean of the last evaluation's episodes. Score: 100 is D4RL's "
+        "expert, 0 its random policy.",
+        "Told beside the dataset: " + "; ".join(f"{name}: {text}" for name, text in told.items()) + ".",
+    ]
+    return lines if budget is None else [*lines, f"Budget: cost return {budget:g} an episode."]
+
+
+def _tables(records: Sequence[Recorded]) -> list[list[dict[str, str]]]:
+    """The rows and, where there are any, the improvements; columns that no row fills are left out."""
+    tables = [[cells(r) for r in rows(records)], [gains(i) for i in improvements(records)]]
+    for table in tables:
+        for head in list(table[0]) if table else []:
+            if all(line[head] == "-" for line in table):
+                for line in table:
+                    del line[head]
+    return [table for table in tables if table]
+
+
+def text(records: Sequence[Recorded]) -> str:
+    """The tables for a terminal, with their terms below."""
+    parts = [line for table in _tables(records) for line in (*aligned(table), "")]
+    return "\n".join([records[0].run.settings.folder, "", *parts, *terms(records)])
+
+
+def markdown(records: Sequence[Recorded]) -> str:
+    """`summary.md`."""
+    lines = [f"# {records[0].run.settings.folder}", ""]
+    for table in _tables(records):
+        heads = list(table[0])
+        lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+        lines += ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table] + [""]
+    return "\n".join([*lines, *(f"- {line}" for line in terms(records))]) + "\n"
+
+
+def write(folder: Path, records: Sequence[Recorded]) -> None:
+    """Write `summary.csv`, `improvement.csv`, `summary.md` and `returns.png` into `folder`."""
+    for name, table in (("summary.csv", rows(records)), ("improvement.csv", improvements(records))):
+        if table:
+            out = io.StringIO()
+            lines = [{k.rstrip("_"): v for k, v in asdict(r).items()} for r in table]  # type: ignore[call-overload]
+            writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({k: round(v, 6) if isinstance(v, float) else v for k, v in r.items()} for r in lines)
+            write_atomically(folder / name, out.getvalue().encode())
+    write_atomically(folder / "summary.md", markdown(records).encode())
+    if any(r.evaluations for r in records):
+        draw(records, folder / "returns.png")
+
+
+def draw(records: Sequence[Recorded], path: Path) -> None:
+    """Draw each algorithm's last evaluation, a point a seed and a bar at the mean, beside the dataset's mean."""
+    from safeloop.report import style
+
+    settings = records[0].run.settings
+    costs = settings.budget is not None
+    picture, *axes = style.figure(f"{settings.folder}: learned from the dataset alone", 1 + costs)
+    quantities = [("evaluation_return", "return of an evaluation episode", "return")]
+    if costs:
+        quantities.append(("evaluation_cost_return", "cost return of an evaluation episode", "cost_return"))
+    groups = by_algorithm(records)
+    for axis, (name, label, of_data) in zip(axes, quantities, strict=True):
+        for index, group in enumerate(groups.values()):
+            values = [v for r in group if (v := getattr(r, name)) is not None]
+            if not values:
+                continue
+            colour = style.look(index)["color"]
+            axis.plot([index] * len(values), values, style.MARKERS[index % len(style.MARKERS)], color=colour, alpha=0.7)
+            axis.hlines(statistics.fmean(values), index - 0.25, index + 0.25, color=colour, linewidth=3)
+        if of_data in settings.data:
+            axis.axhline(settings.data[of_data], color="grey", linewidth=1.2, linestyle=":", label="dataset's mean")
+        axis.set_xticks(range(len(groups)), list(groups), rotation=20, ha="right")
+        axis.set_xlim(-0.6, len(groups) - 0.4)
+        axis.set_ylabel(f"{label} (point: seed, bar: mean)")
+    if costs:
+        axes[1].axhline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)), label="budget")
+        style.from_zero(axes[1])
+    style.legend_below(picture, axes[-1])
+    style.save(picture, path)
