@@ -18,6 +18,7 @@ from safeloop.collecting import collect
 from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
 from safeloop.launch import Failure, Job, Pairs
+from safeloop.offline.sweep import tuned
 from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
 from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
@@ -139,20 +140,30 @@ def learn(
     jobs: int | None = None,
     threads: int = 1,
     variant: str = "",
+    sweep: int = 0,
     quiet: bool = False,
 ) -> Comparison:
     """Train `algos` on a dataset (`safeloop.datasets`) alone, evaluate them, and compare in `OUT/<dataset>`.
 
     Without `algos`: loop-crr and crr, and safeloop-crr where the dataset has costs. `steps` are gradient steps. The
-    environment is the dataset's unless `env` is given; all else is as in `run`.
+    environment is the dataset's unless `env` is given; all else is as in `run`. With `sweep` the settings of algorithms
+    that plan are the best of so many of the paper's grid on another seed, and their variant is `tuned`.
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
     data = read(dataset)
     name, options = launch.fitting_env(data, env, env_options)
-    asked = launch.plan(
-        name, algos, steps, list(seeds), preset, budget, device, settings, options,
-        eval_every, eval_episodes, threads, variant, dataset=data,
-    )  # fmt: skip
+
+    def plan(algos: Sequence[str] | None, seeds: list[int], settings: Pairs, variant: str) -> list[RunSettings]:
+        return launch.plan(
+            name, algos, steps, seeds, preset, budget, device, settings, options,
+            eval_every, eval_episodes, threads, variant, dataset=data,
+        )  # fmt: skip
+
+    asked = plan(algos, list(seeds), settings, variant)
+    if sweep:
+        with _threads(threads):
+            given = launch.pairs(settings, "--set")
+            asked = tuned(Path(out), asked, plan, given, sweep, lambda: display(quiet))
     return _train(Path(out), asked, jobs, quiet)
 
 

@@ -183,6 +183,9 @@ def offline(
     variant: Annotated[
         str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
     ] = "",
+    sweep: Annotated[
+        int, typer.Option(metavar="N", help="Choose the planner's settings: N of the paper's grid, on another seed.")
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train algorithms on a dataset alone, evaluate them, and show what planning on top adds.
@@ -194,7 +197,8 @@ def offline(
     _train(
         api.learn, dataset, algo, env=env, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
         budget=budget, device=device, settings=set_ or (), env_options=env_set or (), eval_every=eval_every,
-        eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, quiet=quiet,
+        eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, sweep=sweep,
+        quiet=quiet,
     )  # fmt: skip
 
 

@@ -165,8 +165,9 @@ def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
     )
     ended = terminated.astype(bool)
     goes_on = np.append((next_obs[:-1] == obs[1:]).all(1), False) & ~ended
+    costs = None if spec.budget is None else cost
     data = Dataset(
-        run.path, spec.id, spec.options, obs, act, reward, None if spec.budget is None else cost, ended, ~goes_on & ~ended, event.astype(bool),
+        run.path, spec.id, spec.options, obs, act, reward, costs, ended, ~goes_on & ~ended, event.astype(bool),
         next_obs, np.ones(n, bool),
     )  # fmt: skip
     return pieces(data)

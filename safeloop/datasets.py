@@ -115,7 +115,8 @@ def read(path: str | Path) -> Dataset:
         raise UsageError(f"{path} {what}: {WHERE}")
     try:
         with h5py.File(main, "r") as file:
-            found = _episodes(file, main) if "episode_0" in file else _flat(file, path)
+            minari = any(key.startswith("episode_") for key in file)
+            found = _episodes(file, main) if minari else _flat(file, path)
     except OSError as error:
         raise UsageError(f"{main} can't be read as HDF5 ({error}): is it whole? {WHERE}") from None
     except KeyError as error:

@@ -21,6 +21,7 @@ from safeloop.offline.settings import (
 from safeloop.offline.training import train
 from safeloop.registry import Policy, find_env
 from safeloop.runs import Recorder, Run
+from safeloop.settings import build
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Offline:
             return ""
         return ", ".join(settings.told(spec, self.constrained))
 
-    def _agent(self, env: Any, spec: EnvSpec, run: Run, dataset: Dataset | None) -> OfflineAgent:
-        settings = self.settings(**run.settings.algo_settings)
+    def _agent(
+        self, env: Any, spec: EnvSpec, run: Run, dataset: Dataset | None, changes: Mapping[str, Any] | None = None
+    ) -> OfflineAgent:
+        settings: Any = build(self.settings, run.settings.algo_settings, changes or {}, owner=self.name)
         sizes = (env.observation_space.shape[0], env.action_space.shape[0])
         return self.agent(self, spec, *sizes, settings, dataset, run.settings.seed, run.settings.device)
 
@@ -79,9 +82,13 @@ class Offline:
 
     def load(self, run: Run, seed: int) -> Policy:
         """The policy of the run's checkpoint."""
+        return self.load_with(run, {}, seed)
+
+    def load_with(self, run: Run, changes: Mapping[str, Any], seed: int) -> Policy:
+        """The policy of the run's checkpoint, with changes of settings that nothing learned depends on."""
         spec = find_env(run.settings.env, run.settings.env_options)
         env = spec.make()
-        agent = self._agent(env, spec, run, None)
+        agent = self._agent(env, spec, run, None, changes)
         env.close()
         agent.restore(run.load_checkpoint()["agent"])
         return agent.policy(seed)

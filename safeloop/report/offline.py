@@ -218,9 +218,9 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     settings = records[0].run.settings
     costs = settings.budget is not None
     picture, *axes = style.figure(f"{settings.folder}: learned from the dataset alone", 1 + costs)
-    quantities = [("evaluation_return", "return of an evaluation episode", "return")]
+    quantities = [("evaluation_return", "return", "return")]
     if costs:
-        quantities.append(("evaluation_cost_return", "cost return of an evaluation episode", "cost_return"))
+        quantities.append(("evaluation_cost_return", "cost return", "cost_return"))
     groups = by_algorithm(records)
     for axis, (name, label, of_data) in zip(axes, quantities, strict=True):
         for index, group in enumerate(groups.values()):
@@ -234,7 +234,7 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
             axis.axhline(settings.data[of_data], color="grey", linewidth=1.2, linestyle=":", label="dataset's mean")
         axis.set_xticks(range(len(groups)), list(groups), rotation=20, ha="right")
         axis.set_xlim(-0.6, len(groups) - 0.4)
-        axis.set_ylabel(f"{label} (point: seed, bar: mean)")
+        axis.set_ylabel(f"{label} of an episode (point: seed, bar: mean)")
     if costs:
         axes[1].axhline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)), label="budget")
         style.from_zero(axes[1])

@@ -239,6 +239,36 @@ def test_actor_sequences_are_separate_rollouts_in_their_own_models():
                 s = 2 * s + d
 
 
+def test_an_actors_sequences_may_have_noise_and_lean_on_the_previous_solution():
+    count, horizon, sigma, lean = 500, 3, 0.2, 0.25
+    previous = torch.rand(1, horizon, A, generator=torch.Generator().manual_seed(1)) - 0.5
+    streams = [torch.Generator().manual_seed(2)]
+    sequences = actor_rollouts(
+        LinearModel(torch.zeros(K)), torch.zeros_like, torch.zeros(1, S), count, previous, streams,
+        noise=sigma, mixture=lean,
+    )  # fmt: skip
+    expected = lean * previous[0]  # the actor says 0
+    assert torch.allclose(sequences[0].mean(0), expected, atol=0.03)
+    assert torch.allclose(sequences[0].std(0), torch.full((horizon, A), (1 - lean) * sigma), atol=0.02)
+
+
+def test_with_a_fraction_of_one_the_actors_sequences_are_the_only_ones():
+    # The Gaussian could reach the target, but none of its sequences is there: the plan is the actor's mean.
+    target = torch.full((H, 2), 0.9)
+    scored = []
+    model = Quadratic(target)
+    p = Planner(
+        PlannerSettings(horizon=H, population=11, actor_fraction=1.0, iterations=1, momentum=0.0),
+        None, model, 2, actor=lambda s, g: torch.full((*s.shape[:-1], 2), -0.3), value=None,
+        streams=[torch.Generator().manual_seed(0)],
+    )  # fmt: skip
+    step = model.step
+    model.step = lambda obs, act, streams: (scored.append(act.shape[1]), step(obs, act, streams))[1]
+    plan = p.plan(torch.zeros(1, S), t0=True)
+    assert torch.allclose(plan.mean, torch.full((1, H, 2), -0.3)) and plan.usage.item() == pytest.approx(1.0)
+    assert set(scored) == {11}
+
+
 def test_the_actors_sequences_stay_in_every_iteration():
     # Only the actor knows the far target; the Gaussian, with a tiny variance, can't reach it.
     target = torch.full((H, 2), 0.9)

@@ -1,0 +1,214 @@
+"""Datasets: what is read of D4RL's, DSRL's and Minari's layouts, what is written, and what is refused."""
+
+import json
+
+import gymnasium
+import h5py
+import numpy as np
+import pytest
+
+from safeloop.cmdp import UsageError
+from safeloop.datasets import Dataset, Episode, pieces, read, writer
+
+S, A = 3, 2
+
+
+def flat(path, lengths=(4, 6, 5), terminated=(1,), with_costs=False, next_obs=True, timeouts=True, **changes):
+    """A file in D4RL's layout: episodes of so many steps; those listed end by termination."""
+    rng, n = np.random.default_rng(0), sum(lengths)
+    obs = rng.normal(size=(n, S))
+    terminals, ends = np.zeros(n, bool), np.cumsum(lengths) - 1
+    terminals[ends[list(terminated)]] = True
+    truncated = np.zeros(n, bool)
+    truncated[ends] = ~terminals[ends]
+    arrays = {
+        "observations": obs, "actions": rng.uniform(-1, 1, (n, A)), "rewards": np.arange(n) / 7, "terminals": terminals,
+    }  # fmt: skip
+    if timeouts:
+        arrays["timeouts"] = truncated
+    if next_obs:
+        following = np.roll(obs, -1, 0)
+        following[ends] = 9.0  # what the file alone knows
+        arrays["next_observations"] = following
+    if with_costs:
+        arrays["costs"] = (np.arange(n) % 3 == 0).astype(float)
+    arrays |= changes
+    with h5py.File(path, "w") as file:
+        for key, values in arrays.items():
+            if values is not None:
+                file[key] = values
+    return arrays
+
+
+def test_a_d4rl_file_is_read_as_it_is(tmp_path):
+    arrays = flat(tmp_path / "hopper_medium-v2.hdf5")
+    data = read(tmp_path / "hopper_medium-v2.hdf5")
+    assert (data.env, data.name, len(data), data.cost) == ("hopper", "hopper_medium-v2", 15, None)
+    assert np.allclose(data.obs, arrays["observations"]) and np.allclose(data.next_obs, arrays["next_observations"])
+    assert np.flatnonzero(data.terminated).tolist() == [9] and np.flatnonzero(data.truncated).tolist() == [3, 14]
+    assert np.flatnonzero(data.ends).tolist() == [3, 9, 14] and data.complete.all()
+    assert np.allclose(
+        data.per_episode(data.reward), [sum(range(4)) / 7, sum(range(4, 10)) / 7, sum(range(10, 15)) / 7]
+    )
+
+
+def test_without_next_observations_what_was_cut_off_is_dropped_and_terminations_stay(tmp_path):
+    arrays = flat(tmp_path / "walker2d.hdf5", next_obs=False)
+    data = read(tmp_path / "walker2d.hdf5")
+    kept = [0, 1, 2, *range(4, 10), *range(10, 14)]  # 3 and 14 were cut off by the time limit
+    assert np.allclose(data.obs, arrays["observations"][kept]) and np.allclose(data.reward, arrays["rewards"][kept])
+    assert np.flatnonzero(data.terminated).tolist() == [8] and np.flatnonzero(data.truncated).tolist() == [2, 12]
+    assert np.flatnonzero(~data.complete).tolist() == [8]  # what follows the termination is unknown
+    steps = [i for i in range(len(kept)) if i != 8]
+    assert np.allclose(data.next_obs[steps], arrays["observations"][[kept[i] + 1 for i in steps]])
+
+
+def test_a_dsrl_file_has_costs_and_names_its_task(tmp_path):
+    arrays = flat(tmp_path / "SafetyPointGoal1Gymnasium-v0-100-3001.hdf5", with_costs=True, rewards=np.ones((15, 1)))
+    data = read(tmp_path / "SafetyPointGoal1Gymnasium-v0-100-3001.hdf5")
+    assert data.env == "PointGoal1" and np.array_equal(data.cost, arrays["costs"]) and data.reward.shape == (15,)
+    assert data.summary["cost_return"] == pytest.approx(arrays["costs"].sum() / 3, abs=1e-4)
+
+
+def episode(length, seed=0, cost=True, event=False, terminated=True):
+    rng = np.random.default_rng(seed)
+    ended, cut = np.zeros(length, bool), np.zeros(length, bool)
+    (ended if terminated else cut)[-1] = True
+    events = np.zeros(length, bool)
+    events[length // 2] = event
+    return Episode(
+        rng.normal(size=(length + 1, S)).astype(np.float32), rng.uniform(-1, 1, (length, A)).astype(np.float32),
+        rng.normal(size=length), rng.integers(0, 3, length).astype(float) if cost else None, ended, cut, events,
+    )  # fmt: skip
+
+
+ABOUT = {"env": "PointGoal1", "env_options": {"action_repeat": 5}, "policy": "random"}
+
+
+def write(path, episodes, about=ABOUT):
+    with writer(path, about) as add:
+        for each in episodes:
+            add(each)
+
+
+def same(a: Dataset, b: Dataset) -> bool:
+    names = ("obs", "act", "reward", "cost", "terminated", "truncated", "event", "next_obs")
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    episodes = [episode(4, 0, event=True), episode(6, 1, terminated=False), episode(5, 2)]
+    write(tmp_path / "made", episodes)
+    data = read(tmp_path / "made")
+    assert (data.env, data.env_options, data.name) == ("PointGoal1", {"action_repeat": 5}, "made")
+    assert np.flatnonzero(data.ends).tolist() == [3, 9, 14] and np.flatnonzero(data.event).tolist() == [2]
+    for made, found in zip(episodes, pieces(data), strict=True):
+        for a, b in zip(made, found, strict=True):
+            assert np.allclose(a, b)
+    write(tmp_path / "again", pieces(data))
+    assert same(read(tmp_path / "again"), data) and read(tmp_path / "again").fingerprint == data.fingerprint
+    assert read(tmp_path / "made" / "data" / "main_data.hdf5").fingerprint == data.fingerprint
+
+
+def test_minari_reads_what_is_written(tmp_path):
+    minari = pytest.importorskip("minari")
+    episodes = [episode(4, 0), episode(6, 1, terminated=False)]
+    write(tmp_path / "point-random", episodes)
+    dataset = minari.MinariDataset(tmp_path / "point-random" / "data")
+    assert dataset.spec.dataset_id == "point-random-v0" and dataset.total_steps == 10
+    assert dataset.observation_space == gymnasium.spaces.Box(-np.inf, np.inf, (S,), np.float32)
+    for made, found in zip(episodes, dataset.iterate_episodes(), strict=True):
+        assert np.allclose(found.observations, made.obs) and np.allclose(found.actions, made.act)
+        assert np.allclose(found.rewards, made.reward) and np.array_equal(found.terminations, made.terminated)
+        assert np.allclose(found.infos["cost"][1:], made.cost)
+
+
+def test_what_minari_writes_is_read(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    rng, buffers = np.random.default_rng(0), []
+    for length in (4, 6):
+        ended = np.zeros(length, bool)
+        ended[-1] = True
+        buffers.append(minari.data_collector.EpisodeBuffer(
+            observations=rng.normal(size=(length + 1, 11)), actions=rng.uniform(-1, 1, (length, 3)),
+            rewards=rng.normal(size=length), terminations=ended, truncations=~ended & False,
+            infos={"cost": rng.integers(0, 2, length + 1).astype(float)},
+        ))  # fmt: skip
+    with pytest.warns(UserWarning):
+        minari.create_dataset_from_buffers("hopper/mine-v0", buffers, env="Hopper-v4")
+    data = read(tmp_path / "hopper" / "mine-v0")
+    assert data.env == "Hopper" and len(data) == 10 and np.flatnonzero(data.terminated).tolist() == [3, 9]
+    assert np.allclose(data.next_obs[:4], buffers[0].observations[1:])
+    assert np.allclose(data.cost, np.concatenate([b.infos["cost"][1:] for b in buffers]))
+
+
+def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
+    cut = episode(4)._replace(terminated=np.zeros(4, bool))
+    write(tmp_path / "d", [cut, episode(3)])
+    data = read(tmp_path / "d")
+    assert np.flatnonzero(data.truncated).tolist() == [3] and np.flatnonzero(data.terminated).tolist() == [6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rewards": None}, "rewards is missing (there are actions, next_observations, observations"),
+        ({"actions": np.zeros((14, A))}, "actions has 14 rows, rewards has 15"),
+        ({"observations": np.zeros((15, S, 2))}, r"observations has the shape \(15, 3, 2\), expected \[T, n\]"),
+        ({"next_observations": np.zeros((15, 4))}, "next_observations has 4 numbers a row, observations has 3"),
+        ({"rewards": np.r_[np.zeros(7), np.nan, np.zeros(7)]}, r"rewards\[7\] is not finite: nan"),
+        ({"observations": np.r_[np.zeros((12, S)), np.full((3, S), np.inf)]}, r"observations\[12\] is not finite"),
+        ({"actions": np.r_[np.zeros((5, A)), np.full((10, A), 1.4)]}, r"actions\[5\] is \[1.39.*expected numbers in"),
+        ({"costs": np.r_[np.zeros(3), -np.ones(12)]}, r"costs\[3\] is -1: expected at least 0"),
+        ({"terminals": np.array([b"no"] * 15)}, "terminals is not an array of numbers"),
+        ({"timeouts": None, "next_observations": None}, "neither timeouts nor next_observations"),
+        (dict.fromkeys(("observations", "actions", "next_observations"), np.zeros((0, S))) | dict.fromkeys(
+            ("rewards", "terminals", "timeouts"), np.zeros(0)), "holds no transitions"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_named(tmp_path, changes, message):
+    flat(tmp_path / "d.hdf5", **changes)
+    with pytest.raises(UsageError, match=message.replace("(there", r"\(there")):
+        read(tmp_path / "d.hdf5")
+
+
+def test_what_is_wrong_with_a_folder_is_named(tmp_path):
+    for name, spoil, message in (
+        ("short", lambda f: f["episode_1"].__delitem__("rewards"), "episode_1: rewards is missing"),
+        ("gap", lambda f: f.move("episode_0", "episode_9"), "episode_0 is missing, though there are 3"),
+        ("costs", lambda f: f["episode_1"]["infos"].__delitem__("cost"), "episode_1: infos/cost is missing, unlike"),
+    ):
+        write(tmp_path / name, [episode(4, i) for i in range(3)])
+        with h5py.File(tmp_path / name / "data" / "main_data.hdf5", "a") as file:
+            spoil(file)
+        with pytest.raises(UsageError, match=message):
+            read(tmp_path / name)
+    write(tmp_path / "json", [episode(4)])
+    (tmp_path / "json" / "data" / "metadata.json").write_text("{")
+    with pytest.raises(UsageError, match=r"metadata\.json is damaged"):
+        read(tmp_path / "json")
+
+
+def test_a_missing_or_torn_file_says_where_to_get_one(tmp_path):
+    with pytest.raises(UsageError, match=r"does not exist.*safeloop collect"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"holds no dataset.*minari download"):
+        read(tmp_path)
+    flat(tmp_path / "d.hdf5")
+    whole = (tmp_path / "d.hdf5").read_bytes()
+    (tmp_path / "d.hdf5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match=r"can't be read as HDF5.*is it whole"):
+        read(tmp_path / "d.hdf5")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), writer(tmp_path / "d", ABOUT) as add:
+        add(episode(4))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "d", [episode(4)])
+    with pytest.raises(UsageError, match="exists already"), writer(tmp_path / "d", ABOUT):
+        pass
+    metadata = json.loads((tmp_path / "d" / "data" / "metadata.json").read_text())
+    assert metadata["total_episodes"] == 1 and metadata["safeloop"] == ABOUT

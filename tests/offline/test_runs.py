@@ -1,0 +1,254 @@
+"""Collecting datasets and learning from them: what is asked for reaches the run, and a killed run ends the same."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import safeloop
+from safeloop import launch
+from safeloop.cmdp import UsageError
+from safeloop.collecting import collect
+from safeloop.datasets import read
+from safeloop.offline import sweep, training
+from safeloop.offline.agents import buffer
+from safeloop.registry import find_algorithm, find_env
+from safeloop.report import offline as report
+from safeloop.report.records import open_run, runs_under
+from safeloop.report.records import read as recorded
+from safeloop.runs import Run
+from safeloop.settings import build
+
+NAMES = ("crr", "plas", "loop-crr", "loop-plas", "mbop")
+SMALL = {
+    "hidden": 16, "batch_size": 16, "members": 2, "layers": 1, "width": 16, "fit_steps": 20, "population": 8,
+    "horizon": 2, "pretraining": 10, "return_horizon": 20,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pendulum(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "pendulum-random"
+    collect("InvertedPendulum", ["random"], path, episodes=40, quiet=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def point(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "point-random"
+    collect("PointGoal1", ["random"], path, episodes=2, quiet=True)
+    return path
+
+
+def small(name, **changes):
+    known = find_algorithm(name).settings.__dataclass_fields__
+    return {**{k: v for k, v in SMALL.items() if k in known}, **changes}
+
+
+def plan(dataset, name, steps=30, seed=0, eval_episodes=2, **changes):
+    data = read(dataset)
+    env, options = launch.fitting_env(data, None, ())
+    return launch.plan(
+        env, [name], steps, [seed], "default", None, "cpu", small(name, **changes), options, 0, eval_episodes, 1, "",
+        dataset=data,
+    )[0]  # fmt: skip
+
+
+def trained(out, dataset, name, **asked):
+    run = Run.create(out, plan(dataset, name, **asked))
+    find_algorithm(name).learn_from(read(dataset), run)
+    return run
+
+
+def test_a_random_dataset_is_whole_episodes_and_the_same_for_a_seed(pendulum, tmp_path):
+    data = read(pendulum)
+    assert (data.env, data.cost, len(data.per_episode(data.reward))) == ("InvertedPendulum", None, 40)
+    assert data.terminated[data.ends].all() and (data.act.min(), data.act.max()) != (-1, 1)
+    collect("InvertedPendulum", ["random"], tmp_path / "same", episodes=40, quiet=True)
+    collect("InvertedPendulum", ["random"], tmp_path / "other", episodes=40, seed=1, quiet=True)
+    assert read(tmp_path / "same").fingerprint == data.fingerprint != read(tmp_path / "other").fingerprint
+
+
+def test_costs_are_collected_where_there_are_any(point):
+    data = read(point)
+    assert data.cost is not None and len(data) == 400 and data.env_options["action_repeat"] == 5
+
+
+def test_a_run_acts_as_it_explores_at_the_step_asked_for_and_its_buffer_is_a_dataset(tmp_path):
+    options = {"hidden": 16, "batch_size": 16, "warmup": 100}
+    safeloop.run("InvertedPendulum", ["sac"], steps=400, settings=options, keep_every=200, out=tmp_path,
+                 eval_episodes=0, quiet=True)  # fmt: skip
+    run = tmp_path / "InvertedPendulum" / "sac" / "seed-0"
+    seen = open_run(run)
+    steps = [e.simulator_steps for e in seen.episodes.read()]
+    early = next(s for s in steps if s >= 200)
+    made = collect("InvertedPendulum", [f"{run}@200"], tmp_path / "replay", replay=True, quiet=True)
+    assert len(made.data) == early and np.flatnonzero(made.data.ends).tolist() == [s - 1 for s in steps if s <= early]
+    whole = collect("InvertedPendulum", [str(run)], tmp_path / "whole", replay=True, quiet=True)
+    assert len(whole.data) == steps[-1] and np.array_equal(whole.data.obs[:early], made.data.obs)
+    assert np.allclose(whole.data.per_episode(whole.data.reward), [e.return_ for e in seen.episodes.read()])
+    both = collect("InvertedPendulum", ["random", str(run)], tmp_path / "both", episodes=6, quiet=True)
+    alone = collect("InvertedPendulum", ["random"], tmp_path / "alone", episodes=3, quiet=True)
+    n = len(alone.data)
+    assert np.array_equal(both.data.act[:n], alone.data.act) and len(both.data.per_episode(both.data.reward)) == 6
+    mean = safeloop.load(run)
+    mean.reset()
+    assert not np.allclose(mean.act(both.data.obs[n : n + 1]), both.data.act[n : n + 1])  # it explores
+    with pytest.raises(UsageError, match=r"no checkpoint at 300 steps \(there are: 200, 400\)"):
+        collect("InvertedPendulum", [f"{run}@300"], tmp_path / "none", quiet=True)
+    with pytest.raises(UsageError, match="a run of InvertedPendulum"):
+        collect("Hopper", [str(run)], tmp_path / "none", quiet=True)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_learns_from_the_dataset_and_acts(name, pendulum, tmp_path):
+    run = trained(tmp_path, pendulum, name)
+    assert [u.simulator_steps for u in run.updates.read()] == [30]
+    assert len(run.evaluations.read()) == 2 and len(run.fits.read()) == (0 if name in ("crr", "plas") else 1)
+    policy, obs = safeloop.load(run.path), np.zeros((3, 4), np.float32)
+    policy.reset(3)
+    act = policy.act(obs)
+    assert act.shape == (3, 1) and (abs(act) <= 1).all()
+
+
+@pytest.mark.parametrize("name", ["loop-crr", "plas"])
+def test_a_killed_run_ends_as_an_uninterrupted_one(name, pendulum, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)
+    whole = trained(tmp_path / "whole", pendulum, name)
+    run = Run.create(tmp_path / "killed", plan(pendulum, name))
+    algorithm, data = find_algorithm(name), read(pendulum)
+
+    def killed(agent, count=[0]):  # noqa: B006
+        count[0] += 1
+        if count[0] == 25:
+            raise KeyboardInterrupt
+        return update(agent)
+
+    kind = algorithm.agent
+    update = kind.update
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "update", killed)
+        with pytest.raises(KeyboardInterrupt):
+            algorithm.learn_from(data, run)
+    assert run.load_checkpoint()["steps"] == 20
+    algorithm.learn_from(data, run)
+    assert [e.return_ for e in run.evaluations.read()] == [e.return_ for e in whole.evaluations.read()]
+    for table in ("fits", "evaluations"):
+        assert getattr(run, table).read() == getattr(whole, table).read()
+    one, other = (r.load_checkpoint()["agent"]["learner"] for r in (run, whole))
+    assert all(torch.equal(one["critic"][key], other["critic"][key]) for key in one["critic"])
+
+
+def test_loop_plans_over_the_very_learner_that_its_base_is(pendulum, tmp_path):
+    base, loop = (trained(tmp_path, pendulum, name, eval_episodes=0) for name in ("crr", "loop-crr"))
+    one, other = (r.load_checkpoint()["agent"]["learner"]["critic"] for r in (base, loop))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_planner_is_one_iteration_over_the_actors_sequences_with_pessimism(pendulum):
+    algorithm, spec = find_algorithm("loop-crr"), find_env("InvertedPendulum")
+    settings = build(algorithm.settings, algorithm.presets["hopper-medium-replay"], owner="loop-crr")
+    agent = algorithm.agent(algorithm, spec, 4, 1, settings, read(pendulum), 0, "cpu")
+    p = agent.new_planner([torch.Generator()]).settings
+    assert (p.horizon, p.inverse_temperature, p.pessimism, p.actor_noise) == (4, 0.03, 0.5, 0.01)
+    assert (p.iterations, p.actor_fraction, p.momentum, p.population) == (1, 1.0, 0.0, 100)
+
+
+def test_models_are_fitted_on_what_was_recorded_only_and_a_value_on_all(pendulum):
+    data = read(pendulum)
+    complete = np.ones(len(data), bool)
+    complete[data.terminated] = False
+    data = type(data)(**{**vars(data), "complete": complete})
+    algorithm = find_algorithm("loop-crr")
+    settings = build(algorithm.settings, small("loop-crr"), owner="loop-crr")
+    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, settings, data, 0, "cpu")
+    seen = []
+    agent.dynamics.fit = lambda replay, *rest: seen.append(len(replay)) or (0, 0.0, 0.0)
+    agent.fit()
+    assert seen == [complete.sum()] and len(agent.replay) == len(data) == len(buffer(data, "cpu"))
+
+
+def test_mbops_value_is_taught_truncated_returns(pendulum):
+    algorithm, data = find_algorithm("mbop"), read(pendulum)
+    settings = build(algorithm.settings, small("mbop", return_horizon=2, discount=0.5), owner="mbop")
+    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, settings, data, 0, "cpu")
+    last = torch.as_tensor(data.ends)
+    assert torch.equal(agent.replay.data.reward, torch.where(last, 1.0, 1.5))  # a reward of 1 a decision
+
+
+def test_a_safe_planner_needs_costs(point, pendulum, tmp_path):
+    run = trained(tmp_path, point, "safeloop-crr", eval_episodes=1, horizon=4)
+    assert run.settings.told == "known cost, entities"
+    with pytest.raises(UsageError, match="costs is missing, and safeloop-crr keeps a cost within a limit"):
+        plan(pendulum, "safeloop-crr")
+
+
+def test_learn_compares_and_shows_what_planning_adds(pendulum, tmp_path):
+    learn = partial(safeloop.learn, pendulum, ["crr", "loop-crr"], steps=20, seeds=[0, 1], out=tmp_path,
+                    settings=small("loop-crr"), eval_episodes=2, quiet=True)  # fmt: skip
+    found = learn()
+    folder = tmp_path / "pendulum-random"
+    assert found.folder == folder and not found.failures
+    assert [(r.algo, r.seed) for r in found.rows] == [
+        ("crr", "0"), ("crr", "1"), ("crr", "mean"), ("loop-crr", "0"), ("loop-crr", "1"), ("loop-crr", "mean")
+    ]  # fmt: skip
+    gain = report.improvements([recorded(run) for run in runs_under(folder)])[0]
+    means = {r.algo: r.evaluation_return for r in found.rows if r.seed == "mean"}
+    assert (gain.base_return, gain.return_, gain.seeds) == (means["crr"], means["loop-crr"], 2)
+    assert gain.improvement == pytest.approx(100 * (means["loop-crr"] / means["crr"] - 1))
+    for name in ("summary.csv", "summary.md", "improvement.csv", "returns.png"):
+        assert (folder / name).stat().st_size > 100
+    assert "score" not in found.text  # D4RL has no references for this task
+    before = (folder / "crr" / "seed-0" / "updates.csv").stat().st_mtime_ns
+    assert learn().text == found.text and (folder / "crr" / "seed-0" / "updates.csv").stat().st_mtime_ns == before
+    assert safeloop.plot(tmp_path)[0].text == found.text
+
+
+def test_a_changed_dataset_is_refused(pendulum, point, tmp_path):
+    run = Run.create(tmp_path, plan(pendulum, "crr"))
+    settings = json.loads((run.path / "settings.json").read_text())
+    settings["data"]["fingerprint"] = "other"
+    (run.path / "settings.json").write_text(json.dumps(settings))
+    found = safeloop.resume(run.path, quiet=True)
+    assert len(found.failures) == 1 and "has changed since this run began" in found.failures[0].reason
+
+
+def test_a_score_is_d4rls(tmp_path):
+    hopper = find_env("Hopper")
+    settings = type("S", (), {"env": "Hopper", "env_options": hopper.options})
+    assert report.score(settings, 3234.3) == pytest.approx(100)
+    assert report.score(settings, -20.272305) == pytest.approx(0)
+
+
+def test_a_sweep_tries_points_of_the_papers_grid_on_a_seed_of_its_own(pendulum, tmp_path):
+    points = sweep.candidates(216)
+    assert len({tuple(p.values()) for p in points}) == 216 and points[:3] == sweep.candidates(3)
+    found = safeloop.learn(pendulum, ["crr", "loop-crr"], steps=10, settings=small("loop-crr"), out=tmp_path,
+                           eval_episodes=1, sweep=2, quiet=True)  # fmt: skip
+    folder = tmp_path / "pendulum-random"
+    tried = (folder / "loop-crr-sweep" / "seed-10000" / "sweep.csv").read_text().splitlines()
+    assert len(tried) == 3 and tried[0].startswith("horizon,pessimism,inverse_temperature,actor_noise")
+    best = max(tried[1:], key=lambda line: float(line.split(",")[5]))
+    settings = open_run(folder / "loop-crr-tuned" / "seed-0").settings.algo_settings
+    chosen = [settings[name] for name in ("horizon", "pessimism", "inverse_temperature", "actor_noise")]
+    assert chosen == [float(x) for x in best.split(",")[:4]]
+    assert {r.algo for r in found.rows} == {"crr", "loop-crr sweep", "loop-crr tuned"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algos": ["sac"]}, "sac learns while acting: of a dataset learn crr, loop-crr, loop-plas, mbop"),
+        ({"env": "Hopper"}, r"observations have 4 numbers, those of Hopper \(.*\) 11: give --env NAME"),
+        ({"env": "Hoper"}, "unknown environment 'Hoper'"),
+        ({"sweep": 217}, "--sweep 217: expected 1 to 216"),
+        ({"settings": {"pesimism": 1}}, "no setting 'pesimism'; nearest: pessimism"),
+    ],
+)
+def test_what_can_not_be_is_told_before_anything_is_written(pendulum, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        safeloop.learn(pendulum, **{"out": tmp_path / "out", "quiet": True, **options})
+    assert not (tmp_path / "out").exists()
