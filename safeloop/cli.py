@@ -31,6 +31,25 @@ app.add_typer(lists, name="list")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Seed = Annotated[int | None, typer.Option(help="The seed [default: 0].")]
+Seeds = Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
+Budget = Annotated[
+    float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
+]
+EnvSet = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")]
+EvalEvery = Annotated[int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")]
+EvalEpisodes = Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")]
+Jobs = Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")]
+Variant = Annotated[
+    str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
 
 
@@ -70,28 +89,19 @@ def run(
             help="Simulator steps, for all or one algorithm; repeatable [default: each its own].",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed [default: 0].")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")] = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
     preset: Annotated[str, typer.Option(help="Named settings, for the algorithms that have them.")] = "default",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("runs"),
-    budget: Annotated[
-        float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
-    ] = None,
-    env_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
-    ] = None,
-    eval_every: Annotated[int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")] = 0,
-    eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 5,
-    jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
-    variant: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
-    ] = "",
+    out: Out = Path("runs"),
+    budget: Budget = None,
+    device: Device = "cpu",
+    set_: Set = None,
+    env_set: EnvSet = None,
+    eval_every: EvalEvery = 0,
+    eval_episodes: EvalEpisodes = 5,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    variant: Variant = "",
     keep_every: Annotated[
         int, typer.Option(metavar="N", help="Simulator steps between checkpoints that are kept; 0: the last only.")
     ] = 0,
@@ -132,9 +142,7 @@ def collect(
     episodes: Annotated[int, typer.Option(metavar="N", help="Episodes in all.")] = 100,
     replay: Annotated[bool, typer.Option("--replay", help="Instead, what the run had stored in training.")] = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
-    env_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
-    ] = None,
+    env_set: EnvSet = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a dataset from trained policies, with costs where the environment has them."""
@@ -161,28 +169,19 @@ def offline(
         list[str] | None,
         typer.Option(metavar="N|NAME=N", help="Gradient steps, for all or one algorithm; repeatable."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed [default: 0].")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")] = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
     preset: Annotated[str, typer.Option(help="Named settings: hopper-medium, ... (CoRL 2021, Table 4).")] = "default",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("runs"),
-    budget: Annotated[
-        float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
-    ] = None,
-    env_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")
-    ] = None,
-    eval_every: Annotated[int, typer.Option(metavar="N", help="Gradient steps between evaluations.")] = 0,
-    eval_episodes: Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")] = 20,
-    jobs: Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")] = 1,
-    variant: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
-    ] = "",
+    out: Out = Path("runs"),
+    budget: Budget = None,
+    device: Device = "cpu",
+    set_: Set = None,
+    env_set: EnvSet = None,
+    eval_every: EvalEvery = 0,
+    eval_episodes: EvalEpisodes = 20,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    variant: Variant = "",
     sweep: Annotated[
         int, typer.Option(metavar="N", help="Choose the planner's settings: N of the paper's grid, on another seed.")
     ] = 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,3 +116,21 @@ def polyak(target: nn.Module, net: nn.Module, weight: float) -> None:
     """Move the parameters of `target` towards those of `net`, by `weight` in [0, 1] of the way."""
     for old, new in zip(target.parameters(), net.parameters(), strict=True):
         old.lerp_(new, weight)
+
+
+def saved(learner: Any, *networks: str) -> dict[str, Any]:
+    """What a learner's checkpoint has: the networks named so, its `optimizers` and its `generator`."""
+    return {
+        **{name: getattr(learner, name).state_dict() for name in networks},
+        "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
+        "generator": learner.generator.get_state(),
+    }
+
+
+def restored(learner: Any, state: dict[str, Any], *networks: str) -> None:
+    """Restore what `saved` gave."""
+    for name in networks:
+        getattr(learner, name).load_state_dict(state[name])
+    for optimizer, kept in zip(learner.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
+    learner.generator.set_state(state["generator"])

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
 from safeloop.replay import Batch
+
+NETWORKS = ("actor", "critic", "actor_target", "target")
 
 WEIGHT_LIMIT = 20.0
 """Upper bound of the exponential weights, as published."""
@@ -129,19 +131,8 @@ class CRR:
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks, optimisers and random stream."""
-        return {
-            **{name: getattr(self, name).state_dict() for name in NETWORKS},
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "generator": self.generator.get_state(),
-        }
+        return saved(self, *NETWORKS)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
-        for name in NETWORKS:
-            getattr(self, name).load_state_dict(state[name])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
-
-
-NETWORKS = ("actor", "critic", "actor_target", "target")
+        restored(self, state, *NETWORKS)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
 from safeloop.replay import Batch
+
+NETWORKS = ("autoencoder", "actor", "critic", "actor_target", "target")
 
 LOG_STD = (-4.0, 15.0)
 """Bounds of the encoder's log standard deviation, as published."""
@@ -146,21 +148,9 @@ class PLAS:
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks, optimisers, updates so far and random stream."""
-        return {
-            **{name: getattr(self, name).state_dict() for name in NETWORKS},
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "updates": self.updates,
-            "generator": self.generator.get_state(),
-        }
+        return {**saved(self, *NETWORKS), "updates": self.updates}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
-        for name in NETWORKS:
-            getattr(self, name).load_state_dict(state[name])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        restored(self, state, *NETWORKS)
         self.updates = state["updates"]
-        self.generator.set_state(state["generator"])
-
-
-NETWORKS = ("autoencoder", "actor", "critic", "actor_target", "target")

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
 from safeloop.replay import Batch
+
+NETWORKS = ("actor", "critic", "target")
 
 
 @dataclass(frozen=True)
@@ -134,21 +136,10 @@ class SAC:
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks, optimisers, temperature and random stream."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critic": self.critic.state_dict(),
-            "target": self.target.state_dict(),
-            "log_temperature": self.log_temperature.detach(),
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "generator": self.generator.get_state(),
-        }
+        return {**saved(self, *NETWORKS), "log_temperature": self.log_temperature.detach()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
-        for name in ("actor", "critic", "target"):
-            getattr(self, name).load_state_dict(state[name])
+        restored(self, state, *NETWORKS)
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.generator.set_state(state["generator"])

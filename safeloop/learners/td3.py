@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values
+from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
 from safeloop.replay import Batch
+
+NETWORKS = ("actor", "critic", "actor_target", "target")
 
 
 @dataclass(frozen=True)
@@ -98,21 +100,9 @@ class TD3:
 
     def checkpoint(self) -> dict[str, Any]:
         """Networks, optimisers, updates so far and random stream."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critic": self.critic.state_dict(),
-            "actor_target": self.actor_target.state_dict(),
-            "target": self.target.state_dict(),
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "updates": self.updates,
-            "generator": self.generator.get_state(),
-        }
+        return {**saved(self, *NETWORKS), "updates": self.updates}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
-        for name in ("actor", "critic", "actor_target", "target"):
-            getattr(self, name).load_state_dict(state[name])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        restored(self, state, *NETWORKS)
         self.updates = state["updates"]
-        self.generator.set_state(state["generator"])
