@@ -17,8 +17,9 @@ from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
 from safeloop.collecting import collect
 from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
-from safeloop.launch import Failure, Job, Pairs
+from safeloop.launch import Pairs
 from safeloop.offline.sweep import tuned
+from safeloop.processes import Failure, Job, check_jobs, execute
 from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
 from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
@@ -168,9 +169,9 @@ def learn(
 
 
 def _train(out: Path, asked: list[RunSettings], jobs: int | None, quiet: bool) -> Comparison:
-    limit = launch.check_jobs(jobs)
+    limit = check_jobs(jobs)
     work = launch.prepare(out, asked)
-    failures = launch.execute(work, limit, display(quiet))
+    failures = execute(work, limit, display(quiet))
     return _compare(out / asked[0].folder, failures)
 
 
@@ -191,7 +192,7 @@ def resume(
     Another number of threads than the run was made with can change results: `force_threads` allows it.
     """
     work = launch.prepare_resume(Path(path), threads, force_threads)
-    failures = launch.execute(work, 1, display(quiet))
+    failures = execute(work, 1, display(quiet))
     folder = Path(path).resolve().parents[1]
     return _compare(folder, failures)
 

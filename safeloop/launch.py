@@ -1,25 +1,17 @@
 """Plan a comparison and start it: everything is checked before anything starts or is written.
 
 `plan` turns what the user asked for into the settings of each run, `prepare` decides for each whether it is
-started, resumed or kept, and `execute` trains them, each in a process of its own (`safeloop.worker`).
+started, resumed or kept. `safeloop.processes` trains them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import selectors
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +19,9 @@ import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset
+from safeloop.processes import Job, Work
 from safeloop.registry import Algorithm, algorithm_names, env_names, find_algorithm, find_env
 from safeloop.report import records
-from safeloop.report.progress import Quiet
 from safeloop.runs import Run, RunSettings, versions
 from safeloop.settings import build, check_whole, nearest, split_pairs
 
@@ -43,48 +35,7 @@ OFFLINE, OFFLINE_WITH_COST = ("loop-crr", "crr"), ("safeloop-crr", "loop-crr", "
 WITHOUT_COST_PRESETS = {"default": "online", "paper": "online-paper"}
 """Presets that an algorithm may have for tasks where nothing costs, in place of those it has for all."""
 
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
-"""glibc keeps freed memory, where it would otherwise fault in every page of every large tensor again."""
-
 VARIANT = r"[A-Za-z0-9_.=+-]{1,40}"
-
-STOP_SECONDS = 10.0
-"""Time that a worker has to end by itself when it is told to stop."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run that is to be trained."""
-
-    run: Run
-    threads: int
-    fresh: bool
-
-    @property
-    def name(self) -> str:
-        """`cpo seed 0`."""
-        return f"{self.run.settings.name} seed {self.run.settings.seed}"
-
-
-@dataclass
-class Work:
-    """What `prepare` decided: runs to train, and what to tell the user about the others."""
-
-    jobs: list[Job] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that did not finish. `refused`: it could not even be tried, because of bad input."""
-
-    job: Job
-    reason: str
-    refused: bool = False
-
-
-class Stopped(KeyboardInterrupt):
-    """The user stopped the runs; the message says how to go on."""
 
 
 # Planning
@@ -394,144 +345,3 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work
         work.notices.append(set_aside(run))
         work.jobs.append(Job(Run.create(out, settings), wanted, fresh=True))
     return work
-
-
-# Training
-
-
-class _Child:
-    """One worker process and the pipe that its progress comes through."""
-
-    def __init__(self, job: Job):
-        self.job, self.buffer, self.message = job, b"", {}  # type: ignore[var-annotated]
-        self.pipe, report = os.pipe()
-        leash, self.leash = os.pipe()
-        os.set_blocking(self.pipe, False)
-        threads = str(job.threads)
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-        command = [
-            sys.executable, "-m", "safeloop.worker", str(job.run.path), "--threads", threads,
-            "--report", str(report), "--leash", str(leash),
-        ]  # fmt: skip
-        try:
-            with open(job.run.path / "log.txt", "a") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} started with {threads} thread(s)\n")
-                log.flush()
-                self.process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(report, leash),
-                    env={**os.environ, **ALLOCATOR, **dict.fromkeys(names, threads)}, start_new_session=True,
-                )  # fmt: skip
-        finally:
-            os.close(report)
-            os.close(leash)
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """Messages that have arrived."""
-        try:
-            while chunk := os.read(self.pipe, 65536):
-                self.buffer += chunk
-        except BlockingIOError:
-            pass
-        *lines, self.buffer = self.buffer.split(b"\n")
-        for line in lines:
-            self.message = json.loads(line)
-            yield self.message
-
-    def failure(self) -> Failure | None:
-        """Why the worker ended, or None where its run is finished."""
-        code = self.process.wait()
-        if code == 0:
-            return None
-        if "refused" in self.message:
-            return Failure(self.job, self.message["refused"], refused=True)
-        reason = self.message.get("failed")
-        if reason is None:
-            signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            reason = f"the process was ended by {signal_name}"
-            self.job.run.set_status("failed", reason)
-        return Failure(self.job, reason)
-
-    def signal(self, number: int) -> None:
-        """Signal the worker and whatever it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-
-    def close(self) -> None:
-        """Let go of the pipes."""
-        os.close(self.pipe)
-        os.close(self.leash)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_jobs(jobs: int | None) -> int:
-    """How many runs to train side by side: `jobs`, or one for each core."""
-    return cores() if jobs is None else check_whole("--jobs", jobs, 1)
-
-
-def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
-    """Train all, at most `limit` at once. Raises `Stopped` when told to stop; all can be resumed then."""
-    waiting, active, failures = list(work.jobs), list[_Child](), list[Failure]()
-    with _signals_interrupt(), display, selectors.DefaultSelector() as selector:
-        try:
-            for notice in work.notices:
-                display.note(notice)
-            while waiting or active:
-                while waiting and len(active) < limit:
-                    child = _Child(waiting.pop(0))
-                    active.append(child)
-                    selector.register(child.pipe, selectors.EVENT_READ)
-                    display.begin(child.job.name, child.job.run.settings.steps, child.job.fresh)
-                selector.select(timeout=0.1)
-                for child in list(active):
-                    ended = child.process.poll() is not None
-                    for message in child.messages():
-                        if "steps" in message:
-                            display.update(child.job.name, message)
-                    if ended:
-                        failure = child.failure()
-                        failures += [failure] if failure else []
-                        display.end(child.job.name, f"failed: {failure.reason}" if failure else "finished")
-                        selector.unregister(child.pipe)
-                        child.close()
-                        active.remove(child)
-        except KeyboardInterrupt:
-            unfinished = [child.job.run.path for child in active] + [job.run.path for job in waiting]
-            commands = " ; ".join(f"safeloop resume {path}" for path in unfinished)
-            raise Stopped(f"stopped; to continue: {commands}") from None
-        finally:
-            _stop(active)
-    return failures
-
-
-def _stop(children: Sequence[_Child]) -> None:
-    for child in children:
-        child.signal(signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    for child in children:
-        try:
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.signal(signal.SIGKILL)
-            child.process.wait()
-        child.close()
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -31,7 +31,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from safeloop.agents import PlanningAgent
 from safeloop.algorithms import safeloop
 from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.launch import ALLOCATOR, check_device
+from safeloop.launch import check_device
+from safeloop.processes import ALLOCATOR
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings, processor
 from safeloop.settings import build, check_whole

@@ -19,6 +19,7 @@ from safeloop import launch
 from safeloop.cmdp import UsageError
 from safeloop.evaluation import evaluate
 from safeloop.offline.settings import GRID
+from safeloop.processes import execute
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.progress import Quiet
 from safeloop.report.records import open_run
@@ -92,7 +93,7 @@ def tuned(
         own = {key: value for key, value in given.items() if key in known}
         own |= {key.removeprefix(f"{algo}."): value for key, value in given.items() if key.startswith(f"{algo}.")}
         trial = replace(plan([algo], [SEED], own, "sweep")[0], eval_episodes=0)
-        if failures := launch.execute(launch.prepare(out, [trial]), 1, show()):
+        if failures := execute(launch.prepare(out, [trial]), 1, show()):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
         run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
         with show() as bar:
