@@ -162,3 +162,14 @@ def test_a_restored_learner_goes_on_as_the_kept_one(make):
         learner.update(data)
     assert torch.equal(first.act(data.obs, None), second.act(data.obs, None))
     assert torch.equal(first.value(data.obs), second.value(data.obs))
+
+
+@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPNumbers(), torch.Generator().manual_seed(0))])
+def test_a_value_is_of_a_state_and_the_actors_action_in_that_very_state(make):
+    # The published program repeats states and actions in different orders (32 of 2,800 pairs fit).
+    learner, obs = make(), torch.randn(3, 7, S)
+    each = torch.stack([learner.value(row.view(1, S))[0] for row in obs.view(-1, S)])
+    assert torch.allclose(learner.value(obs).flatten(), each, atol=1e-6)
+    if not isinstance(learner, MBOP):
+        pairs = obs.view(-1, S), learner.act(obs.view(-1, S), None)
+        assert torch.allclose(each, torch.minimum(*q_values(learner.critic, *pairs)), atol=1e-6)
