@@ -168,7 +168,8 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
         use = found["complete"] | found["terminated"]
         found["next_obs"][found["terminated"]] = found["obs"][found["terminated"]]
         # An episode now ends a decision earlier.
-        found["truncated"] = np.roll(found["truncated"] | (last & ~found["terminated"]), -1) & use
+        cut = found["truncated"] | (last & ~found["terminated"])
+        found["truncated"] = np.roll(cut, -1) & use & ~found["terminated"]
         found = {name: None if values is None else values[use] for name, values in found.items()}
     return {**found, "env": _named(path.stem), "env_options": {}}
 
