@@ -154,16 +154,17 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
                          "use a newer version of the dataset")  # fmt: skip
     found["truncated"] = np.zeros(n, bool)
     if "timeouts" in file:
-        found["truncated"] = _array(file, "timeouts", where, flat=True).astype(bool) & ~found["terminated"][:n]
+        found["truncated"] = _array(file, "timeouts", where, flat=True).astype(bool)
     found["cost"] = _array(file, "costs", where, flat=True) if "costs" in file else None
     found["event"], found["complete"] = np.zeros(n, bool), np.ones(n, bool)
     if "next_observations" in file:
         found["next_obs"] = _array(file, "next_observations", where)
-    elif n == len(found["obs"]) == len(found["truncated"]):
+    elif all(len(found[name]) == n for name in ("obs", "act", "terminated", "truncated")):
         # The observation after an episode's last decision was not kept: what was cut off there is of no use, but a
         # termination is, to a learner.
         found["next_obs"] = np.concatenate((found["obs"][1:], found["obs"][-1:]))
         last = np.arange(n) == n - 1
+        found["truncated"] &= ~found["terminated"]
         found["complete"] = ~(found["terminated"] | found["truncated"] | last)
         use = found["complete"] | found["terminated"]
         found["next_obs"][found["terminated"]] = found["obs"][found["terminated"]]
@@ -269,6 +270,7 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
         values = found["act"][row].tolist()
         raise UsageError(f"{path}: actions[{row}] is {values}: expected numbers in [-1, 1], as all actions are here")
     found["act"] = found["act"].clip(-1, 1)
+    found["truncated"] &= ~found["terminated"]
     if found["cost"] is not None and (found["cost"] < 0).any():
         row = int(np.argmax(found["cost"] < 0))
         raise UsageError(f"{path}: costs[{row}] is {found['cost'][row]:g}: expected at least 0")

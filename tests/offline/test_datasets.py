@@ -13,7 +13,7 @@ from safeloop.datasets import Dataset, Episode, pieces, read, writer
 S, A = 3, 2
 
 
-def flat(path, lengths=(4, 6, 5), terminated=(1,), with_costs=False, next_obs=True, timeouts=True, **changes):
+def flat(path, lengths=(4, 6, 5), terminated=(1,), with_costs=False, next_obs=True, with_timeouts=True, **changes):
     """A file in D4RL's layout: episodes of so many steps; those listed end by termination."""
     rng, n = np.random.default_rng(0), sum(lengths)
     obs = rng.normal(size=(n, S))
@@ -24,7 +24,7 @@ def flat(path, lengths=(4, 6, 5), terminated=(1,), with_costs=False, next_obs=Tr
     arrays = {
         "observations": obs, "actions": rng.uniform(-1, 1, (n, A)), "rewards": np.arange(n) / 7, "terminals": terminals,
     }  # fmt: skip
-    if timeouts:
+    if with_timeouts:
         arrays["timeouts"] = truncated
     if next_obs:
         following = np.roll(obs, -1, 0)
@@ -155,6 +155,8 @@ def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
     [
         ({"rewards": None}, "rewards is missing (there are actions, next_observations, observations"),
         ({"actions": np.zeros((14, A))}, "actions has 14 rows, rewards has 15"),
+        ({"timeouts": np.zeros(14)}, "timeouts has 14 rows, rewards has 15"),
+        ({"terminals": np.zeros(16), "next_observations": None}, "terminals has 16 rows, rewards has 15"),
         ({"observations": np.zeros((15, S, 2))}, r"observations has the shape \(15, 3, 2\), expected \[T, n\]"),
         ({"next_observations": np.zeros((15, 4))}, "next_observations has 4 numbers a row, observations has 3"),
         ({"rewards": np.r_[np.zeros(7), np.nan, np.zeros(7)]}, r"rewards\[7\] is not finite: nan"),
