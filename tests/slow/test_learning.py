@@ -1,4 +1,4 @@
-"""Learning regressions on the real PointGoal1 (a few minutes): safe from the first planned episode on, and useful."""
+"""Learning regressions on real tasks (a few minutes): safe from the first planned episode on, and useful."""
 
 from dataclasses import asdict
 from statistics import fmean
@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from safeloop.agent_settings import Settings
-from safeloop.algorithms import loop, safeloop
+from safeloop.algorithms import loop, loop_sac, safeloop
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.settings import build
 
 pytestmark = pytest.mark.slow
 
@@ -37,3 +38,14 @@ def test_without_the_constraint_the_same_planner_pays_with_cost(tmp_path):
     _, planned = learn(tmp_path, loop, 8000)
     assert fmean(e.return_ for e in planned) > 5
     assert fmean(e.cost_return for e in planned) > 10
+
+
+def test_loop_sac_keeps_the_pendulum_up_within_8000_steps(tmp_path):
+    torch.set_num_threads(1)
+    small = {"hidden": 64, "layers": 2, "width": 64, "members": 3, "population": 30, "iterations": 2}
+    values = asdict(build(Settings, loop_sac.presets["online"], small, owner="loop-sac"))
+    asked = RunSettings("InvertedPendulum", "loop-sac", 8000, 0, None, algo_settings=values, eval_episodes=5)
+    run, spec = Run.create(tmp_path, asked), find_env("InvertedPendulum")
+    loop_sac.learn(Recorder(spec.make(), spec, run), None, run)
+    assert fmean(e.return_ for e in run.episodes.read()[:50]) < 20
+    assert fmean(e.return_ for e in run.evaluations.read()) > 500  # 1000 is an episode without a fall
