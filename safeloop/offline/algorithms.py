@@ -104,9 +104,15 @@ loop_plas = Offline(
     "loop-plas", "PLAS + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopPLASSettings, "plas",
     OfflinePlanner, base="plas",
 )  # fmt: skip
+SEARCH = {
+    "actor_fraction": 0.05, "iterations": 3, "noise_correlation": 0.85, "momentum": 0.1, "inverse_temperature": 50.0,
+}  # fmt: skip
+"""The online planner's search: among sequences close to the actor's there may be none that is safe."""
+
 safeloop_crr = replace(
-    loop_crr, name="safeloop-crr", summary="CRR + ensemble + safeARC, on a dataset with costs", constrained=True
-)
+    loop_crr, name="safeloop-crr", summary="CRR + ensemble + safeARC, on a dataset with costs", constrained=True,
+    own=SEARCH,
+)  # fmt: skip
 mbop = Offline(
     "mbop", "imitation + truncated value + ensemble (Argenson & Dulac-Arnold 2020)", MBOPSettings, "mbop",
     OfflinePlanner,
