@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from safeloop import launch
-from safeloop.agents import ActorPolicy
 from safeloop.cmdp import UsageError
 from safeloop.learners.sac import SAC
 from safeloop.learners.td3 import TD3
+from safeloop.policies import ActorPolicy
 from safeloop.registry import find_algorithm, find_env
 from safeloop.replay import Batch
 from safeloop.runs import Recorder, Run, RunSettings
