@@ -83,6 +83,7 @@ def plan(
         raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
     totals = step_totals(steps, found)
     overrides = settings_by_algorithm(settings, found)
+    data = dataset.summary if dataset else {}  # reads all of it, so once for all runs
     result = []
     for name, algorithm in found.items():
         used = preset if preset in algorithm.presets else "default"
@@ -95,7 +96,7 @@ def plan(
                 env_options={**given, **spec.options}, algo_settings=asdict(values),
                 told=algorithm.told(values, spec), device=device, threads=threads,
                 eval_every=eval_every, eval_episodes=eval_episodes, variant=variant, keep_every=keep_every,
-                dataset=str(dataset.path) if dataset else "", data=dataset.summary if dataset else {},
+                dataset=str(dataset.path) if dataset else "", data=data,
             )  # fmt: skip
             result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
     return result

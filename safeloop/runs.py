@@ -275,7 +275,7 @@ class Run:
         self.updates = Table(path / "updates.csv", Update)
         self.diagnostics = Table(path / "diagnostics.csv", Diagnostic)
         self.checkpoint = path / "checkpoint" / "state.pt"
-        """Which checkpoint `load_checkpoint` reads."""
+        """The checkpoint in use; of a run `at` an earlier step, the one kept then."""
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         """Where progress goes: called with a dict of numbers. Set by whoever shows it."""
 
@@ -346,13 +346,13 @@ class Run:
     @property
     def has_checkpoint(self) -> bool:
         """Whether a checkpoint was written."""
-        return (self.path / "checkpoint" / "state.pt").is_file()
+        return self.checkpoint.is_file()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write `state` (tensors, numbers, strings and containers of them), atomically."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self.path / "checkpoint" / "state.pt", buffer.getvalue())
+        write_atomically(self.checkpoint, buffer.getvalue())
 
     def keep_checkpoint(self, at: int) -> None:
         """Keep a copy of the checkpoint as the one at so many simulator steps."""

@@ -129,8 +129,11 @@ class OfflinePlanner(OfflineAgent):
         return self.dynamics.fit(replay, c.fit_steps, c.batch_size, c.fit_patience)
 
     def refresh(self) -> None:
-        """The mean value of the states that followed events, for imagined rollouts to go on with."""
-        if self.spec.has_events and self.settings.value != "none":
+        """The mean value of the states that followed events, for imagined rollouts to go on with.
+
+        Without the dataset, in a loaded agent, that of the checkpoint stands.
+        """
+        if self.dataset is not None and self.spec.has_events and self.settings.value != "none":
             rows = self.replay.data.event.nonzero()[-256:, 0]
             if len(rows):
                 self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
@@ -155,17 +158,12 @@ class OfflinePlanner(OfflineAgent):
 
     def policy(self, seed: int) -> Policy:
         """The planner, with random streams of its own."""
-        self.refresh_if_trained()
+        self.refresh()
         return PlannerPolicy(self, seed)
-
-    def refresh_if_trained(self) -> None:
-        """`refresh` where the dataset is at hand; a loaded agent has the value of its checkpoint."""
-        if self.dataset is not None:
-            self.refresh()
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that training has changed."""
-        self.refresh_if_trained()
+        self.refresh()
         return {
             **super().checkpoint(),
             "dynamics": self.dynamics.checkpoint(),

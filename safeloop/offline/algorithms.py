@@ -59,11 +59,12 @@ class Offline:
             return ""
         return ", ".join(settings.told(spec, self.constrained))
 
-    def _agent(
-        self, env: Any, spec: EnvSpec, run: Run, dataset: Dataset | None, changes: Mapping[str, Any] | None = None
-    ) -> OfflineAgent:
-        settings: Any = build(self.settings, run.settings.algo_settings, changes or {}, owner=self.name)
+    def _agent(self, run: Run, dataset: Dataset | None, changes: Mapping[str, Any]) -> OfflineAgent:
+        settings: Any = build(self.settings, run.settings.algo_settings, changes, owner=self.name)
+        spec = find_env(run.settings.env, run.settings.env_options)
+        env: Any = spec.make()
         sizes = (env.observation_space.shape[0], env.action_space.shape[0])
+        env.close()
         return self.agent(self, spec, *sizes, settings, dataset, run.settings.seed, run.settings.device)
 
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
@@ -74,11 +75,8 @@ class Offline:
         """Train on the dataset, or go on from the run's checkpoint."""
         if self.constrained and dataset.cost is None:
             raise UsageError(f"{dataset.path}: costs is missing, and {self.name} keeps a cost within a limit")
-        spec = find_env(run.settings.env, run.settings.env_options)
-        env = spec.make()
-        agent = self._agent(env, spec, run, dataset)
-        env.close()
-        train(agent, spec, run)
+        agent = self._agent(run, dataset, {})
+        train(agent, agent.spec, run)
 
     def load(self, run: Run, seed: int) -> Policy:
         """The policy of the run's checkpoint."""
@@ -86,10 +84,7 @@ class Offline:
 
     def load_with(self, run: Run, changes: Mapping[str, Any], seed: int) -> Policy:
         """The policy of the run's checkpoint, with changes of settings that nothing learned depends on."""
-        spec = find_env(run.settings.env, run.settings.env_options)
-        env = spec.make()
-        agent = self._agent(env, spec, run, None, changes)
-        env.close()
+        agent = self._agent(run, None, changes)
         agent.restore(run.load_checkpoint()["agent"])
         return agent.policy(seed)
 

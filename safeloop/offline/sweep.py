@@ -48,7 +48,8 @@ def choose(run: Run, count: int, episodes: int, table: Path, note: Callable[[int
     columns = [*GRID, "episodes", "return", "cost_return"]
     done = list(csv.DictReader(table.open())) if table.exists() else []
     tried = {tuple(float(row[name]) for name in GRID): row for row in done if int(row["episodes"]) == episodes}
-    for number, point in enumerate(candidates(count)):
+    points = candidates(count)
+    for number, point in enumerate(points):
         if tuple(point.values()) not in tried:
             policy = algorithm.load_with(run, point, settings.seed)  # type: ignore[attr-defined]
             rows = list(evaluate(policy, spec, episodes, settings.seed))
@@ -61,7 +62,7 @@ def choose(run: Run, count: int, episodes: int, table: Path, note: Callable[[int
                 writer.writerow({**point, **{k: round(v, 4) for k, v in values.items()}})
             tried[tuple(point.values())] = {k: str(v) for k, v in values.items()}
         note(number + 1)
-    mine = [(point, tried[tuple(point.values())]) for point in candidates(count)]
+    mine = [(point, tried[tuple(point.values())]) for point in points]
     budget = settings.budget
     within = [each for each in mine if budget is None or float(each[1]["cost_return"]) <= budget]
     best, _ = max(within or mine, key=lambda each: float(each[1]["return"]))
