@@ -5,8 +5,6 @@ CoRL 2021, Table 1: the improvement of LOOP over the algorithm that it plans on 
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +14,7 @@ from typing import Any
 from safeloop.cmdp import UsageError
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.records import Recorded
-from safeloop.report.summary import aligned, changed
+from safeloop.report.summary import aligned, changed, markdown_table, write_csv
 from safeloop.runs import write_atomically
 
 
@@ -190,9 +188,7 @@ def markdown(records: Sequence[Recorded]) -> str:
     """`summary.md`."""
     lines = [f"# {records[0].run.settings.folder}", ""]
     for table in _tables(records):
-        heads = list(table[0])
-        lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        lines += ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table] + [""]
+        lines += [*markdown_table(table), ""]
     return "\n".join([*lines, *(f"- {line}" for line in terms(records))]) + "\n"
 
 
@@ -200,12 +196,8 @@ def write(folder: Path, records: Sequence[Recorded]) -> None:
     """Write `summary.csv`, `improvement.csv`, `summary.md` and `returns.png` into `folder`."""
     for name, table in (("summary.csv", rows(records)), ("improvement.csv", improvements(records))):
         if table:
-            out = io.StringIO()
             lines = [{k.rstrip("_"): v for k, v in asdict(r).items()} for r in table]  # type: ignore[call-overload]
-            writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({k: round(v, 6) if isinstance(v, float) else v for k, v in r.items()} for r in lines)
-            write_atomically(folder / name, out.getvalue().encode())
+            write_csv(folder / name, lines)
     write_atomically(folder / "summary.md", markdown(records).encode())
     if any(r.evaluations for r in records):
         draw(records, folder / "returns.png")

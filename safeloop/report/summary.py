@@ -230,14 +230,28 @@ def aligned(table: list[dict[str, str]]) -> list[str]:
     return [line.rstrip() for line in [*lines, *("  ".join(pad(h, line[h]) for h in heads) for line in table)]]
 
 
+def markdown_table(table: list[dict[str, str]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    heads, table = _filled(table)
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return lines + ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]
+
+
+def write_csv(path: Path, table: list[dict[str, Any]]) -> None:
+    """Write a table, atomically; all lines together have the columns."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(k for line in table for k in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: round(v, 6) if isinstance(v, float) else v for k, v in line.items()} for line in table)
+    write_atomically(path, out.getvalue().encode())
+
+
 def markdown(records: Sequence[Recorded]) -> str:
     """`summary.md`."""
     settings = records[0].run.settings
     costs = settings.budget is not None
     table = [{**cells(r, costs), "told": r.told, "settings": r.settings} for r in rows(records)]
-    heads, table = _filled(table)
-    lines = [f"# {settings.env}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]
+    lines = [f"# {settings.env}", "", *markdown_table(table)]
     return "\n".join([*lines, "", *(f"- {line}" for line in terms(records))]) + "\n"
 
 
@@ -247,10 +261,6 @@ def write(folder: Path, records: Sequence[Recorded]) -> None:
     for r in rows(records):
         values = asdict(r)
         values |= values.pop("diagnostics")
-        table.append({k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()})
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(k for line in table for k in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_atomically(folder / "summary.csv", out.getvalue().encode())
+        table.append(values)
+    write_csv(folder / "summary.csv", table)
     write_atomically(folder / "summary.md", markdown(records).encode())
