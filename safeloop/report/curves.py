@@ -23,6 +23,8 @@ PLANNING = (
     ("value_error", "value error", "value less what followed"),
 )
 """Columns of `plans.csv`, their names, and what they measure."""
+SINGLE_EPISODES = 200
+"""Episodes of a lone seed are drawn one by one up to so many: more would hide their mean."""
 RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 
 
@@ -84,7 +86,7 @@ def _algorithm(axis: Any, index: int, algo: str, rows: list[list[tuple[int, floa
     look = style.look(index)
     raw = [(np.array([s for s, _ in seed]), np.array([v for _, v in seed])) for seed in rows]
     smooth = [(steps, style.running_mean(values)) for steps, values in raw]
-    for steps, values in raw if len(raw) == 1 else smooth:
+    for steps, values in raw if len(raw) == 1 and len(rows[0]) <= SINGLE_EPISODES else smooth:
         axis.plot(steps, values, color=look["color"], linewidth=0.7, alpha=0.3)
     steps, values = smooth[0] if len(raw) == 1 else style.median_curve(smooth)
     label = algo if len(raw) == 1 else f"{algo} (median of {len(raw)} seeds)"
