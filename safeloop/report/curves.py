@@ -83,11 +83,11 @@ def _algorithm(axis: Any, index: int, algo: str, rows: list[list[tuple[int, floa
     """Draw one algorithm's seeds, each a list of `(simulator steps, value)` by episode."""
     if not rows:
         return
-    look = style.look(index)
+    look, alone = style.look(index), len(rows) == 1
     raw = [(np.array([s for s, _ in seed]), np.array([v for _, v in seed])) for seed in rows]
     smooth = [(steps, style.running_mean(values)) for steps, values in raw]
-    for steps, values in raw if len(raw) == 1 and len(rows[0]) <= SINGLE_EPISODES else smooth:
+    for steps, values in raw if alone and len(rows[0]) <= SINGLE_EPISODES else smooth:
         axis.plot(steps, values, color=look["color"], linewidth=0.7, alpha=0.3)
-    steps, values = smooth[0] if len(raw) == 1 else style.median_curve(smooth)
-    label = algo if len(raw) == 1 else f"{algo} (median of {len(raw)} seeds)"
+    steps, values = smooth[0] if alone else style.median_curve(smooth)
+    label = algo if alone else f"{algo} (median of {len(raw)} seeds)"
     axis.plot(steps, values, linewidth=2.4, label=label, **look)
