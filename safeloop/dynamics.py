@@ -276,10 +276,6 @@ class FactoredNet(nn.Module):
             self.event_net = EnsembleMLP(k, [seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
         if heads.violated:
             self.contact_net = EntityNet(k, sight.contact_size, sight.contact_kind, width, 1, generator)
-        self.place_net: EnsembleMLP | None = None
-        if heads.violated and parts.goal is None:  # walls are places, and no lidar shows them
-            seen = body + 2 * sight.goal_size
-            self.place_net = EnsembleMLP(k, [seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
 
     def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
@@ -323,18 +319,9 @@ class FactoredNet(nn.Module):
         return Outcome(y[..., 0], y[..., 1], logits)
 
     def violation(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-        """Logit of a violation `[K, B]`: that any of what can be touched, each by itself, costs.
-
-        Where no goal is named it can also be the place, as all entities together show it. Beside a goal that would
-        hide from the contact network what it has to learn.
-        """
-        (robot, before), (_, after) = self.split(obs), self.split(next_obs)
-        by_entity = self.contact_net(contact, self.sight.contact(before, after))[..., 0]
-        log_safe = F.logsigmoid(-by_entity.float()).sum(1)
-        if self.place_net is not None:
-            seen = (self.body(robot, act), self.sight.goal(before), self.sight.goal(after))
-            log_safe = log_safe + F.logsigmoid(-self.place_net(torch.cat(seen, -1))[..., 0].float())
-        log_safe = log_safe.clamp(max=-1e-6)
+        """Logit of a violation `[K, B]`: that any of what can be touched, each by itself, costs."""
+        by_entity = self.contact_net(contact, self.sight.contact(self.split(obs)[1], self.split(next_obs)[1]))
+        log_safe = F.logsigmoid(-by_entity[..., 0].float()).sum(1).clamp(max=-1e-6)
         # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
         return torch.log(-torch.expm1(log_safe)) - log_safe
 

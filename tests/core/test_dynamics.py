@@ -296,22 +296,6 @@ def test_a_learned_cost_finds_what_is_close_in_lidars():
     assert loss < 0.35 * guess
 
 
-def test_a_learned_cost_finds_walls_that_no_lidar_shows():
-    """A lidar shows how far and where a post is, the robot's own numbers where north is; east and west of 1 costs."""
-    g, north = torch.Generator().manual_seed(0), Lidars(robot=(0, 1), rings=(tuple(range(2, 8)),), goal=None)
-    replay = Replay(4000, 8, A)
-    for _ in range(4000):
-        place, angle = 4 * torch.rand(2, generator=g) - 2, 6.28 * torch.rand((), generator=g)
-        bearing = torch.atan2(-place[1], -place[0]) - angle - torch.arange(6) * torch.pi / 3
-        ring = (1 - place.norm() / 3).clamp(min=0) * bearing.cos().clamp(min=0)
-        s = torch.cat((angle.cos().view(1), angle.sin().view(1), ring))
-        replay.add(s.numpy(), [0.0, 0.0], 0.0, bool(place[0].abs() > 1), False, False, s.numpy())
-    model = make(north, Heads(violated=True), sizes=(64, 64), obs_dim=8)
-    model.fit(replay, 600)
-    loss, guess = violation_losses(model, replay.rows(replay.split()[1]))
-    assert loss < 0.7 * guess
-
-
 def test_lidars_have_bins_of_one_number():
     with pytest.raises(ValueError, match=r"lidars of \[2, 1\] bins"):
         Lidars(robot=(0,), rings=((1, 2), (3,)))
