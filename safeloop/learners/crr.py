@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from safeloop.learners.targets import Targets
 from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
+from safeloop.offline.settings import CRRSettings
 from safeloop.replay import Batch
 
 NETWORKS = ("actor", "critic", "actor_target", "target")
 
 WEIGHT_LIMIT = 20.0
 """Upper bound of the exponential weights, as published."""
-
-
-@dataclass(frozen=True)
-class CRRNumbers:
-    """Settings of CRR; those of the paper, but for scalar twin critics in place of a distribution."""
-
-    discount: float = 0.99
-    learning_rate: float = 3e-4
-    polyak: float = 0.005
-    hidden: int = 256
-    weights: Literal["exp", "binary"] = "exp"
-    """f of the advantage A: `exp(A / temperature)`, at most 20, or 1 where A > 0."""
-    advantage_temperature: float = 1.0
-    samples: int = 4
-    """m, the actor's actions that an action's advantage is over the mean of."""
 
 
 class GaussianActor(nn.Module):
@@ -73,7 +58,7 @@ class CRR:
     """Actor, twin critics and targets of both, with one `update` a batch."""
 
     def __init__(
-        self, obs_dim: int, act_dim: int, settings: CRRNumbers, generator: torch.Generator, device: str = "cpu"
+        self, obs_dim: int, act_dim: int, settings: CRRSettings, generator: torch.Generator, device: str = "cpu"
     ):
         self.settings, self.generator = settings, generator
         init, h = initialiser(generator), settings.hidden

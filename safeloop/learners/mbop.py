@@ -6,7 +6,6 @@ are ensembles. MBOP's networks also see the action before; here they see the obs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,8 @@ import torch
 from torch import Tensor
 
 from safeloop.networks import EnsembleMLP, Streams, initialiser
+from safeloop.offline.settings import MBOPSettings
 from safeloop.replay import Batch
-
-
-@dataclass(frozen=True)
-class MBOPNumbers:
-    """Settings of MBOP's behaviour and value."""
-
-    learning_rate: float = 1e-3
-    hidden: int = 256
-    members: int = 5
 
 
 def truncated_returns(reward: np.ndarray, ends: np.ndarray, horizon: int, discount: float) -> np.ndarray:
@@ -50,7 +41,7 @@ class MBOP:
     """
 
     def __init__(
-        self, obs_dim: int, act_dim: int, settings: MBOPNumbers, generator: torch.Generator, device: str = "cpu"
+        self, obs_dim: int, act_dim: int, settings: MBOPSettings, generator: torch.Generator, device: str = "cpu"
     ):
         init, h, k = initialiser(generator), settings.hidden, settings.members
         self.members = k

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,30 +10,13 @@ from torch import Tensor, nn
 
 from safeloop.learners.targets import Targets
 from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
+from safeloop.offline.settings import PLASSettings
 from safeloop.replay import Batch
 
 NETWORKS = ("autoencoder", "actor", "critic", "actor_target", "target")
 
 LOG_STD = (-4.0, 15.0)
 """Bounds of the encoder's log standard deviation, as published."""
-
-
-@dataclass(frozen=True)
-class PLASNumbers:
-    """Settings of PLAS; those of the paper, but for the widths (750 and 400, 300) and the batch (100)."""
-
-    discount: float = 0.99
-    learning_rate: float = 1e-3
-    """Of the critics."""
-    actor_learning_rate: float = 1e-4
-    """Of the latent actor and the autoencoder."""
-    polyak: float = 0.005
-    hidden: int = 256
-    latent_limit: float = 2.0
-    """Latent actions lie in [-latent_limit, latent_limit]: where the decoder has seen the prior."""
-    kl_weight: float = 0.5
-    minimum_weight: float = 0.75
-    """lambda of the target `lambda min_i Q_i + (1 - lambda) max_i Q_i`."""
 
 
 class Autoencoder(nn.Module):
@@ -67,12 +49,11 @@ class PLAS:
         self,
         obs_dim: int,
         act_dim: int,
-        settings: PLASNumbers,
-        pretraining: int,
+        settings: PLASSettings,
         generator: torch.Generator,
         device: str = "cpu",
     ):
-        self.settings, self.pretraining, self.generator, self.updates = settings, pretraining, generator, 0
+        self.settings, self.generator, self.updates = settings, generator, 0
         init, h, c = initialiser(generator), settings.hidden, settings
         self.autoencoder = Autoencoder(obs_dim, act_dim, h, init).to(device)
         self.actor = EnsembleMLP(1, [obs_dim, h, h, self.autoencoder.latent], torch.relu_, init).to(device)
@@ -125,7 +106,7 @@ class PLAS:
         """One gradient step on `batch`: of the autoencoder at first, then of critics and latent actor."""
         autoencoder_optimizer, actor_optimizer, critic_optimizer = self.optimizers
         self.updates += 1
-        if self.updates <= self.pretraining:
+        if self.updates <= self.settings.pretraining:
             autoencoder_optimizer.zero_grad(set_to_none=True)
             self.autoencoder_loss(batch).backward()
             autoencoder_optimizer.step()

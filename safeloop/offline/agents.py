@@ -5,19 +5,17 @@ CoRL 2021, Algorithm 2. The trainer is in `safeloop/offline/training.py`.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agent_settings import LearnerSettings
 from safeloop.cmdp import EnvSpec
 from safeloop.datasets import Dataset
-from safeloop.learners.crr import CRR, CRRNumbers
-from safeloop.learners.mbop import MBOP, MBOPNumbers, truncated_returns
-from safeloop.learners.plas import PLAS, PLASNumbers
+from safeloop.learners.crr import CRR
+from safeloop.learners.mbop import MBOP, truncated_returns
+from safeloop.learners.plas import PLAS
 from safeloop.networks import Streams
 from safeloop.offline.settings import OfflinePlanSettings
 from safeloop.planner import Plan, Planner
@@ -47,11 +45,6 @@ def buffer(dataset: Dataset, device: str, rows: np.ndarray | None = None) -> Rep
     return replay
 
 
-def numbers(kind: type, settings: LearnerSettings) -> Any:
-    """A learner's own settings, out of all of an agent's."""
-    return kind(**{f.name: getattr(settings, f.name) for f in fields(kind)})
-
-
 class OfflineAgent:
     """A learner of a dataset. Without one (`dataset` None) it can only act."""
 
@@ -72,11 +65,11 @@ class OfflineAgent:
         c, generator = settings, self.generators[2]
         self.learner: CRR | PLAS | MBOP
         if algorithm.learner == "crr":
-            self.learner = CRR(obs_dim, act_dim, numbers(CRRNumbers, c), generator, device)
+            self.learner = CRR(obs_dim, act_dim, c, generator, device)
         elif algorithm.learner == "plas":
-            self.learner = PLAS(obs_dim, act_dim, numbers(PLASNumbers, c), c.pretraining, generator, device)
+            self.learner = PLAS(obs_dim, act_dim, c, generator, device)
         else:
-            self.learner = MBOP(obs_dim, act_dim, numbers(MBOPNumbers, c), generator, device)
+            self.learner = MBOP(obs_dim, act_dim, c, generator, device)
         if dataset is not None:
             self.replay = buffer(dataset, device)
             if algorithm.learner == "mbop":  # its value is of what followed, not of a step

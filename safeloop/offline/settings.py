@@ -19,7 +19,7 @@ class OfflineSettings(LearnerSettings):
 
 @dataclass(frozen=True)
 class CRRSettings(OfflineSettings):
-    """Settings of CRR (safeloop/learners/crr.py)."""
+    """Settings of CRR (safeloop/learners/crr.py), its paper's; but the critics are scalar twins, no distributions."""
 
     weights: Literal["exp", "binary"] = "exp"
     """What an action's advantage A makes of its weight: `exp(A / temperature)`, at most 20, or 1 where A > 0."""
@@ -35,13 +35,14 @@ class CRRSettings(OfflineSettings):
 
 @dataclass(frozen=True)
 class PLASSettings(OfflineSettings):
-    """Settings of PLAS (safeloop/learners/plas.py)."""
+    """Settings of PLAS (safeloop/learners/plas.py), its paper's but for widths (750; 400, 300) and batch (100)."""
 
     learning_rate: float = 1e-3
     """Of the critics."""
     actor_learning_rate: float = 1e-4
     """Of the latent actor and the autoencoder."""
     latent_limit: float = 2.0
+    """Latent actions lie in [-latent_limit, latent_limit]: where the decoder has seen the prior."""
     kl_weight: float = 0.5
     minimum_weight: float = 0.75
     """lambda of the target `lambda min_i Q_i + (1 - lambda) max_i Q_i`."""

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.learners.crr import CRR, CRRNumbers, weights
-from safeloop.learners.mbop import MBOP, MBOPNumbers, truncated_returns
-from safeloop.learners.plas import PLAS, PLASNumbers
+from safeloop.learners.crr import CRR, weights
+from safeloop.learners.mbop import MBOP, truncated_returns
+from safeloop.learners.plas import PLAS
 from safeloop.networks import q_values
+from safeloop.offline.settings import CRRSettings, MBOPSettings, PLASSettings
 from tests.core.test_dynamics import through_a_file
 from tests.core.test_sac import A, B, S, batch
 
 
 def crr(**changes):
-    return CRR(S, A, CRRNumbers(hidden=32, **changes), torch.Generator().manual_seed(0))
+    return CRR(S, A, CRRSettings(hidden=32, **changes), torch.Generator().manual_seed(0))
 
 
 def plas(pretraining=0, **changes):
-    return PLAS(S, A, PLASNumbers(hidden=32, **changes), pretraining, torch.Generator().manual_seed(0))
+    return PLAS(S, A, PLASSettings(hidden=32, pretraining=pretraining, **changes), torch.Generator().manual_seed(0))
 
 
 def test_weights_are_exponential_up_to_twenty_or_binary():
@@ -145,14 +146,14 @@ def test_truncated_returns_are_sums_within_the_episode():
 
 def test_mbop_learns_the_mean_action_and_the_return_that_it_is_told():
     data = batch(64)._replace(obs=torch.zeros(64, S), act=torch.full((64, A), 0.4), reward=torch.full((64,), 3.0))
-    learner = MBOP(S, A, MBOPNumbers(learning_rate=1e-2, hidden=16, members=3), torch.Generator().manual_seed(0))
+    learner = MBOP(S, A, MBOPSettings(learning_rate=1e-2, hidden=16, members=3), torch.Generator().manual_seed(0))
     for _ in range(500):
         learner.update(data)
     assert torch.allclose(learner.act(torch.zeros(2, 5, S), None), torch.full((2, 5, A), 0.4), atol=0.02)
     assert torch.allclose(learner.value(torch.zeros(2, 5, S)), torch.full((2, 5), 3.0), atol=0.1)
 
 
-@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPNumbers(), torch.Generator().manual_seed(0))])
+@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPSettings(), torch.Generator().manual_seed(0))])
 def test_a_restored_learner_goes_on_as_the_kept_one(make):
     first, second, data = make(), make(), batch()
     for _ in range(3):
@@ -164,7 +165,7 @@ def test_a_restored_learner_goes_on_as_the_kept_one(make):
     assert torch.equal(first.value(data.obs), second.value(data.obs))
 
 
-@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPNumbers(), torch.Generator().manual_seed(0))])
+@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPSettings(), torch.Generator().manual_seed(0))])
 def test_a_value_is_of_a_state_and_the_actors_action_in_that_very_state(make):
     # The published program repeats states and actions in different orders (32 of 2,800 pairs fit).
     learner, obs = make(), torch.randn(3, 7, S)
