@@ -207,6 +207,15 @@ class PlanSettings(ModelSettings):
         check_range(self, "elites", "actor_fraction", "threshold", "penalty", least=0)
         check_range(self, "momentum", "noise_correlation", least=0, most=1)
 
+    def told(self, spec: EnvSpec, constrained: bool) -> list[str]:
+        """As above. Raises `UsageError` for a threshold too that no sequence can be below."""
+        if constrained and self.threshold == 0 and not self.knows_cost(spec):
+            raise UsageError(
+                f"threshold=0: what costs in {spec.id} is learned, as a probability, which is never 0; "
+                "give --set threshold=0.5"
+            )
+        return super().told(spec, constrained)
+
     def by_dynamics(self, spec: EnvSpec) -> ByDynamics:
         """What is left open, by the dynamics; what is given, as it is."""
         usual = FULL if not self.factored(spec) else FACTORED if spec.entities is not None else LIDARS
@@ -243,6 +252,8 @@ nearly always too close."""
 class Settings(OnlineModels, PlanSettings):
     """Settings of a planning agent that learns while acting."""
 
+    exploration: Literal["mean", "draw"] = "mean"
+    """What a planner does in training: the mean of the weighed sequences, or one drawn by the weights."""
     augmentation: float = 0.0
     """Share of the learner's batch that is drawn from what planning imagined (workshop paper, appendix D: 0.3)."""
     # The value at the horizon
@@ -285,9 +296,10 @@ RC_CAR = {
 
 ONLINE = {
     "discount": 0.99, "horizon": 3, "iterations": 5, "noise_correlation": 0.0, "inverse_temperature": 1.0,
-    "initial_temperature": 1.0, "warmup_hold": 1,
+    "initial_temperature": 1.0, "warmup_hold": 1, "exploration": "draw",
 }  # fmt: skip
-"""Where nothing costs: CoRL 2021, Table 3, with one particle in place of 4 and short fits of the models."""
+"""Where nothing costs: CoRL 2021, Table 3, with one particle in place of 4 and short fits of the models. In training
+the authors' program draws one of the sequences by the weights."""
 
 ONLINE_PAPER = {**ONLINE, "particles": 4, "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5}
 """CoRL 2021, Tables 2 and 3, C.2, whole."""

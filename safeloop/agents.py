@@ -241,7 +241,7 @@ class PlanningAgent(ModelAgent[Settings]):
         if c.augmentation:
             self.imagined = Replay(AUGMENTATION, obs_dim, act_dim, device)
             model = Witness(self.model, WITNESSED, self.imagined, self.generators[5])
-        self.planner = self.new_planner([self.generators[3]], model)
+        self.planner = self.new_planner([self.generators[3]], model, draws=c.exploration == "draw")
 
     @property
     def value(self) -> Callable[[Tensor], Tensor] | None:
@@ -249,11 +249,11 @@ class PlanningAgent(ModelAgent[Settings]):
         learner = self.behaviour or self.learner
         return learner.value if learner and self.value_of != "none" else None
 
-    def new_planner(self, streams: Streams, model: Model | None = None) -> Planner:
+    def new_planner(self, streams: Streams, model: Model | None = None, draws: bool = False) -> Planner:
         """A planner over this agent's models, of as many episodes as there are random streams."""
-        actor = self.learner.act if self.learner else None
+        actor, model = self.learner.act if self.learner else None, model or self.model
         return planner(
-            self.settings, self.spec, self.constraint, model or self.model, self.act_dim, actor, self.value, streams
+            self.settings, self.spec, self.constraint, model, self.act_dim, actor, self.value, streams, draws=draws
         )
 
     def act(self, obs: np.ndarray, t0: bool) -> tuple[np.ndarray, Plan | None]:

@@ -57,10 +57,23 @@ class OffPolicy:
             spec.need_cost(self.name)
         if not isinstance(settings, ModelSettings):
             return ""
+        self._check_imagined(settings, spec)
         told = settings.told(spec, self.constrained)
         if isinstance(settings, Settings) and self._value_of_entities(settings, spec) and not settings.factored(spec):
             told.append("entities")
         return ", ".join(told)
+
+    def _check_imagined(self, settings: ModelSettings, spec: EnvSpec) -> None:
+        """Raise `UsageError` where the learner could not learn from what is imagined, or nothing is imagined for it."""
+        augmented = isinstance(settings, Settings) and settings.augmentation > 0
+        if augmented and (self.learner is None or self.plans == "evaluation"):
+            why = "has no actor" if self.learner is None else "does not plan in training"
+            raise UsageError(f"augmentation: {self.name} {why}, so there is nothing to augment; leave it out")
+        if spec.has_events and (augmented or isinstance(settings, (MBPOSettings, ExpansionSettings))):
+            raise UsageError(
+                f"{self.name}{' with augmentation' * augmented} learns from imagined transitions, and what follows a "
+                f"goal that was met, as in {spec.id}, can't be imagined; use {'it without' if augmented else 'loop'}"
+            )
 
     def _value_of_entities(self, settings: Settings, spec: EnvSpec) -> bool:
         """Whether the value is a function of a set of entities. Raises `UsageError` for a planner that can't be."""
@@ -88,7 +101,7 @@ class OffPolicy:
     def explorer(self, run: Run, seed: int) -> Policy:
         """The same as it explores in training; a planner explores no more than it does in evaluation."""
         agent = self._restored(run)
-        if isinstance(agent, PlanningAgent):
+        if isinstance(agent, PlanningAgent) and self.plans == "always":
             return agent.policy(seed)
         return Exploring(agent.learner, agent.device, torch.Generator(device=agent.device).manual_seed(seed))
 
@@ -101,15 +114,16 @@ class OffPolicy:
         return agent
 
 
-CEM = {"elites": 20, "actor_fraction": 0.0}
+CEM = {"elites": 20, "actor_fraction": 0.0, "exploration": "mean"}
 """The cross-entropy method: equal weights for the best, and no actor that proposes."""
+PETS = {**CEM, "value": "none"}
 ONLINE_STEPS = 50_000
-TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5}
+TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5, "exploration": "mean"}
 """Workshop paper, appendix A; alpha 0.25 as the weight on the old mean, as in PETS' program."""
 
 safeloop = OffPolicy("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)
 loop = OffPolicy("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)")
-pets = OffPolicy("pets", "ensemble + CEM, no constraint, no value (Chua et al. 2018)", learner=None, own=CEM)
+pets = OffPolicy("pets", "ensemble + CEM, no constraint, no value (Chua et al. 2018)", learner=None, own=PETS)
 safepets = replace(
     pets, name="safepets", summary="ensemble + CEM under the constraint, no value (CoRL 2021, 6.3)", constrained=True
 )

@@ -153,18 +153,13 @@ def learn(
     """
     data = read(dataset)
     name, options = launch.fitting_env(data, env, env_options)
-
-    def plan(algos: Sequence[str] | None, seeds: list[int], settings: Pairs, variant: str) -> list[RunSettings]:
-        return launch.plan(
-            name, algos, steps, seeds, preset, budget, device, settings, options,
-            eval_every, eval_episodes, threads, variant, dataset=data,
-        )  # fmt: skip
-
-    asked = plan(algos, list(seeds), settings, variant)
+    asked = launch.plan(
+        name, algos, steps, list(seeds), preset, budget, device, settings, options,
+        eval_every, eval_episodes, threads, variant, dataset=data,
+    )  # fmt: skip
     if sweep:
         with _threads(threads):
-            given = launch.pairs(settings, "--set")
-            asked = tuned(Path(out), asked, plan, given, sweep, lambda: display(quiet))
+            asked = tuned(Path(out), asked, launch.pairs(settings, "--set"), sweep, lambda: display(quiet))
     return _train(Path(out), asked, jobs, quiet)
 
 

@@ -45,7 +45,7 @@ class Episode(NamedTuple):
     cost: np.ndarray | None  # [L]; None where costs were not recorded
     terminated: np.ndarray  # [L], bool
     truncated: np.ndarray  # [L], bool
-    event: np.ndarray  # [L], bool
+    event: np.ndarray | None  # [L], bool; None where it was not recorded
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Dataset:
     cost: np.ndarray | None  # [T]
     terminated: np.ndarray  # [T], bool
     truncated: np.ndarray  # [T], bool
-    event: np.ndarray  # [T], bool
+    event: np.ndarray | None  # [T], bool; None where it was not recorded
     next_obs: np.ndarray  # [T, S]
     complete: np.ndarray  # [T], bool: whether `next_obs` was recorded; an old D4RL file has none where episodes end
 
@@ -156,9 +156,13 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
     if "timeouts" in file:
         found["truncated"] = _array(file, "timeouts", where, flat=True).astype(bool)
     found["cost"] = _array(file, "costs", where, flat=True) if "costs" in file else None
-    found["event"], found["complete"] = np.zeros(n, bool), np.ones(n, bool)
+    found["event"], found["complete"] = None, np.ones(n, bool)
     if "next_observations" in file:
         found["next_obs"] = _array(file, "next_observations", where)
+        sizes_fit = found["next_obs"].shape == found["obs"].shape and len(found["obs"]) == n
+        if "timeouts" not in file and sizes_fit:  # an episode was cut off where it does not go on
+            goes_on = np.isclose(found["next_obs"][:-1], found["obs"][1:], equal_nan=True).all(1)
+            found["truncated"][:-1] = ~goes_on
     elif all(len(found[name]) == n for name in ("obs", "act", "terminated", "truncated")):
         # The observation after an episode's last decision was not kept: what was cut off there is of no use, but a
         # termination is, to a learner.
@@ -186,7 +190,7 @@ def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
     """The arrays of a Minari file, its episodes one after the other."""
     metadata = _metadata(file, main)
     parts: dict[str, list[np.ndarray]] = {}
-    with_cost = None
+    with_cost, with_event = None, True
     for number in range(len(file)):
         key = f"episode_{number}"
         where = f"{main}: {key}"
@@ -207,6 +211,7 @@ def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
                 f"{where}: infos/cost is {'there' if has_cost else 'missing'}, unlike in episodes before it"
             )
         with_cost = has_cost
+        with_event = with_event and "event" in infos
         for name in ("cost", "event"):
             values = _array(infos, name, f"{where}: infos", flat=True)[-n:] if name in infos else np.zeros(n)
             arrays[name] = values  # one more than actions where the reset has infos too
@@ -224,6 +229,8 @@ def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
         found[name] = found[name].astype(bool)
     if not with_cost:
         found["cost"] = None
+    if not with_event:
+        found["event"] = None
     return {**found, **metadata}
 
 
@@ -347,7 +354,7 @@ def _add(file: h5py.File, number: int, episode: Episode) -> None:
     infos = group.create_group("infos")  # one more than decisions: a reset has infos too
     if episode.cost is not None:
         infos.create_dataset("cost", data=np.concatenate(([0.0], episode.cost)))
-    if episode.event.any():
+    if episode.event is not None:
         infos.create_dataset("event", data=np.concatenate(([False], episode.event)))
 
 
@@ -358,8 +365,8 @@ def pieces(dataset: Dataset) -> Iterable[Episode]:
         rows = slice(first, int(last) + 1)
         first = rows.stop
         obs = np.concatenate((dataset.obs[rows], dataset.next_obs[last : last + 1]))
-        cost = None if dataset.cost is None else dataset.cost[rows]
+        cost, event = (None if x is None else x[rows] for x in (dataset.cost, dataset.event))
         yield Episode(
             obs, dataset.act[rows], dataset.reward[rows], cost,
-            dataset.terminated[rows], dataset.truncated[rows], dataset.event[rows],
+            dataset.terminated[rows], dataset.truncated[rows], event,
         )  # fmt: skip

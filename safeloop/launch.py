@@ -139,8 +139,9 @@ def fitting_env(dataset: Dataset, env: str | None, env_options: Pairs) -> tuple[
     name = env or dataset.env
     if name is None:
         raise UsageError(f"{dataset.path} names no environment: give --env NAME")
+    own = dataset.env_options if env is None or (dataset.env or "").lower() == env.lower() else {}
     try:
-        spec = find_env(canonical(name), {**(dataset.env_options if env is None else {}), **asked})
+        spec = find_env(canonical(name), {**own, **asked})
     except UsageError as error:
         raise error if env else UsageError(f"{dataset.path}: {error}; give --env NAME") from None
     made = spec.make()

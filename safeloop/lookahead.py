@@ -137,7 +137,8 @@ def lookahead(
     returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)  # [K, B*P*N]
     costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
     if value is not None:
-        returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(s)
+        with torch.autocast(s.device.type, enabled=False):  # a value of hundreds in bfloat16 is off by whole units
+            returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(s.float())
     rows = (k, b, particles, n)
     finite = (returns + costs + states.sum((1, 3))).isfinite().view(rows).all(2).all(0)  # [B, N]
     by_model = returns.view(rows).mean(2)  # [K, B, N]

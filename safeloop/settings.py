@@ -77,6 +77,13 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             return value
         raise UsageError(f"{where}: expected one of {', '.join(map(str, typing.get_args(kind)))}")
     if not isinstance(value, str):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if kind is bool and not isinstance(value, bool):
+            raise UsageError(f"{where}: expected true or false")
+        if kind is float and not number:
+            raise UsageError(f"{where}: expected a number")
+        if kind is int and not (number and float(value).is_integer()):
+            raise UsageError(f"{where}: expected a whole number")
         return value
     if kind is bool:
         if value.lower() in ("true", "false"):

@@ -6,13 +6,15 @@ The names follow from simple rules, so listing them and describing a task import
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import gymnasium
 
 from safeloop.cmdp import EnvSpec, Lidars, UsageError
+from safeloop.settings import build
+from safeloop_envs.options import Options
 from safeloop_envs.positions import SHOWN, entities
 from safeloop_envs.shim import import_safety_gymnasium
 
@@ -22,6 +24,8 @@ LEVELS = {"Goal": (0, 1, 2), "Button": (0, 1, 2), "Push": (0, 1, 2), "Circle": (
 """Levels of each navigation task."""
 RUNNERS = ("HalfCheetah", "Hopper", "Swimmer", "Walker2d", "Ant", "Humanoid")
 """Robots of the velocity tasks."""
+EVENTFUL = ("Goal", "Button")
+"""Kinds of task whose goal, once met, is elsewhere; meeting it pays 1."""
 FALLING = ("Hopper", "Walker2d", "Ant", "Humanoid")
 """Velocity robots whose episodes end when they fall."""
 SENSORS = {"Point": 12, "Car": 24, "Doggo": 56, "Racecar": 12, "Ant": 40}
@@ -140,31 +144,28 @@ class SafetyGymnasium:
         if short is None:
             raise UsageError(f"no environment named {name!r} in {SUITE}; nearest: {', '.join(nearest(name))}")
         task = CATALOGUE[short]
-        chosen = {"observation": task.observations[0], "action_repeat": task.action_repeat}
-        unknown = sorted(set(options) - set(chosen))
-        if unknown:
-            raise UsageError(f"{short} has no option {', '.join(unknown)}; its options: {', '.join(chosen)}")
-        chosen |= options
-        if chosen["observation"] not in task.observations:
-            valid = " or ".join(repr(value) for value in task.observations)
-            raise UsageError(f"observation of {short} must be {valid}, got {chosen['observation']!r}")
-        repeat = chosen["action_repeat"]
-        if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= task.episode_steps:
-            valid = f"a whole number from 1 to {task.episode_steps}"
-            raise UsageError(f"action_repeat of {short} must be {valid}, got {repeat!r}")
+        usual = {"observation": task.observations[0], "action_repeat": task.action_repeat}
+        chosen = build(Options, usual, options, owner=short)
+        if chosen.observation not in task.observations:
+            valid = " or ".join(task.observations)
+            raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
+        repeat, shown = chosen.action_repeat, chosen.observation
+        if repeat > task.episode_steps:
+            raise UsageError(f"{short}: action_repeat={repeat}: expected at most {task.episode_steps}, an episode")
         return EnvSpec(
             id=short,
             suite=SUITE,
-            make=partial(_make, task, repeat, chosen["observation"]),
+            make=partial(_make, task, repeat, shown),
             action_repeat=repeat,
             episode_steps=task.episode_steps,
             cost_meaning=COST_MEANING["Velocity" if task.kind == "Velocity" else f"{task.kind}{task.level}"],
             terminates=task.terminates,
-            has_events=task.kind in ("Goal", "Button"),
-            options=chosen,
-            lidars=_lidars(task) if chosen["observation"] == "task" else None,
-            entities=None if chosen["observation"] == "task" else entities(f"{task.kind}{task.level}"),
-            **(_known(task) if chosen["observation"] == "paper" else {}),
+            has_events=task.kind in EVENTFUL,
+            event_bonus=1.0 if task.kind in EVENTFUL else 0.0,
+            options=asdict(chosen),
+            lidars=_lidars(task) if shown == "task" else None,
+            entities=None if shown == "task" else entities(f"{task.kind}{task.level}"),
+            **(_known(task) if shown == "paper" else {}),
         )
 
 
@@ -192,7 +193,6 @@ def _known(task: Task) -> dict[str, Any]:
     known: dict[str, Any] = {
         "reward": goal.progress,
         "event": goal.goal_met,
-        "event_bonus": 1.0,
     }
     if task.level > 0:
         known["cost"] = partial(goal.depth, robot=task.robot, level=task.level)

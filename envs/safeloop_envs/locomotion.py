@@ -16,7 +16,8 @@ import gymnasium
 from torch import Tensor
 
 from safeloop.cmdp import EnvSpec, Known, UsageError
-from safeloop.settings import build, check_range, nearest
+from safeloop.settings import build, nearest
+from safeloop_envs.options import Options
 
 GYMNASIUM, ROBOTICS = "Gymnasium 0.29.1 MuJoCo, v4", "gymnasium-robotics 1.2.2"
 
@@ -81,19 +82,6 @@ TASKS = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """What `--env-set` reaches."""
-
-    observation: str
-    """`task`: the task's own numbers; `truncated`: positions and velocities of the joints alone."""
-    action_repeat: int = 1
-    """Simulator steps a decision."""
-
-    def __post_init__(self) -> None:
-        check_range(self, "action_repeat", least=1)
-
-
 class Locomotion:
     """Gymnasium's MuJoCo tasks by the robot's name, and `PenGoal`: turning a pen in the hand (CoRL 2021, C.2)."""
 
@@ -107,7 +95,10 @@ class Locomotion:
         return name if name in TASKS else by_id.get(name)
 
     def spec(self, name: str, **options: Any) -> EnvSpec:
-        """The spec of a task. Options: see `Options`.
+        """The spec of a task.
+
+        Options: `observation`, `task` (the task's own) or, of some, `truncated` (positions and velocities of the joints
+        alone); `action_repeat`, simulator steps a decision (1).
 
         Raises `UsageError` for an unknown task or option and for a value that can't be.
         """
@@ -115,7 +106,7 @@ class Locomotion:
         if short is None:
             raise UsageError(f"no locomotion task named {name!r}; nearest: {nearest(name, TASKS)}")
         task = TASKS[short]
-        chosen = build(Options, {"observation": task.observations[0]}, options, owner=short)
+        chosen = build(Options, {"observation": task.observations[0], "action_repeat": 1}, options, owner=short)
         if chosen.observation not in task.observations:
             valid = " or ".join(task.observations)
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")

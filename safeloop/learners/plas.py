@@ -50,10 +50,11 @@ class PLAS:
         obs_dim: int,
         act_dim: int,
         settings: PLASSettings,
+        pretraining: int,
         generator: torch.Generator,
         device: str = "cpu",
     ):
-        self.settings, self.generator, self.updates = settings, generator, 0
+        self.settings, self.pretraining, self.generator, self.updates = settings, pretraining, generator, 0
         init, h, c = initialiser(generator), settings.hidden, settings
         self.autoencoder = Autoencoder(obs_dim, act_dim, h, init).to(device)
         self.actor = EnsembleMLP(1, [obs_dim, h, h, self.autoencoder.latent], torch.relu_, init).to(device)
@@ -106,7 +107,7 @@ class PLAS:
         """One gradient step on `batch`: of the autoencoder at first, then of critics and latent actor."""
         autoencoder_optimizer, actor_optimizer, critic_optimizer = self.optimizers
         self.updates += 1
-        if self.updates <= self.settings.pretraining:
+        if self.updates <= self.pretraining:
             autoencoder_optimizer.zero_grad(set_to_none=True)
             self.autoencoder_loss(batch).backward()
             autoencoder_optimizer.step()

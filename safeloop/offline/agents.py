@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import EnvSpec
+from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset
 from safeloop.learners.crr import CRR
 from safeloop.learners.mbop import MBOP, truncated_returns
@@ -33,11 +33,25 @@ PLANNER_NUMBERS = ("pessimism", "actor_noise", "actor_mixture")
 """Settings that only offline agents hand to their planners."""
 
 
-def buffer(dataset: Dataset, device: str, rows: np.ndarray | None = None) -> Replay:
+def events(dataset: Dataset, spec: EnvSpec) -> np.ndarray:
+    """Whether a goal was met and jumped, `[T]`: as recorded, or where the reward is more than half of its bonus.
+
+    Raises `UsageError` where it was not recorded and the environment does not say what meeting a goal pays.
+    """
+    if dataset.event is not None:
+        return dataset.event
+    if not spec.has_events:
+        return np.zeros(len(dataset), bool)
+    if not spec.event_bonus:
+        raise UsageError(f"{dataset.path}: when goals of {spec.id} were met was not recorded (infos/event)")
+    return dataset.reward > spec.event_bonus / 2
+
+
+def buffer(dataset: Dataset, spec: EnvSpec, device: str, rows: np.ndarray | None = None) -> Replay:
     """The dataset's transitions, or `rows` of them, as a replay buffer."""
     data = dataset
     cost = np.zeros(len(data), np.float32) if data.cost is None else data.cost
-    columns = (data.obs, data.act, data.reward, cost, data.terminated, data.event, data.next_obs)
+    columns = (data.obs, data.act, data.reward, cost, data.terminated, events(data, spec), data.next_obs)
     chosen = slice(None) if rows is None else rows
     batch = Batch(*(torch.as_tensor(x[chosen], dtype=torch.float32, device=device) for x in columns))
     replay = Replay(len(batch.reward), data.obs.shape[1], data.act.shape[1], device)
@@ -46,7 +60,7 @@ def buffer(dataset: Dataset, device: str, rows: np.ndarray | None = None) -> Rep
 
 
 class OfflineAgent:
-    """A learner of a dataset. Without one (`dataset` None) it can only act."""
+    """A learner of a dataset, for `steps` gradient steps. Without one (`dataset` None) it can only act."""
 
     def __init__(
         self,
@@ -56,6 +70,7 @@ class OfflineAgent:
         act_dim: int,
         settings: Any,
         dataset: Dataset | None,
+        steps: int,
         seed: int,
         device: str,
     ):
@@ -67,11 +82,11 @@ class OfflineAgent:
         if algorithm.learner == "crr":
             self.learner = CRR(obs_dim, act_dim, c, generator, device)
         elif algorithm.learner == "plas":
-            self.learner = PLAS(obs_dim, act_dim, c, generator, device)
+            self.learner = PLAS(obs_dim, act_dim, c, round(c.pretraining * steps), generator, device)
         else:
             self.learner = MBOP(obs_dim, act_dim, c, generator, device)
         if dataset is not None:
-            self.replay = buffer(dataset, device)
+            self.replay = buffer(dataset, spec, device)
             if algorithm.learner == "mbop":  # its value is of what followed, not of a step
                 taught = truncated_returns(dataset.reward, dataset.ends, c.return_horizon, c.discount)
                 self.replay.data.reward[:] = torch.as_tensor(taught, device=device)
@@ -118,7 +133,7 @@ class OfflinePlanner(OfflineAgent):
         assert data is not None
         replay = self.replay
         if not data.complete.all() or self.algorithm.learner == "mbop":
-            replay = buffer(data, self.device, np.flatnonzero(data.complete))
+            replay = buffer(data, self.spec, self.device, np.flatnonzero(data.complete))
         return self.dynamics.fit(replay, c.fit_steps, c.batch_size, c.fit_patience)
 
     def refresh(self) -> None:

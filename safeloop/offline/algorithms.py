@@ -65,7 +65,9 @@ class Offline:
         env: Any = spec.make()
         sizes = (env.observation_space.shape[0], env.action_space.shape[0])
         env.close()
-        return self.agent(self, spec, *sizes, settings, dataset, run.settings.seed, run.settings.device)
+        return self.agent(
+            self, spec, *sizes, settings, dataset, run.settings.steps, run.settings.seed, run.settings.device
+        )
 
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Refused: there is no dataset."""

@@ -46,13 +46,14 @@ class PLASSettings(OfflineSettings):
     kl_weight: float = 0.5
     minimum_weight: float = 0.75
     """lambda of the target `lambda min_i Q_i + (1 - lambda) max_i Q_i`."""
-    pretraining: int = 20_000
-    """First gradient steps, which fit the autoencoder alone."""
+    pretraining: float = 0.2
+    """Share of the gradient steps, the first, that fit the autoencoder alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "actor_learning_rate", "latent_limit", more_than=0)
-        check_range(self, "kl_weight", "pretraining", least=0)
+        check_range(self, "kl_weight", least=0)
+        check_range(self, "pretraining", least=0, below=1)
         check_range(self, "minimum_weight", least=0, most=1)
 
 
@@ -142,6 +143,9 @@ halfcheetah-medium-expert  2 0.01 5   0.01  2 0.01 0.5 0.05
 walker2d-medium-expert     4 0.01 1   0.01  2 10   1   0.01
 """)
 """CoRL 2021, Table 4: LOOP-CRR's settings, then LOOP-PLAS's."""
+
+TRIAL = ("sweep", 10_000)
+"""Variant and seed of the run that settings are tried on; episodes of its evaluation are others too."""
 
 GRID: dict[str, tuple[float, ...]] = {
     "horizon": (2, 4, 10),

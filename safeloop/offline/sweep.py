@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,12 @@ from typing import Any
 from safeloop import launch
 from safeloop.cmdp import UsageError
 from safeloop.evaluation import evaluate
-from safeloop.offline.settings import GRID
+from safeloop.offline.settings import GRID, TRIAL
 from safeloop.processes import execute
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.progress import Quiet
 from safeloop.report.records import open_run
 from safeloop.runs import Run, RunSettings
-
-SEED = 10_000
-"""Of the run that settings are tried on; episodes of its evaluation are others too."""
 
 
 def candidates(count: int) -> list[dict[str, float]]:
@@ -70,30 +67,24 @@ def choose(run: Run, count: int, episodes: int, table: Path, note: Callable[[int
 
 
 def tuned(
-    out: Path,
-    asked: Sequence[RunSettings],
-    plan: Callable[[list[str], list[int], Mapping[str, Any], str], list[RunSettings]],
-    given: Mapping[str, Any],
-    count: int,
-    show: Callable[[], Quiet],
+    out: Path, asked: Sequence[RunSettings], given: Iterable[str], count: int, show: Callable[[], Quiet]
 ) -> list[RunSettings]:
     """The runs asked for, those that plan with chosen settings, as the variant `tuned`.
 
-    `plan(algos, seeds, settings, variant)` makes settings of runs; `given` are those that the user gave.
+    `given` are the names of the settings that the user gave. Raises `UsageError` where one of them is to be chosen.
     """
     candidates(count)
+    if both := [name for name in given if name.split(".")[-1] in GRID]:
+        raise UsageError(f"--set {both[0]}: --sweep chooses it; leave one of the two out")
     if plain := [each for each in asked if not each.algo_settings.keys() >= GRID.keys()]:
         launch.prepare(out, plain)  # what can't be is told before anything is trained
     result: list[RunSettings] = []
     for algo in dict.fromkeys(settings.algo for settings in asked):
         mine = [settings for settings in asked if settings.algo == algo]
-        known = mine[0].algo_settings
-        if not known.keys() >= GRID.keys():
+        if not mine[0].algo_settings.keys() >= GRID.keys():
             result += mine
             continue
-        own = {key: value for key, value in given.items() if key in known}
-        own |= {key.removeprefix(f"{algo}."): value for key, value in given.items() if key.startswith(f"{algo}.")}
-        trial = replace(plan([algo], [SEED], own, "sweep")[0], eval_episodes=0)
+        trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)
         if failures := execute(launch.prepare(out, [trial]), 1, show()):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
         run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
@@ -102,7 +93,8 @@ def tuned(
             episodes, table = max(1, mine[0].eval_episodes), run.path / "sweep.csv"
             best = choose(run, count, episodes, table, partial(_tell, bar, name))
             bar.end(name, ", ".join(f"{key}={value:g}" for key, value in best.items()))
-        result += plan([algo], [settings.seed for settings in mine], {**own, **best}, mine[0].variant or "tuned")
+        for each in mine:
+            result.append(replace(each, variant=each.variant or "tuned", algo_settings={**each.algo_settings, **best}))
     return result
 
 

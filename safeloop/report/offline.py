@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from safeloop.cmdp import UsageError
+from safeloop.offline.settings import TRIAL
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.records import Recorded
 from safeloop.report.summary import aligned, changed, markdown_table, write_csv
-from safeloop.runs import write_atomically
+from safeloop.runs import RunSettings, write_atomically
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,11 @@ def row(recorded: Recorded) -> Row:
 
 
 def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
-    """Rows by algorithm and variant."""
+    """Rows by algorithm and variant; a run that settings were tried on is no result."""
     found: dict[str, list[Row]] = {}
     for recorded in records:
+        if (recorded.run.settings.variant, recorded.run.settings.seed) == TRIAL:
+            continue
         found.setdefault(recorded.run.settings.name, []).append(row(recorded))
     return found
 
@@ -105,10 +108,14 @@ def rows(records: Sequence[Recorded]) -> list[Row]:
 
 
 def improvements(records: Sequence[Recorded]) -> list[Improvement]:
-    """A line for each algorithm whose base is there too."""
+    """A line for each algorithm whose base is there too, of the same variant or none, and learned as it did."""
     groups, found = by_algorithm(records), []
+    settings = {r.run.settings.name: r.run.settings for r in records}
     for name, group in groups.items():
-        base = getattr(_algorithm(name.split()[0]), "base", "")
+        own = settings[name]
+        plain = getattr(_algorithm(own.algo), "base", "")
+        among = [each for each in (f"{plain} {own.variant}", plain) if each in groups]
+        base = next((each for each in among if _learned_alike(settings[each], own)), "")
         under = {r.seed: r for r in groups.get(base, []) if r.evaluation_return is not None}
         over = {r.seed: r for r in group if r.evaluation_return is not None and r.seed in under}
         if not over:
@@ -120,6 +127,11 @@ def improvements(records: Sequence[Recorded]) -> list[Improvement]:
         change = 100 * (b - a) / abs(a) if a else float("nan")
         found.append(Improvement(base, name, len(over), low, high, low_score, high_score, change))
     return found
+
+
+def _learned_alike(base: RunSettings, other: RunSettings) -> bool:
+    """Whether a learner and what plans on top of it have learned with the same settings, for as many steps."""
+    return base.steps == other.steps and base.algo_settings.items() <= other.algo_settings.items()
 
 
 def _algorithm(name: str) -> Any:

@@ -51,18 +51,25 @@ def test_unknown_name_lists_the_nearest(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "remedy"),
     [
-        ("PointGoal1", {"lidar": True}, "no option lidar; its options: observation, action_repeat"),
-        ("PointGoal1", {"observation": "pixels"}, "must be 'paper' or 'task'"),
-        ("PointButton1", {"observation": "paper"}, "must be 'task' or 'positions'"),
-        ("DoggoGoal1", {"observation": "paper"}, "must be 'task'"),
-        ("PointGoal1", {"action_repeat": 0}, "whole number from 1 to 1000"),
-        ("PointCircle1", {"action_repeat": 501}, "whole number from 1 to 500"),
-        ("PointGoal1", {"action_repeat": 2.5}, "whole number"),
+        ("PointGoal1", {"lidar": True}, "PointGoal1 has no setting 'lidar'; nearest: observation, action_repeat"),
+        ("PointGoal1", {"observation": "pixels"}, "observation=pixels: expected paper or task"),
+        ("PointButton1", {"observation": "paper"}, "observation=paper: expected task or positions"),
+        ("DoggoGoal1", {"observation": "paper"}, "observation=paper: expected task$"),
+        ("PointGoal1", {"action_repeat": "0"}, "action_repeat=0: expected at least 1"),
+        ("PointCircle1", {"action_repeat": 501}, "action_repeat=501: expected at most 500"),
+        ("PointGoal1", {"action_repeat": 2.5}, "action_repeat=2.5: expected a whole number"),
     ],
 )
 def test_wrong_option_names_the_valid_ones(name: str, options: dict, remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
         safety_gymnasium.spec(name, **options)
+
+
+def test_options_may_be_texts() -> None:
+    assert safety_gymnasium.spec("PointGoal1", action_repeat="1").options == {
+        "observation": "paper",
+        "action_repeat": 1,
+    }
 
 
 def test_specs_say_what_is_known_and_what_ends_episodes() -> None:

@@ -70,6 +70,15 @@ def test_a_dsrl_file_has_costs_and_names_its_task(tmp_path):
     assert data.summary["cost_return"] == pytest.approx(arrays["costs"].sum() / 3, abs=1e-4)
 
 
+def test_without_timeouts_an_episode_ends_where_the_next_observation_is_not_the_next(tmp_path):
+    arrays = flat(tmp_path / "hopper_medium-v2.hdf5")
+    cut = np.flatnonzero(arrays["terminals"] | arrays["timeouts"]).tolist()
+    jumps = np.flatnonzero((arrays["next_observations"][:-1] != arrays["observations"][1:]).any(1)).tolist()
+    flat(tmp_path / "other_medium-v2.hdf5", timeouts=None)
+    data = read(tmp_path / "other_medium-v2.hdf5")
+    assert data.event is None and jumps and np.flatnonzero(data.ends).tolist() == sorted({*cut, *jumps, len(data) - 1})
+
+
 def episode(length, seed=0, cost=True, event=False, terminated=True):
     rng = np.random.default_rng(seed)
     ended, cut = np.zeros(length, bool), np.zeros(length, bool)
@@ -105,6 +114,8 @@ def test_what_is_written_is_read_again(tmp_path):
     for made, found in zip(episodes, pieces(data), strict=True):
         for a, b in zip(made, found, strict=True):
             assert np.allclose(a, b)
+    with h5py.File(tmp_path / "made" / "data" / "main_data.hdf5") as file:
+        assert "event" in file["episode_1"]["infos"]  # also where none was
     write(tmp_path / "again", pieces(data))
     assert same(read(tmp_path / "again"), data) and read(tmp_path / "again").fingerprint == data.fingerprint
     assert read(tmp_path / "made" / "data" / "main_data.hdf5").fingerprint == data.fingerprint

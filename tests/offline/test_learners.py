@@ -20,7 +20,7 @@ def crr(**changes):
 
 
 def plas(pretraining=0, **changes):
-    return PLAS(S, A, PLASSettings(hidden=32, pretraining=pretraining, **changes), torch.Generator().manual_seed(0))
+    return PLAS(S, A, PLASSettings(hidden=32, **changes), pretraining, torch.Generator().manual_seed(0))
 
 
 def test_weights_are_exponential_up_to_twenty_or_binary():

@@ -1,6 +1,7 @@
 """Collecting datasets and learning from them: what is asked for reaches the run, and a killed run ends the same."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from safeloop.cmdp import UsageError
 from safeloop.collecting import collect
 from safeloop.datasets import read
 from safeloop.offline import sweep, training
-from safeloop.offline.agents import buffer
+from safeloop.offline.agents import buffer, events
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report import offline as report
 from safeloop.report.records import open_run, runs_under
@@ -24,7 +25,7 @@ from safeloop.settings import build
 NAMES = ("crr", "plas", "loop-crr", "loop-plas", "mbop")
 SMALL = {
     "hidden": 16, "batch_size": 16, "members": 2, "layers": 1, "width": 16, "fit_steps": 20, "population": 8,
-    "horizon": 2, "pretraining": 10, "return_horizon": 20,
+    "horizon": 2, "pretraining": 0.25, "return_horizon": 20,
 }  # fmt: skip
 
 
@@ -103,6 +104,16 @@ def test_a_run_acts_as_it_explores_at_the_step_asked_for_and_its_buffer_is_a_dat
     assert not (tmp_path / "none").exists()
 
 
+def test_an_agent_that_plans_in_evaluation_only_explores_as_its_actor_does(tmp_path):
+    options = {"hidden": 16, "batch_size": 16, "warmup": 50, "members": 2, "width": 16, "first_fit_steps": 10}
+    safeloop.run("InvertedPendulum", ["sac-evalloop"], steps=60, settings=options, out=tmp_path, eval_episodes=0,
+                 quiet=True)  # fmt: skip
+    (run,) = runs_under(tmp_path / "InvertedPendulum")
+    algorithm = find_algorithm("sac-evalloop")
+    assert type(algorithm.explorer(run, 0)).__name__ == "Exploring"
+    assert type(algorithm.load(run, 0)).__name__ == "PlannerPolicy"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_learns_from_the_dataset_and_acts(name, pendulum, tmp_path):
     run = trained(tmp_path, pendulum, name)
@@ -151,7 +162,7 @@ def test_loop_plans_over_the_very_learner_that_its_base_is(pendulum, tmp_path):
 def test_the_planner_is_one_iteration_over_the_actors_sequences_with_pessimism(pendulum):
     algorithm, spec = find_algorithm("loop-crr"), find_env("InvertedPendulum")
     settings = build(algorithm.settings, algorithm.presets["hopper-medium-replay"], owner="loop-crr")
-    agent = algorithm.agent(algorithm, spec, 4, 1, settings, read(pendulum), 0, "cpu")
+    agent = algorithm.agent(algorithm, spec, 4, 1, settings, read(pendulum), 10, 0, "cpu")
     p = agent.new_planner([torch.Generator()]).settings
     assert (p.horizon, p.inverse_temperature, p.pessimism, p.actor_noise) == (4, 0.03, 0.5, 0.01)
     assert (p.iterations, p.actor_fraction, p.momentum, p.population) == (1, 1.0, 0.0, 100)
@@ -164,19 +175,46 @@ def test_models_are_fitted_on_what_was_recorded_only_and_a_value_on_all(pendulum
     data = type(data)(**{**vars(data), "complete": complete})
     algorithm = find_algorithm("loop-crr")
     settings = build(algorithm.settings, small("loop-crr"), owner="loop-crr")
-    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, settings, data, 0, "cpu")
+    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, settings, data, 10, 0, "cpu")
     seen = []
     agent.dynamics.fit = lambda replay, *rest: seen.append(len(replay)) or (0, 0.0, 0.0)
     agent.fit()
-    assert seen == [complete.sum()] and len(agent.replay) == len(data) == len(buffer(data, "cpu"))
+    assert seen == [complete.sum()] and len(agent.replay) == len(data) == len(buffer(data, agent.spec, "cpu"))
 
 
 def test_mbops_value_is_taught_truncated_returns(pendulum):
     algorithm, data = find_algorithm("mbop"), read(pendulum)
     settings = build(algorithm.settings, small("mbop", return_horizon=2, discount=0.5), owner="mbop")
-    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, settings, data, 0, "cpu")
+    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, settings, data, 10, 0, "cpu")
     last = torch.as_tensor(data.ends)
     assert torch.equal(agent.replay.data.reward, torch.where(last, 1.0, 1.5))  # a reward of 1 a decision
+
+
+def test_goals_that_were_met_are_known_from_the_reward_where_they_were_not_recorded(point, pendulum):
+    data, spec = read(point), find_env("PointGoal1", {"observation": "task"})
+    assert data.event is not None and np.array_equal(events(data, spec), data.event)
+    reward = data.reward.copy()
+    reward[[7, 300]] = 0.96, 0.3
+    silent = replace(data, event=None, reward=reward)
+    assert np.flatnonzero(events(silent, spec)).tolist() == [7]
+    assert not events(replace(read(pendulum), event=None), find_env("InvertedPendulum")).any()
+    with pytest.raises(UsageError, match="when goals of PointGoal1 were met was not recorded"):
+        events(silent, replace(spec, event_bonus=0.0))
+
+
+def test_the_datasets_options_stand_also_where_its_environment_is_named(tmp_path):
+    collect("InvertedPendulum", ["random"], tmp_path / "d", episodes=2, env_options={"action_repeat": 2}, quiet=True)
+    data = read(tmp_path / "d")
+    for env in (None, "InvertedPendulum"):
+        assert launch.fitting_env(data, env, ())[1]["action_repeat"] == 2
+    assert launch.fitting_env(data, None, {"action_repeat": "3"})[1]["action_repeat"] == 3
+
+
+def test_plas_fits_its_autoencoder_alone_for_a_share_of_the_steps(pendulum, tmp_path):
+    assert trained(tmp_path, pendulum, "plas", eval_episodes=0, steps=40).load_checkpoint()["agent"]
+    algorithm = find_algorithm("plas")
+    agent = algorithm.agent(algorithm, find_env("InvertedPendulum"), 4, 1, algorithm.settings(), None, 60, 0, "cpu")
+    assert agent.learner.pretraining == 12
 
 
 def test_a_safe_planner_needs_costs(point, pendulum, tmp_path):
@@ -226,7 +264,8 @@ def test_a_score_is_d4rls(tmp_path):
 def test_a_sweep_tries_points_of_the_papers_grid_on_a_seed_of_its_own(pendulum, tmp_path):
     points = sweep.candidates(216)
     assert len({tuple(p.values()) for p in points}) == 216 and points[:3] == sweep.candidates(3)
-    found = safeloop.learn(pendulum, ["crr", "loop-crr"], steps=10, settings=small("loop-crr"), out=tmp_path,
+    own = {k: v for k, v in small("loop-crr").items() if k != "horizon"}
+    found = safeloop.learn(pendulum, ["crr", "loop-crr"], steps=10, settings=own, out=tmp_path,
                            eval_episodes=1, sweep=2, quiet=True)  # fmt: skip
     folder = tmp_path / "pendulum-random"
     tried = (folder / "loop-crr-sweep" / "seed-10000" / "sweep.csv").read_text().splitlines()
@@ -235,7 +274,37 @@ def test_a_sweep_tries_points_of_the_papers_grid_on_a_seed_of_its_own(pendulum, 
     settings = open_run(folder / "loop-crr-tuned" / "seed-0").settings.algo_settings
     chosen = [settings[name] for name in ("horizon", "pessimism", "inverse_temperature", "actor_noise")]
     assert chosen == [float(x) for x in best.split(",")[:4]]
-    assert {r.algo for r in found.rows} == {"crr", "loop-crr sweep", "loop-crr tuned"}
+    assert {r.algo for r in found.rows} == {"crr", "loop-crr tuned"}  # the trial is no result
+    gain = report.improvements([recorded(run) for run in runs_under(folder)])
+    assert [(g.base, g.algo) for g in gain] == [("crr", "loop-crr tuned")]
+
+
+def test_what_a_sweep_chooses_can_not_be_given_and_its_steps_are_those_of_the_run(pendulum, tmp_path):
+    for name in ("horizon", "loop-crr.pessimism"):
+        with pytest.raises(UsageError, match=f"--set {name}: --sweep chooses it"):
+            safeloop.learn(pendulum, ["loop-crr"], settings={name: 3}, sweep=2, out=tmp_path, quiet=True)
+    assert not list(tmp_path.iterdir())
+    steps = {"loop-crr": 10, "crr": 12}
+    own = {k: v for k, v in small("loop-crr").items() if k != "horizon"}
+    safeloop.learn(pendulum, ["loop-crr", "crr"], steps=steps, settings=own, out=tmp_path, eval_episodes=1, sweep=1,
+                   quiet=True)  # fmt: skip
+    folder = tmp_path / "pendulum-random"
+    for name, expected in (("crr/seed-0", 12), ("loop-crr-tuned/seed-0", 10), ("loop-crr-sweep/seed-10000", 10)):
+        assert open_run(folder / name).settings.steps == expected
+
+
+def test_planning_is_compared_with_a_base_that_learned_alike(pendulum, tmp_path):
+    def learn(algos, variant="", **settings):
+        given = small(algos[0], **settings)
+        safeloop.learn(pendulum, algos, steps=10, settings=given, out=tmp_path, variant=variant, eval_episodes=1,
+                       quiet=True)  # fmt: skip
+        found = [recorded(run) for run in runs_under(tmp_path / "pendulum-random")]
+        return [(g.base, g.algo) for g in report.improvements(found)]
+
+    learn(["crr"])
+    assert learn(["loop-crr"], "big", hidden=24) == []
+    assert learn(["crr"], "big", hidden=24) == [("crr big", "loop-crr big")]
+    assert learn(["loop-crr"], "far", horizon=5) == [("crr big", "loop-crr big"), ("crr", "loop-crr far")]
 
 
 @pytest.mark.parametrize(

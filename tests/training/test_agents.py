@@ -4,7 +4,7 @@ import torch
 
 from safeloop.agent_settings import PAPER, Settings
 from safeloop.agents import PlanningAgent
-from safeloop.algorithms import CEM, loop, pets, safeloop, safepets
+from safeloop.algorithms import CEM, loop, loop_sarsa, mbpo, pets, sac_evalloop, sac_ve, safeloop, safepets
 from safeloop.cmdp import UsageError
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings
@@ -44,6 +44,26 @@ def test_the_paper_preset_is_full_dynamics_with_the_papers_numbers():
     assert a.constraint.threshold == 0 and safeloop.told(settings, POINT) == "known cost"
 
 
+def test_a_learned_cost_can_not_be_held_below_a_probability_of_zero():
+    with pytest.raises(UsageError, match="threshold=0: what costs in PointButton1 is learned"):
+        safeloop.told(build(Settings, PAPER, owner="safeloop"), BUTTON)
+    assert safeloop.told(Settings(**{**PAPER, "threshold": 0.5}), BUTTON) == ""
+    assert loop.told(Settings(**PAPER), BUTTON) == ""
+
+
+def test_what_follows_an_event_is_not_learned_from_imagination():
+    for algorithm in (mbpo, sac_ve):
+        with pytest.raises(UsageError, match=f"{algorithm.name} learns from imagined .* as in PointGoal1"):
+            algorithm.told(algorithm.settings(), POINT)
+    assert mbpo.told(mbpo.settings(), find_env("HalfCheetah")) == ""
+    augmented = Settings(augmentation=0.3)
+    with pytest.raises(UsageError, match=r"loop with augmentation learns from imagined .* use it without"):
+        loop.told(augmented, POINT)
+    for algorithm, why in ((loop_sarsa, "has no actor"), (sac_evalloop, "does not plan in training")):
+        with pytest.raises(UsageError, match=f"{algorithm.name} {why}"):
+            algorithm.told(build(Settings, algorithm.own, augmented.__dict__ | algorithm.own, owner=""), POINT)
+
+
 def test_the_rc_car_preset_keeps_what_makes_pets_pets():
     for algorithm in (safeloop, loop, safepets, pets):
         settings = build(Settings, algorithm.presets["rc-car"], owner=algorithm.name)
@@ -76,6 +96,10 @@ def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
 
 def test_pets_has_no_learner_and_plans_with_elites():
     assert pets.presets["paper"]["particles"] == 4 and pets.presets["paper"]["elites"] == 20
+    for algorithm in (pets, safepets):
+        assert algorithm.told(build(Settings, algorithm.presets["paper"], owner=algorithm.name), POINT) in (
+            "known cost", "",
+        )  # fmt: skip
     for algorithm, constrained in ((pets, False), (safepets, True)):
         settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
         assert (settings.elites, settings.actor_fraction) == (20, 0.0)
