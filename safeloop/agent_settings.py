@@ -252,8 +252,6 @@ nearly always too close."""
 class Settings(OnlineModels, PlanSettings):
     """Settings of a planning agent that learns while acting."""
 
-    exploration: Literal["mean", "draw"] = "mean"
-    """What a planner does in training: the mean of the weighed sequences, or one drawn by the weights."""
     augmentation: float = 0.0
     """Share of the learner's batch that is drawn from what planning imagined (workshop paper, appendix D: 0.3)."""
     # The value at the horizon
@@ -296,10 +294,9 @@ RC_CAR = {
 
 ONLINE = {
     "discount": 0.99, "horizon": 3, "iterations": 5, "noise_correlation": 0.0, "inverse_temperature": 1.0,
-    "initial_temperature": 1.0, "warmup_hold": 1, "exploration": "draw",
+    "initial_temperature": 1.0, "warmup_hold": 1,
 }  # fmt: skip
-"""Where nothing costs: CoRL 2021, Table 3, with one particle in place of 4 and short fits of the models. In training
-the authors' program draws one of the sequences by the weights."""
+"""Where nothing costs: CoRL 2021, Table 3, with one particle in place of 4 and short fits of the models."""
 
 ONLINE_PAPER = {**ONLINE, "particles": 4, "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5}
 """CoRL 2021, Tables 2 and 3, C.2, whole."""

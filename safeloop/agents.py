@@ -241,7 +241,7 @@ class PlanningAgent(ModelAgent[Settings]):
         if c.augmentation:
             self.imagined = Replay(AUGMENTATION, obs_dim, act_dim, device)
             model = Witness(self.model, WITNESSED, self.imagined, self.generators[5])
-        self.planner = self.new_planner([self.generators[3]], model, draws=c.exploration == "draw")
+        self.planner = self.new_planner([self.generators[3]], model)
 
     @property
     def value(self) -> Callable[[Tensor], Tensor] | None:
@@ -249,12 +249,10 @@ class PlanningAgent(ModelAgent[Settings]):
         learner = self.behaviour or self.learner
         return learner.value if learner and self.value_of != "none" else None
 
-    def new_planner(self, streams: Streams, model: Model | None = None, draws: bool = False) -> Planner:
+    def new_planner(self, streams: Streams, model: Model | None = None) -> Planner:
         """A planner over this agent's models, of as many episodes as there are random streams."""
         actor, model = self.learner.act if self.learner else None, model or self.model
-        return planner(
-            self.settings, self.spec, self.constraint, model, self.act_dim, actor, self.value, streams, draws=draws
-        )
+        return planner(self.settings, self.spec, self.constraint, model, self.act_dim, actor, self.value, streams)
 
     def act(self, obs: np.ndarray, t0: bool) -> tuple[np.ndarray, Plan | None]:
         """The action `[A]` for `obs [S]` in training, and the plan behind it; `t0`: an episode's first decision."""

@@ -114,11 +114,11 @@ class OffPolicy:
         return agent
 
 
-CEM = {"elites": 20, "actor_fraction": 0.0, "exploration": "mean"}
+CEM = {"elites": 20, "actor_fraction": 0.0}
 """The cross-entropy method: equal weights for the best, and no actor that proposes."""
 PETS = {**CEM, "value": "none"}
 ONLINE_STEPS = 50_000
-TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5, "exploration": "mean"}
+TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5}
 """Workshop paper, appendix A; alpha 0.25 as the weight on the old mean, as in PETS' program."""
 
 safeloop = OffPolicy("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)
