@@ -204,7 +204,7 @@ class PlanSettings(ModelSettings):
         super().__post_init__()
         check_range(self, "horizon", "population", "particles", "iterations", "min_feasible", least=1)
         check_range(self, "inverse_temperature", "initial_variance", more_than=0)
-        check_range(self, "elites", "actor_fraction", "threshold", "penalty", least=0)
+        check_range(self, "elites", "actor_fraction", "cost_margin", "threshold", "penalty", least=0)
         check_range(self, "momentum", "noise_correlation", least=0, most=1)
 
     def told(self, spec: EnvSpec, constrained: bool) -> list[str]:

@@ -35,7 +35,11 @@ Seed = Annotated[int | None, typer.Option(help="The seed [default: 0].")]
 Seeds = Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
 Budget = Annotated[
-    float | None, typer.Option(help="Cost return that an episode may have [default: the environment's].")
+    float | None,
+    typer.Option(
+        help="Cost return that an episode may have [default: the environment's]; baselines train for it, planners "
+        "keep the cost in their horizon low (--set threshold).",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Set = Annotated[

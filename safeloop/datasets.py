@@ -135,9 +135,17 @@ def _array(group: h5py.Group, key: str, where: str, flat: bool = False) -> np.nd
     values = item[()]
     if flat and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim != (1 if flat else 2):
+    if values.ndim != (1 if flat else 2) or 0 in values.shape[1:]:
         raise UsageError(f"{where}: {key} has the shape {values.shape}, expected {'[T]' if flat else '[T, n]'}")
     return values
+
+
+def _flags(group: h5py.Group, key: str, where: str) -> np.ndarray:
+    """A bool array `[T]` of `group`. Raises `UsageError` where a number is not finite."""
+    values = _array(group, key, where, flat=True)
+    if not (finite := np.isfinite(values)).all():
+        raise UsageError(f"{where}: {key}[{int(np.argmin(finite))}] is not finite")
+    return values.astype(bool)
 
 
 def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
@@ -147,14 +155,14 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
         name: _array(file, key, where) for name, key in (("obs", "observations"), ("act", "actions"))
     }
     found["reward"] = _array(file, "rewards", where, flat=True)
-    found["terminated"] = _array(file, "terminals", where, flat=True).astype(bool)
+    found["terminated"] = _flags(file, "terminals", where)
     n = len(found["reward"])
     if "timeouts" not in file and "next_observations" not in file:
         raise UsageError(f"{where}: neither timeouts nor next_observations, so where episodes end can't be told: "
                          "use a newer version of the dataset")  # fmt: skip
     found["truncated"] = np.zeros(n, bool)
     if "timeouts" in file:
-        found["truncated"] = _array(file, "timeouts", where, flat=True).astype(bool)
+        found["truncated"] = _flags(file, "timeouts", where)
     found["cost"] = _array(file, "costs", where, flat=True) if "costs" in file else None
     found["event"], found["complete"] = None, np.ones(n, bool)
     if "next_observations" in file:
@@ -197,41 +205,50 @@ def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
         if key not in file:
             raise UsageError(f"{where} is missing, though there are {len(file)} episodes")
         group = file[key]
-        obs = _array(group, "observations", where)
-        arrays = {"act": _array(group, "actions", where)}
-        for name, stored in (("reward", "rewards"), ("terminated", "terminations"), ("truncated", "truncations")):
-            arrays[name] = _array(group, stored, where, flat=True)
-        n = len(arrays["reward"])
-        if len(obs) != n + 1:
-            raise UsageError(f"{where}: {len(obs)} observations beside {n} rewards, expected one more")
+        if not isinstance(group, h5py.Group):
+            raise UsageError(f"{where} is not a group, as an episode should be")
         infos = group.get("infos", {})
         has_cost = "cost" in infos
         if with_cost not in (None, has_cost):
             raise UsageError(
                 f"{where}: infos/cost is {'there' if has_cost else 'missing'}, unlike in episodes before it"
             )
-        with_cost = has_cost
-        with_event = with_event and "event" in infos
-        for name in ("cost", "event"):
-            values = _array(infos, name, f"{where}: infos", flat=True)[-n:] if name in infos else np.zeros(n)
-            arrays[name] = values  # one more than actions where the reset has infos too
-        arrays.update(obs=obs[:-1], next_obs=obs[1:], complete=np.ones(n))
-        lengths = {name: len(values) for name, values in arrays.items() if len(values) != n}
-        if lengths:
-            name, length = next(iter(lengths.items()))
-            raise UsageError(f"{where}: {name} has {length} rows beside {n} rewards")
-        arrays["truncated"] = arrays["truncated"].astype(bool)
-        arrays["truncated"][-1] |= not arrays["terminated"][-1]  # a piece of an episode ends here
-        for name, values in arrays.items():
-            parts.setdefault(name, []).append(values)
+        with_cost, with_event = has_cost, with_event and "event" in infos
+        for name, values in _episode(group, infos, where).items():
+            before = parts.setdefault(name, [])
+            if before and values.shape[1:] != before[0].shape[1:]:
+                called = "actions" if name == "act" else "observations"
+                here, there = values.shape[1], before[0].shape[1]
+                raise UsageError(f"{where}: {called} have {here} numbers, those of episode_0 {there}")
+            before.append(values)
     found: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
-    for name in ("terminated", "truncated", "event", "complete"):
-        found[name] = found[name].astype(bool)
     if not with_cost:
         found["cost"] = None
     if not with_event:
         found["event"] = None
     return {**found, **metadata}
+
+
+def _episode(group: h5py.Group, infos: h5py.Group | dict[str, Any], where: str) -> dict[str, np.ndarray]:
+    """The arrays of one of Minari's episodes."""
+    obs, act = (_array(group, key, where) for key in ("observations", "actions"))
+    reward = _array(group, "rewards", where, flat=True)
+    terminated, truncated = (_flags(group, key, where) for key in ("terminations", "truncations"))
+    n = len(reward)
+    if len(obs) != n + 1:
+        raise UsageError(f"{where}: {len(obs)} observations beside {n} rewards, expected one more")
+    # Infos are one more than actions where the reset has some too.
+    cost = _array(infos, "cost", f"{where}: infos", flat=True)[-n:] if "cost" in infos else np.zeros(n)
+    event = _flags(infos, "event", f"{where}: infos")[-n:] if "event" in infos else np.zeros(n, bool)
+    arrays = {
+        "act": act, "reward": reward, "terminated": terminated, "truncated": truncated, "cost": cost, "event": event,
+        "obs": obs[:-1], "next_obs": obs[1:], "complete": np.ones(n, bool),
+    }  # fmt: skip
+    for name, values in arrays.items():
+        if len(values) != n:
+            raise UsageError(f"{where}: {name} has {len(values)} rows beside {n} rewards")
+    truncated[-1:] |= not terminated[-1:].any()  # a piece of an episode ends here
+    return arrays
 
 
 def _metadata(file: h5py.File, main: Path) -> dict[str, Any]:

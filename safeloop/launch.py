@@ -60,6 +60,8 @@ def plan(
 ) -> list[RunSettings]:
     """The settings of every run. Raises `UsageError` for the first thing that can't be."""
     check_device(device)
+    if isinstance(algos, str):
+        raise UsageError(f"algos={algos!r}: expected a list of names, [{algos!r}]")
     for name, value, least in (
         ("eval-every", eval_every, 0), ("eval-episodes", eval_episodes, 0), ("threads", threads, 1),
         ("keep-every", keep_every, 0),
@@ -96,7 +98,7 @@ def plan(
                 env_options={**given, **spec.options}, algo_settings=asdict(values),
                 told=algorithm.told(values, spec), device=device, threads=threads,
                 eval_every=eval_every, eval_episodes=eval_episodes, variant=variant, keep_every=keep_every,
-                dataset=str(dataset.path) if dataset else "", data=data,
+                dataset=str(dataset.path.resolve()) if dataset else "", data=data,
             )  # fmt: skip
             result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
     return result
@@ -140,6 +142,9 @@ def fitting_env(dataset: Dataset, env: str | None, env_options: Pairs) -> tuple[
     if name is None:
         raise UsageError(f"{dataset.path} names no environment: give --env NAME")
     own = dataset.env_options if env is None or (dataset.env or "").lower() == env.lower() else {}
+    if other := [key for key, value in asked.items() if key in own and str(value) != str(own[key])]:
+        key = other[0]
+        raise UsageError(f"{dataset.path} was collected with {key}={own[key]}: leave --env-set {key}={asked[key]} out")
     try:
         spec = find_env(canonical(name), {**own, **asked})
     except UsageError as error:
@@ -250,10 +255,22 @@ def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
     for run in aside:
         work.notices.append(set_aside(run))
         new.append(run.settings)
+    work.notices += filter(None, map(all_random, new))
     work.jobs += [Job(Run.create(out, settings), settings.threads, fresh=True) for settings in new]
     order = [Run.directory(out, settings) for settings in asked]
     work.jobs.sort(key=lambda job: order.index(job.run.path))
     return work
+
+
+def all_random(settings: RunSettings) -> str:
+    """A notice where a run is to end before its algorithm begins to learn; otherwise nothing."""
+    warmup = settings.algo_settings.get("warmup", 0)
+    steps = warmup * find_env(settings.env, settings.env_options).action_repeat
+    if settings.dataset or settings.steps > steps:
+        return ""
+    return (
+        f"{settings.name}: its first {steps:,} steps are random (warmup={warmup}), and {settings.steps:,} are asked for"
+    )
 
 
 def _check_same(run: Run, asked: RunSettings) -> None:
@@ -273,7 +290,7 @@ def _check_same(run: Run, asked: RunSettings) -> None:
 def resumption(run: Run, threads: int, work: Work) -> str:
     """Look at an existing run; adds to `work`. `"keep"`, `"resume"` or `"anew"`.
 
-    `"anew"` is for a run whose algorithm can't resume; it is left to the caller.
+    `"anew"` is for a run that can't resume, by its algorithm or for want of a checkpoint; it is left to the caller.
     """
     recorded = records.read(run)
     if recorded.state == "running" or records.in_use(run):
@@ -282,7 +299,8 @@ def resumption(run: Run, threads: int, work: Work) -> str:
         work.notices.append(f"{run.path}: already finished, kept")
         return "keep"
     algorithm = find_algorithm(run.settings.algo)
-    if recorded.state != "new" and not algorithm.resumable:
+    lost = not run.checkpoint.parent.is_dir()  # a copy of what was recorded, say
+    if recorded.state != "new" and (lost or not algorithm.resumable):
         return "anew"
     if recorded.state != "new":
         work.notices.append(f"{run.path}: resumed ({recorded.state})")
@@ -313,8 +331,12 @@ def set_aside(run: Run) -> str:
         run.path.rename(aside)
     except OSError as error:
         raise UsageError(f"can't move {run.path} to {aside}: {error.strerror}") from None
-    algo = run.settings.algo
-    return f"{run.path}: {algo} can't resume; what it recorded is kept in {aside.name}, started anew"
+    why = (
+        "its checkpoint is missing"
+        if find_algorithm(run.settings.algo).resumable
+        else f"{run.settings.algo} can't resume"
+    )
+    return f"{run.path}: {why}; what it recorded is kept in {aside.name}, started anew"
 
 
 def _check_writable(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
                         active.remove(child)
         except KeyboardInterrupt:
             unfinished = [child.job.run.path for child in active] + [job.run.path for job in waiting]
-            commands = " ; ".join(f"safeloop resume {path}" for path in unfinished)
+            commands = " ; ".join(f"safeloop resume {shlex.quote(str(path))}" for path in unfinished)
             raise Stopped(f"stopped; to continue: {commands}") from None
         finally:
             _stop(active)

@@ -96,7 +96,7 @@ class RunSettings:
     variant: str = ""
     """Tells runs of one algorithm with different settings apart: `H=4` in an ablation."""
     dataset: str = ""
-    """Where the dataset lies that is learned from, as given; "": learns while acting."""
+    """Where the dataset lies that is learned from; "": learns while acting."""
     data: dict[str, Any] = field(default_factory=dict)
     """What it was (`Dataset.summary`)."""
     keep_every: int = 0

@@ -76,6 +76,8 @@ def tuned(
     candidates(count)
     if both := [name for name in given if name.split(".")[-1] in GRID]:
         raise UsageError(f"--set {both[0]}: --sweep chooses it; leave one of the two out")
+    if not any(settings.algo_settings.keys() >= GRID.keys() for settings in asked):
+        raise UsageError(f"--sweep {count}: {asked[0].algo} has none of its settings ({', '.join(GRID)}); leave it out")
     if plain := [each for each in asked if not each.algo_settings.keys() >= GRID.keys()]:
         launch.prepare(out, plain)  # what can't be is told before anything is trained
     result: list[RunSettings] = []

@@ -77,11 +77,15 @@ def row(recorded: Recorded) -> Row:
     )  # fmt: skip
 
 
+def _is_trial(settings: RunSettings) -> bool:
+    return (settings.variant, settings.seed) == TRIAL
+
+
 def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
     """Rows by algorithm and variant; a run that settings were tried on is no result."""
     found: dict[str, list[Row]] = {}
     for recorded in records:
-        if (recorded.run.settings.variant, recorded.run.settings.seed) == TRIAL:
+        if _is_trial(recorded.run.settings):
             continue
         found.setdefault(recorded.run.settings.name, []).append(row(recorded))
     return found
@@ -168,12 +172,14 @@ def terms(records: Sequence[Recorded]) -> list[str]:
     settings = records[0].run.settings
     data, budget = settings.data, settings.budget
     cost = f", cost return {data['cost_return']:g}" if "cost_return" in data else ""
-    told = {r.run.settings.name: r.run.settings.told or "nothing" for r in records}
+    told = {s.name: s.told or "nothing" for r in records if not _is_trial(s := r.run.settings)}
     lines = [
         f"Dataset: {data['transitions']:,} transitions in {data['episodes']:,} episodes or pieces, mean return "
         f"{data['return']:g}{cost} (fingerprint {data['fingerprint']}). Environment: {settings.env}.",
-        "Return" + ", cost" * (budget is not None) + ": mean of the last evaluation's episodes. Score: 100 is D4RL's "
-        "expert, 0 its random policy.",
+        "Return"
+        + ", cost" * (budget is not None)
+        + ": mean of the last evaluation's episodes."
+        + " Score: 100 is D4RL's expert, 0 its random policy." * (score(settings, 0.0) is not None),
         "Told beside the dataset: " + "; ".join(f"{name}: {text}" for name, text in told.items()) + ".",
     ]
     return lines if budget is None else [*lines, f"Budget: cost return {budget:g} an episode."]

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -92,6 +93,18 @@ def test_what_cannot_be_resumed_is_kept_and_started_anew(start, main, tmp_path):
     assert (aside / "episodes.csv").read_bytes() == recorded
     assert len(lines(run / "episodes.csv")) == 1001
     assert len(table(tmp_path / "WallStop/summary.csv")) == 1  # what is aside is left out
+
+
+def test_without_its_checkpoint_a_run_is_kept_and_started_anew(trained, main):
+    run = trained / RUN
+    recorded = (run / "episodes.csv").read_bytes()
+    shutil.rmtree(run / "checkpoint")
+    (run / "status.json").write_text('{"state": "running", "reason": ""}')
+    code, _, errors = main("resume", run)
+    assert code == 0 and "its checkpoint is missing; what it recorded is kept in seed-0.interrupted-" in errors
+    (aside,) = run.parent.glob("seed-0.interrupted-*")
+    assert (aside / "episodes.csv").read_bytes() == recorded
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
 
 
 def test_resume_of_what_cannot_be_resumed_does_the_same(trained, main):

@@ -175,6 +175,9 @@ def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
         ({"actions": np.r_[np.zeros((5, A)), np.full((10, A), 1.4)]}, r"actions\[5\] is \[1.39.*expected numbers in"),
         ({"costs": np.r_[np.zeros(3), -np.ones(12)]}, r"costs\[3\] is -1: expected at least 0"),
         ({"terminals": np.array([b"no"] * 15)}, "terminals is not an array of numbers"),
+        ({"terminals": np.r_[np.zeros(6), np.nan, np.zeros(8)]}, r"terminals\[6\] is not finite"),
+        ({"timeouts": np.full(15, np.inf)}, r"timeouts\[0\] is not finite"),
+        ({"actions": np.zeros((15, 0))}, r"actions has the shape \(15, 0\), expected \[T, n\]"),
         ({"timeouts": None, "next_observations": None}, "neither timeouts nor next_observations"),
         (dict.fromkeys(("observations", "actions", "next_observations"), np.zeros((0, S))) | dict.fromkeys(
             ("rewards", "terminals", "timeouts"), np.zeros(0)), "holds no transitions"),
@@ -186,11 +189,27 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path, changes, message):
         read(tmp_path / "d.hdf5")
 
 
+def resized(group, key, shape, value=0.0):
+    del group[key]
+    group[key] = np.full(shape, value)
+
+
 def test_what_is_wrong_with_a_folder_is_named(tmp_path):
     for name, spoil, message in (
         ("short", lambda f: f["episode_1"].__delitem__("rewards"), "episode_1: rewards is missing"),
         ("gap", lambda f: f.move("episode_0", "episode_9"), "episode_0 is missing, though there are 3"),
         ("costs", lambda f: f["episode_1"]["infos"].__delitem__("cost"), "episode_1: infos/cost is missing, unlike"),
+        (
+            "wide",
+            lambda f: resized(f["episode_2"], "actions", (4, A + 1)),
+            "episode_2: actions have 3 numbers, those of",
+        ),
+        (
+            "array",
+            lambda f: f.__delitem__("episode_2") or f.__setitem__("episode_2", [1.0]),
+            "episode_2 is not a group",
+        ),
+        ("nan", lambda f: resized(f["episode_0"], "terminations", (4,), np.nan), r"terminations\[0\] is not finite"),
     ):
         write(tmp_path / name, [episode(4, i) for i in range(3)])
         with h5py.File(tmp_path / name / "data" / "main_data.hdf5", "a") as file:

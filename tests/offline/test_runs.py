@@ -207,7 +207,9 @@ def test_the_datasets_options_stand_also_where_its_environment_is_named(tmp_path
     data = read(tmp_path / "d")
     for env in (None, "InvertedPendulum"):
         assert launch.fitting_env(data, env, ())[1]["action_repeat"] == 2
-    assert launch.fitting_env(data, None, {"action_repeat": "3"})[1]["action_repeat"] == 3
+    assert launch.fitting_env(data, None, {"action_repeat": "2"})[1]["action_repeat"] == 2
+    with pytest.raises(UsageError, match="was collected with action_repeat=2: leave --env-set action_repeat=3 out"):
+        launch.fitting_env(data, None, {"action_repeat": "3"})
 
 
 def test_plas_fits_its_autoencoder_alone_for_a_share_of_the_steps(pendulum, tmp_path):
@@ -314,6 +316,8 @@ def test_planning_is_compared_with_a_base_that_learned_alike(pendulum, tmp_path)
         ({"env": "Hopper"}, r"observations have 4 numbers, those of Hopper \(.*\) 11: give --env NAME"),
         ({"env": "Hoper"}, "unknown environment 'Hoper'"),
         ({"sweep": 217}, "--sweep 217: expected 1 to 216"),
+        ({"sweep": 2, "algos": ["crr"]}, "--sweep 2: crr has none of its settings"),
+        ({"algos": "crr"}, r"algos='crr': expected a list of names, \['crr'\]"),
         ({"settings": {"pesimism": 1}}, "no setting 'pesimism'; nearest: pessimism"),
     ],
 )

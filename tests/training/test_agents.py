@@ -142,7 +142,14 @@ def test_known_models_that_an_environment_lacks_are_refused():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"horizon": 0}, {"discount": 1.5}, {"inverse_temperature": 0.0}, {"threshold": -1.0}]
+    "setting",
+    [
+        {"horizon": 0},
+        {"discount": 1.5},
+        {"inverse_temperature": 0.0},
+        {"threshold": -1.0},
+        {"cost_margin": float("nan")},
+    ],
 )
 def test_impossible_settings_are_refused_with_their_value(setting):
     ((key, value),) = setting.items()

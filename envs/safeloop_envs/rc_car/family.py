@@ -58,7 +58,7 @@ class RCCarTasks:
             raise UsageError(f"{short}: path={options['path']}: the task decides it; it has {', '.join(OPTIONS)}")
         task = build(Task, TASKS[short], options, owner=short)
         kept = asdict(task)
-        beyond = "of the circle's centre" if task.path == "circle" else "of the line"
+        beyond = "from the circle's centre" if task.path == "circle" else "from the line"
         return EnvSpec(
             id=short,
             suite="RC car (Ahn 2019)",
