@@ -251,8 +251,10 @@ class PlanningAgent(ModelAgent[Settings]):
 
     def new_planner(self, streams: Streams, model: Model | None = None) -> Planner:
         """A planner over this agent's models, of as many episodes as there are random streams."""
-        actor, model = self.learner.act if self.learner else None, model or self.model
-        return planner(self.settings, self.spec, self.constraint, model, self.act_dim, actor, self.value, streams)
+        actor = self.learner.act if self.learner else None
+        return planner(
+            self.settings, self.spec, self.constraint, model or self.model, self.act_dim, actor, self.value, streams
+        )
 
     def act(self, obs: np.ndarray, t0: bool) -> tuple[np.ndarray, Plan | None]:
         """The action `[A]` for `obs [S]` in training, and the plan behind it; `t0`: an episode's first decision."""

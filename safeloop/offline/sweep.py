@@ -76,14 +76,15 @@ def tuned(
     candidates(count)
     if both := [name for name in given if name.split(".")[-1] in GRID]:
         raise UsageError(f"--set {both[0]}: --sweep chooses it; leave one of the two out")
-    if not any(settings.algo_settings.keys() >= GRID.keys() for settings in asked):
+    plain = [each for each in asked if not each.algo_settings.keys() >= GRID.keys()]
+    if len(plain) == len(asked):
         raise UsageError(f"--sweep {count}: {asked[0].algo} has none of its settings ({', '.join(GRID)}); leave it out")
-    if plain := [each for each in asked if not each.algo_settings.keys() >= GRID.keys()]:
+    if plain:
         launch.prepare(out, plain)  # what can't be is told before anything is trained
     result: list[RunSettings] = []
     for algo in dict.fromkeys(settings.algo for settings in asked):
         mine = [settings for settings in asked if settings.algo == algo]
-        if not mine[0].algo_settings.keys() >= GRID.keys():
+        if mine[0] in plain:
             result += mine
             continue
         trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)

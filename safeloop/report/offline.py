@@ -77,17 +77,13 @@ def row(recorded: Recorded) -> Row:
     )  # fmt: skip
 
 
-def _is_trial(settings: RunSettings) -> bool:
-    return (settings.variant, settings.seed) == TRIAL
-
-
 def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
     """Rows by algorithm and variant; a run that settings were tried on is no result."""
     found: dict[str, list[Row]] = {}
     for recorded in records:
-        if _is_trial(recorded.run.settings):
-            continue
-        found.setdefault(recorded.run.settings.name, []).append(row(recorded))
+        settings = recorded.run.settings
+        if (settings.variant, settings.seed) != TRIAL:
+            found.setdefault(settings.name, []).append(row(recorded))
     return found
 
 
@@ -172,7 +168,7 @@ def terms(records: Sequence[Recorded]) -> list[str]:
     settings = records[0].run.settings
     data, budget = settings.data, settings.budget
     cost = f", cost return {data['cost_return']:g}" if "cost_return" in data else ""
-    told = {s.name: s.told or "nothing" for r in records if not _is_trial(s := r.run.settings)}
+    told = {name: group[0].told for name, group in by_algorithm(records).items()}
     lines = [
         f"Dataset: {data['transitions']:,} transitions in {data['episodes']:,} episodes or pieces, mean return "
         f"{data['return']:g}{cost} (fingerprint {data['fingerprint']}). Environment: {settings.env}.",

@@ -96,10 +96,8 @@ def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
 
 def test_pets_has_no_learner_and_plans_with_elites():
     assert pets.presets["paper"]["particles"] == 4 and pets.presets["paper"]["elites"] == 20
-    for algorithm in (pets, safepets):
-        assert algorithm.told(build(Settings, algorithm.presets["paper"], owner=algorithm.name), POINT) in (
-            "known cost", "",
-        )  # fmt: skip
+    for algorithm, told in ((pets, ""), (safepets, "known cost")):
+        assert algorithm.told(build(Settings, algorithm.presets["paper"], owner=algorithm.name), POINT) == told
     for algorithm, constrained in ((pets, False), (safepets, True)):
         settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
         assert (settings.elites, settings.actor_fraction) == (20, 0.0)
