@@ -20,7 +20,7 @@ import torch
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset
 from safeloop.processes import Job, Work
-from safeloop.registry import Algorithm, algorithm_names, env_names, find_algorithm, find_env
+from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env
 from safeloop.report import records
 from safeloop.runs import Run, RunSettings, versions
 from safeloop.settings import build, check_whole, nearest, split_pairs
@@ -95,7 +95,7 @@ def plan(
         for seed in dict.fromkeys(seeds):
             asked = RunSettings(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
-                env_options={**given, **spec.options}, algo_settings=asdict(values),
+                env_options={**given, **spec.options}, algo_settings=asdict(filled(values, spec)),
                 told=algorithm.told(values, spec), device=device, threads=threads,
                 eval_every=eval_every, eval_episodes=eval_episodes, variant=variant, keep_every=keep_every,
                 dataset=str(dataset.path.resolve()) if dataset else "", data=data,

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from safeloop.registry import find_algorithm
 from safeloop.report.progress import Quiet
 from safeloop.runs import Run
 from safeloop.settings import check_whole
@@ -162,12 +163,17 @@ def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
                         child.close()
                         active.remove(child)
         except KeyboardInterrupt:
-            unfinished = [child.job.run.path for child in active] + [job.run.path for job in waiting]
-            commands = " ; ".join(f"safeloop resume {shlex.quote(str(path))}" for path in unfinished)
-            raise Stopped(f"stopped; to continue: {commands}") from None
+            unfinished = [child.job.run for child in active] + [job.run for job in waiting]
+            raise Stopped(_how_to_go_on(unfinished)) from None
         finally:
             _stop(active)
     return failures
+
+
+def _how_to_go_on(unfinished: Sequence[Run]) -> str:
+    commands = " ; ".join(f"safeloop resume {shlex.quote(str(run.path))}" for run in unfinished)
+    anew = dict.fromkeys(run.settings.algo for run in unfinished if not find_algorithm(run.settings.algo).resumable)
+    return f"stopped; to continue: {commands}" + (f" ({', '.join(anew)}: from the start)" if anew else "")
 
 
 def _stop(children: Sequence[_Child]) -> None:

@@ -59,7 +59,10 @@ class Algorithm(Protocol):
     resumable: bool
     """Whether a killed run continues to the same result; otherwise it starts anew."""
     settings: type
-    """A frozen dataclass with every setting and its default."""
+    """A frozen dataclass with every setting and its default.
+
+    Where a default depends on the environment, a method `filled(spec)` gives the settings with its number in place.
+    """
     presets: Mapping[str, Mapping[str, Any]]
     """Named groups of settings; `default` is always there."""
 
@@ -101,6 +104,11 @@ def _load(point: EntryPoint, kind: str) -> Any:
         raise UsageError(
             f"{kind} {point.name!r} can't be loaded ({error}): `safeloop doctor` says what is missing"
         ) from None
+
+
+def filled(settings: Any, spec: EnvSpec) -> Any:
+    """An algorithm's settings, with numbers in place of those that depend on the environment."""
+    return settings.filled(spec) if hasattr(settings, "filled") else settings
 
 
 def families() -> list[EnvFamily]:

@@ -27,6 +27,7 @@ import math
 import os
 import platform
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -393,9 +394,24 @@ def processor() -> str:
     return models[0] if models else platform.machine()
 
 
+def commit() -> str:
+    """The commit of the checkout that safeloop runs from, `-dirty` where files differ from it; "" outside of one."""
+    here = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
+    try:
+        subprocess.run([*here, "ls-files", "--error-unmatch", "runs.py"], capture_output=True, check=True)
+        described = subprocess.run(
+            [*here, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.decode().strip()
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that can change a result, and the processor."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
+    if at := commit():
+        found["commit"] = at
     for name in ("safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe"):
         try:
             found[name] = importlib.metadata.version(name)

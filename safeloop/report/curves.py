@@ -25,6 +25,7 @@ PLANNING = (
 """Columns of `plans.csv`, their names, and what they measure."""
 SINGLE_EPISODES = 200
 """Episodes of a lone seed are drawn one by one up to so many: more would hide their mean."""
+THIN = "(thin: seeds, or single episodes)"
 RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 
 
@@ -32,14 +33,14 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     """Draw all runs: one colour an algorithm, thin single seeds or episodes, thick their mean or median."""
     settings = records[0].run.settings
     panels = (RETURN,) if settings.budget is None else (RETURN, COST)
-    picture, *axes = style.figure(f"{settings.env}: training", len(panels))
+    picture, *axes = style.figure(f"{settings.env}: training {THIN}", len(panels))
     logarithmic = style.needs_log_axis(records)
     for axis, (column, name) in zip(axes, panels, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(e.simulator_steps, getattr(e, column)) for e in r.episodes] for r in seeds]
             _algorithm(axis, index, algo, rows)
-        axis.set_ylabel(f"{name} of an episode (mean of {style.WINDOW})")
-        axis.set_title(name, fontsize=11)
+        axis.set_ylabel(f"{name} of an episode")
+        axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, logarithmic)
     if settings.budget is not None:
         budget = {"color": "black", "linewidth": 1.4, "linestyle": (0, (4, 3)), "label": f"budget {settings.budget:g}"}
@@ -52,13 +53,13 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
 def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
     """Draw one panel for each of the environment's diagnostics, in the manner of `draw`."""
     names = sorted({row.name for r in records for row in r.diagnostics})
-    picture, *axes = style.figure(f"{records[0].run.settings.env}: diagnostics of training", len(names))
+    picture, *axes = style.figure(f"{records[0].run.settings.env}: diagnostics {THIN}", len(names))
     for axis, name in zip(axes, names, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(d.simulator_steps, d.mean) for d in r.diagnostics if d.name == name] for r in seeds]
             _algorithm(axis, index, algo, [found for found in rows if found])
-        axis.set_ylabel(f"{name}: mean of an episode (mean of {style.WINDOW})")
-        axis.set_title(name, fontsize=11)
+        axis.set_ylabel(f"{name}: mean of an episode")
+        axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
     style.legend_below(picture, axes[0])
     style.save(picture, path)
@@ -66,14 +67,14 @@ def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
 
 def draw_planning(records: Sequence[Recorded], path: Path) -> None:
     """Draw how far the planner strays from the actor, how much it uses it, and how far models and values are off."""
-    picture, *axes = style.figure(f"{records[0].run.settings.env}: planning in training", len(PLANNING))
+    picture, *axes = style.figure(f"{records[0].run.settings.env}: planning in training {THIN}", len(PLANNING))
     for axis, (column, name, unit) in zip(axes, PLANNING, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(p.simulator_steps, getattr(p, column)) for p in r.plans] for r in seeds]
             kept = [[(s, v) for s, v in seed if math.isfinite(v)] for seed in rows]
             _algorithm(axis, index, algo, [found for found in kept if found])
-        axis.set_ylabel(f"{unit} (mean of {style.WINDOW} episodes)")
-        axis.set_title(name, fontsize=11)
+        axis.set_ylabel(unit)
+        axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
     style.legend_below(picture, axes[2])
     style.save(picture, path)

@@ -24,8 +24,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """The Okabe-Ito colours that are readable as lines on white."""
 LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-WINDOW = 10
-"""Episodes of a running mean."""
+WINDOW, SHARE = 10, 20
+"""A running mean is over ten episodes, or over a twentieth of them where these are more."""
+SMOOTHED = f"mean of {WINDOW} episodes, in long runs of {1 / SHARE:.0%}"
 
 
 def algorithms(records: Iterable[Recorded]) -> dict[str, list[Recorded]]:
@@ -43,10 +44,10 @@ def look(index: int) -> dict[str, Any]:
 
 
 def running_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Mean over the last `WINDOW` values at each place (fewer at the start): `[E] -> [E]`."""
+    """Mean over the last values at each place (see `WINDOW`; fewer at the start): `[E] -> [E]`."""
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
     end = np.arange(1, len(total))
-    start = np.maximum(end - WINDOW, 0)
+    start = np.maximum(end - max(WINDOW, len(values) // SHARE), 0)
     return (total[end] - total[start]) / (end - start)
 
 

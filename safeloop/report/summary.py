@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safeloop.cmdp import UsageError
-from safeloop.registry import find_algorithm, find_env
+from safeloop.registry import filled, find_algorithm, find_env
 from safeloop.report.records import Recorded
 from safeloop.runs import RunSettings, write_atomically
 from safeloop.settings import build
@@ -89,14 +89,18 @@ def row(recorded: Recorded) -> Row:
 
 def changed(settings: RunSettings) -> str:
     """`"default; horizon=4"`: the preset, and each setting that differs from it."""
+    asked = settings.algo_settings
     try:
-        algorithm = find_algorithm(settings.algo)
-        values: Any = build(algorithm.settings, algorithm.presets[settings.preset], owner=settings.algo)
+        algorithm, spec = find_algorithm(settings.algo), find_env(settings.env, settings.env_options)
+        names = {f.name for f in fields(algorithm.settings)}
+        usual, own = (
+            json.loads(json.dumps(asdict(filled(build(algorithm.settings, values, owner=settings.algo), spec))))
+            for values in (algorithm.presets[settings.preset], {k: v for k, v in asked.items() if k in names})
+        )
     except (UsageError, KeyError):
         return settings.preset
-    usual = json.loads(json.dumps(asdict(values)))
-    different = [f"{k}={v}" for k, v in settings.algo_settings.items() if k not in usual or usual[k] != v]
-    return "; ".join([settings.preset, *different])
+    values = {k: own.get(k, v) for k, v in asked.items()}
+    return "; ".join([settings.preset, *(f"{k}={v}" for k, v in values.items() if k not in usual or usual[k] != v)])
 
 
 def rows(records: Iterable[Recorded]) -> list[Row]:

@@ -17,6 +17,7 @@ from safeloop.report.summary import LAST
 def draw(records: Sequence[Recorded], path: Path) -> None:
     """Draw cumulative violations against steps, and each algorithm's cost against its return."""
     settings = records[0].run.settings
+    assert settings.budget is not None
     picture, left, right = style.figure(f"{settings.env}: safety")
     found = style.algorithms(records)
     totals = [sum(e.violations for e in r.episodes) for seeds in found.values() for r in seeds]
@@ -32,6 +33,7 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     else:
         style.from_zero(left)
     style.step_axis(left, style.needs_log_axis(records))
+    _clip_far_costs(right, settings.budget, found)
     right.axvline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)))
     right.annotate(
         f"budget {settings.budget:g}", (settings.budget, 1), xycoords=("data", "axes fraction"),
@@ -42,6 +44,25 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     right.set_ylabel("return of an episode")
     style.legend_below(picture, left)
     style.save(picture, path)
+
+
+def _clip_far_costs(axis: Any, budget: float, found: dict[str, list[Recorded]]) -> None:
+    """End the cost axis where single episodes would stretch it far beyond every seed's mean, and say so."""
+    ends = [[e.cost_return for e in _ends(r)] for seeds in found.values() for r in seeds]
+    costs = [cost for each in ends for cost in each]
+    edge = 2 * max(budget, *(statistics.fmean(each) for each in ends if each), 0.0)
+    if costs and max(costs) > 1.5 * edge:
+        axis.set_xlim(-0.03 * edge, edge)
+        beyond = sum(cost > edge for cost in costs)
+        axis.annotate(
+            f"{beyond} of {len(costs)} episodes beyond, to {max(costs):.0f}", (1, 0), xycoords="axes fraction",
+            xytext=(-4, 4), textcoords="offset points", ha="right", fontsize=9,
+        )  # fmt: skip
+
+
+def _ends(recorded: Recorded) -> Sequence[Any]:
+    """Episodes at the end of a run: those of its last evaluation, or the last of its training."""
+    return recorded.last_evaluation or recorded.episodes[-LAST:]
 
 
 def _cumulative(axis: Any, index: int, algo: str, seeds: list[Recorded]) -> None:
@@ -64,7 +85,7 @@ def _trade(axis: Any, index: int, seeds: list[Recorded]) -> None:
         "marker": style.MARKERS[index % len(style.MARKERS)],
     }
     for recorded in seeds:
-        ends = recorded.last_evaluation or recorded.episodes[-LAST:]
+        ends = _ends(recorded)
         costs, returns = [e.cost_return for e in ends], [e.return_ for e in ends]
         axis.scatter(costs, returns, s=14, alpha=0.35, linewidths=0, **mark)
         axis.scatter(

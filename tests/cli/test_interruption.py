@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +86,8 @@ def test_what_cannot_be_resumed_is_kept_and_started_anew(start, main, tmp_path):
     launcher = start(*arguments)
     wait_for(lambda: len(lines(run / "episodes.csv")) > 5)
     launcher.send_signal(signal.SIGINT)
-    launcher.communicate(timeout=60)
+    _, errors = launcher.communicate(timeout=60)
+    assert f"safeloop resume {run} (random-walk: from the start)" in errors
     recorded = (run / "episodes.csv").read_bytes()
     assert recorded.count(b"\n") < 1001
     code, _, errors = main(*arguments)
@@ -141,6 +144,9 @@ def test_a_run_in_use_is_refused_and_other_versions_are_told(trained, main):
         code, _, errors = main("resume", run)
         assert code == 2 and "in use by another process" in errors
     versions = json.loads((run / "versions.json").read_text())
+    here = Path(__file__).parent
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False).stdout
+    assert versions.get("commit", "")[:12] == head[:12]
     (run / "versions.json").write_text(json.dumps({**versions, "torch": "1.0.0"}))
     code, _, errors = main("resume", run)
     assert code == 0 and "torch 1.0.0, now" in errors

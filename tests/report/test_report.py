@@ -2,11 +2,12 @@
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from safeloop import launch
 from safeloop.cmdp import UsageError
 from safeloop.report import curves, pictures, records, style, summary, violations
 from safeloop.runs import Diagnostic, PlanSummary, Run, RunSettings
@@ -163,9 +164,32 @@ def test_planning_is_drawn_on_request_and_without_what_is_not_there(tmp_path, mo
     assert np.isnan(records.read(run).plans[0].usage) and records.read(run).plans[0].divergence == 0.5
 
 
-def test_the_running_mean_is_over_ten_episodes():
+def test_a_far_outlier_does_not_stretch_the_cost_axis(tmp_path, monkeypatch):
+    near, far = [f"1200,{i},5.0,3.0,3,100" for i in range(9)], "1200,9,5.0,90.0,90,100"
+    make(tmp_path, "a", episodes=twelve(), evaluations=near)
+    found = [records.read(run) for run in records.runs_under(tmp_path / "Toy")]
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture.axes[1]))
+    violations.draw(found, tmp_path / "v.png")
+    found[0].run.evaluations.path.write_text(EVALUATION + "".join(f"{line}\n" for line in [*near, far]))
+    violations.draw([records.read(found[0].run)], tmp_path / "v.png")
+    assert [axis.get_xlim()[1] < 30 for axis in drawn] == [True, True]
+    texts = [[text.get_text() for text in axis.texts] for axis in drawn]
+    assert texts == [["budget 4"], ["1 of 10 episodes beyond, to 90", "budget 4"]]
+
+
+def test_the_running_mean_is_over_ten_episodes_or_a_twentieth():
     means = style.running_mean(range(12))
     assert means[0] == 0 and means[3] == 1.5 and means[11] == pytest.approx(np.mean(range(2, 12)))
+    assert style.running_mean(range(400))[-1] == pytest.approx(np.mean(range(380, 400)))
+
+
+def test_settings_that_depend_on_the_environment_are_compared_by_their_numbers(tmp_path):
+    changes = {"population": 50}
+    (asked,) = launch.plan("PointGoal1", ["loop"], None, [0], "default", None, "cpu", changes, (), 0, 0, 1, "")
+    assert asked.algo_settings["horizon"] == 16 and summary.changed(asked) == "default; population=50"
+    older = {**asked.algo_settings, "horizon": None, "width": 64}  # recorded before the numbers were
+    assert summary.changed(replace(asked, algo_settings=older)) == "default; width=64; population=50"
 
 
 def test_the_median_curve_covers_what_every_seed_has():
