@@ -25,7 +25,7 @@ from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
 from safeloop.runs import EvaluationEpisode, Run, RunSettings
-from safeloop.settings import build
+from safeloop.settings import build, check_whole
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def run(
     Raises `UsageError` for bad input, before anything is written.
     """
     asked = launch.plan(
-        env, algos, steps, list(seeds), preset, budget, device, settings, env_options,
+        env, algos, steps, seeds, preset, budget, device, settings, env_options,
         eval_every, eval_episodes, threads, variant, keep_every,
     )  # fmt: skip
     return _train(Path(out), asked, jobs, quiet)
@@ -154,7 +154,7 @@ def learn(
     data = read(dataset)
     name, options = launch.fitting_env(data, env, env_options)
     asked = launch.plan(
-        name, algos, steps, list(seeds), preset, budget, device, settings, options,
+        name, algos, steps, seeds, preset, budget, device, settings, options,
         eval_every, eval_episodes, threads, variant, dataset=data,
     )  # fmt: skip
     if sweep:
@@ -235,8 +235,7 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
 
     `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused.
     """
-    if episodes < 1:
-        raise UsageError(f"--episodes {episodes}: expected at least 1")
+    episodes = check_whole("--episodes", episodes, 1)
     run = records.open_run(path)
     recorder = Video(Path(video)) if video is not None else None
     policy, spec = _load(run)

@@ -45,7 +45,7 @@ def plan(
     env: str,
     algos: Sequence[str] | None,
     steps: int | str | Pairs | None,
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     preset: str,
     budget: float | None,
     device: str,
@@ -62,12 +62,12 @@ def plan(
     check_device(device)
     if isinstance(algos, str):
         raise UsageError(f"algos={algos!r}: expected a list of names, [{algos!r}]")
-    for name, value, least in (
-        ("eval-every", eval_every, 0), ("eval-episodes", eval_episodes, 0), ("threads", threads, 1),
-        ("keep-every", keep_every, 0),
-        *(("seed", seed, 0) for seed in seeds),
-    ):  # fmt: skip
-        check_whole(f"--{name}", value, least)
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
+        raise UsageError(f"seeds={seeds!r}: expected a list of whole numbers, [0, 1, 2]")
+    seeds = [check_whole("--seed", seed, 0) for seed in seeds]
+    eval_every = check_whole("--eval-every", eval_every, 0)
+    eval_episodes = check_whole("--eval-episodes", eval_episodes, 0)
+    threads, keep_every = check_whole("--threads", threads, 1), check_whole("--keep-every", keep_every, 0)
     if variant and not re.fullmatch(VARIANT, variant):
         raise UsageError(f"--variant {variant!r}: expected at most 40 letters, digits, dots, =, +, - or _")
     given = pairs(env_options, "--env-set")

@@ -212,8 +212,17 @@ def test_the_python_interface_has_the_same_verbs(tmp_path):
     policy = safeloop.load(run)
     policy.reset()
     assert policy.act([0.8, 0.0]).shape == (1,)
-    with pytest.raises(safeloop.UsageError, match="expected at least 1"):
-        safeloop.run("WallStop", ["cem-linear"], steps=0, out=tmp_path)
+    for wrong, text in (
+        ({"steps": 0}, "expected at least 1"), ({"seeds": "0"}, "seeds='0': expected a list"),
+        ({"seeds": 3}, r"seeds=3: expected a list of whole numbers, \[0, 1, 2\]"),
+        ({"seeds": [0.5]}, "--seed 0.5: expected a whole number"),
+        ({"eval_episodes": "two"}, "--eval-episodes two: expected a whole number"),
+    ):  # fmt: skip
+        with pytest.raises(safeloop.UsageError, match=text):
+            safeloop.run("WallStop", ["cem-linear"], **{"steps": 300, "out": tmp_path / "new", **wrong})
+    with pytest.raises(safeloop.UsageError, match="--episodes few: expected a whole number"):
+        safeloop.evaluate(run, episodes="few")
+    assert not (tmp_path / "new").exists()
 
 
 def test_help_answers_at_once_without_torch():
