@@ -48,6 +48,10 @@ class OnlineLearnerSettings(LearnerSettings):
 
     initial_temperature: float = 0.1
     """Weight of SAC's entropy at the start."""
+    backup_entropy: bool = True
+    """Whether the targets of SAC's critics count the entropy, as published; without, their values are returns."""
+    layer_norm: bool = False
+    """Layer normalisation in the critics: bounds what they say of actions that the data lacks (Ball et al., 2023)."""
     updates_per_decision: int = 1
     capacity: int = 1_000_000
     """Transitions kept."""
@@ -252,6 +256,8 @@ nearly always too close."""
 class Settings(OnlineModels, PlanSettings):
     """Settings of a planning agent that learns while acting."""
 
+    exploration: Literal["mean", "draw"] = "mean"
+    """What a planner does in training: the mean of the weighed sequences, or one drawn by the weights."""
     augmentation: float = 0.0
     """Share of the learner's batch that is drawn from what planning imagined (workshop paper, appendix D: 0.3)."""
     # The value at the horizon
@@ -292,14 +298,19 @@ RC_CAR = {
 }  # fmt: skip
 """For a few thousand decisions on the RC car: models and values learn more from each (results/rc_car)."""
 
-ONLINE = {
+ONLINE_PAPER = {
     "discount": 0.99, "horizon": 3, "iterations": 5, "noise_correlation": 0.0, "inverse_temperature": 1.0,
-    "initial_temperature": 1.0, "warmup_hold": 1,
+    "initial_temperature": 1.0, "warmup_hold": 1, "exploration": "draw", "particles": 4,
+    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5,
 }  # fmt: skip
-"""Where nothing costs: CoRL 2021, Table 3, with one particle in place of 4 and short fits of the models."""
+"""Where nothing costs, CoRL 2021, Tables 2 and 3, C.2; drawing in training is the authors' program's."""
 
-ONLINE_PAPER = {**ONLINE, "particles": 4, "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5}
-"""CoRL 2021, Tables 2 and 3, C.2, whole."""
+ONLINE = {
+    **ONLINE_PAPER, "particles": 1, "fit_steps": 200, "first_fit_steps": 2000, "fit_patience": 0,
+    "layers": 3, "width": 128, "iterations": 3,
+    "inverse_temperature": 10.0, "initial_temperature": 0.1, "backup_entropy": False, "layer_norm": True,
+}  # fmt: skip
+"""The same with less to compute, and what it takes to learn from a planner's data (docs/architecture.md)."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {}, "paper": PAPER, "rc-car": RC_CAR, "online": ONLINE, "online-paper": ONLINE_PAPER

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -58,10 +59,11 @@ class Agent(Generic[C]):
         self.generator = self.generators[0]
         self.learner: SAC | TD3 | None = None
         if algorithm.learner == "sac":
-            sac = SACSettings(c.discount, c.learning_rate, c.polyak, c.hidden, c.initial_temperature)
+            own = (c.initial_temperature, c.backup_entropy, c.layer_norm)
+            sac = SACSettings(c.discount, c.learning_rate, c.polyak, c.hidden, *own)
             self.learner = SAC(obs_dim, act_dim, sac, self.generators[2], device)
         elif algorithm.learner == "td3":
-            td3 = TD3Settings(c.discount, c.learning_rate, c.polyak, c.hidden)
+            td3 = TD3Settings(c.discount, c.learning_rate, c.polyak, c.hidden, c.layer_norm)
             self.learner = TD3(obs_dim, act_dim, td3, self.generators[2], device)
         self.learns = self.learner is not None
         self.replay = Replay(c.capacity, obs_dim, act_dim, device)
@@ -241,7 +243,7 @@ class PlanningAgent(ModelAgent[Settings]):
         if c.augmentation:
             self.imagined = Replay(AUGMENTATION, obs_dim, act_dim, device)
             model = Witness(self.model, WITNESSED, self.imagined, self.generators[5])
-        self.planner = self.new_planner([self.generators[3]], model)
+        self.planner = self.new_planner([self.generators[3]], model, draws=c.exploration == "draw")
 
     @property
     def value(self) -> Callable[[Tensor], Tensor] | None:
@@ -249,11 +251,11 @@ class PlanningAgent(ModelAgent[Settings]):
         learner = self.behaviour or self.learner
         return learner.value if learner and self.value_of != "none" else None
 
-    def new_planner(self, streams: Streams, model: Model | None = None) -> Planner:
+    def new_planner(self, streams: Streams, model: Model | None = None, draws: bool = False) -> Planner:
         """A planner over this agent's models, of as many episodes as there are random streams."""
-        actor = self.learner.act if self.learner else None
+        actor, model = self.learner.act if self.learner else None, model or self.model
         return planner(
-            self.settings, self.spec, self.constraint, model or self.model, self.act_dim, actor, self.value, streams
+            self.settings, self.spec, self.constraint, model, self.act_dim, actor, self.value, streams, draws=draws
         )
 
     def act(self, obs: np.ndarray, t0: bool) -> tuple[np.ndarray, Plan | None]:
@@ -304,12 +306,13 @@ class PlanningAgent(ModelAgent[Settings]):
             returned.append(following)
         return (self.value(batch.obs) - torch.stack(returned).flip(0)).mean().item()
 
-    def policy(self, seed: int) -> PlannerPolicy:
+    def policy(self, seed: int, draws: bool = False) -> PlannerPolicy:
         """The agent as it acts in evaluation, with planners and random streams of its own.
 
         The same `seed` gives the same actions, so `safeloop eval` repeats the evaluation that a run recorded.
+        With `draws` it executes drawn sequences, as training may (`exploration`).
         """
-        return PlannerPolicy(self, seed)
+        return PlannerPolicy(self, seed, partial(self.new_planner, draws=draws))
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that training has changed."""

@@ -99,10 +99,10 @@ class OffPolicy:
         return self._restored(run).policy(seed)
 
     def explorer(self, run: Run, seed: int) -> Policy:
-        """The same as it explores in training; a planner explores no more than it does in evaluation."""
+        """The same as it explores in training; a planner that executes means there explores no more than here."""
         agent = self._restored(run)
         if isinstance(agent, PlanningAgent) and self.plans == "always":
-            return agent.policy(seed)
+            return agent.policy(seed, draws=agent.settings.exploration == "draw")
         return Exploring(agent.learner, agent.device, torch.Generator(device=agent.device).manual_seed(seed))
 
     def _restored(self, run: Run) -> Agent[Any]:
@@ -114,11 +114,11 @@ class OffPolicy:
         return agent
 
 
-CEM = {"elites": 20, "actor_fraction": 0.0}
+CEM = {"elites": 20, "actor_fraction": 0.0, "exploration": "mean"}
 """The cross-entropy method: equal weights for the best, and no actor that proposes."""
 PETS = {**CEM, "value": "none"}
 ONLINE_STEPS = 50_000
-TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5}
+TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5, "exploration": "mean"}
 """Workshop paper, appendix A; alpha 0.25 as the weight on the old mean, as in PETS' program."""
 
 safeloop = OffPolicy("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)

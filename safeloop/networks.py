@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Streams = Sequence[torch.Generator]
 """Random streams of things done at once, each with its own, so that none depends on the others."""
@@ -76,6 +77,11 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias, x, weight)
 
 
+def normalised_relu(x: Tensor) -> Tensor:
+    """Layer normalisation, without a scale and a shift to learn, and a ReLU."""
+    return torch.relu_(functional.layer_norm(x, x.shape[-1:]))
+
+
 class EnsembleMLP(nn.Module):
     """K perceptrons with their own weights and one shape. Layer i maps `[K, B, n_i] -> [K, B, n_i+1]`."""
 
@@ -104,6 +110,12 @@ class EnsembleMLP(nn.Module):
         for weight, bias in self.layers[:-1]:
             x = self.activation(affine(x, weight, bias))
         return affine(x, *self.layers[-1])
+
+
+def twin_critics(obs_dim: int, act_dim: int, hidden: int, layer_norm: bool, generator: torch.Generator) -> EnsembleMLP:
+    """Two critics with two hidden layers each, for `q_values`."""
+    activation = normalised_relu if layer_norm else torch.relu_
+    return EnsembleMLP(2, [obs_dim + act_dim, hidden, hidden, 1], activation, generator)
 
 
 def q_values(critic: EnsembleMLP, obs: Tensor, act: Tensor) -> Tensor:

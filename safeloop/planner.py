@@ -49,6 +49,8 @@ class PlannerSettings:
     """beta_pess, Eq. 9."""
     worst_case: bool = True
     """Whether a sequence costs what the worst model and particle say (Eq. 10), or their mean."""
+    draws: bool = False
+    """Whether the plan is one of the last iteration's sequences, drawn by the weights, in place of the mean."""
     bf16: bool = False
     """Whether matrix products are taken in bfloat16; states, returns and costs stay in float32."""
 
@@ -57,7 +59,7 @@ class Plan(NamedTuple):
     """Planned decisions, one for each of B observations."""
 
     action: Tensor  # [B, A], the first action of the mean
-    mean: Tensor  # [B, H, A]
+    mean: Tensor  # [B, H, A], or with `draws` the sequence that was drawn
     best_return: Tensor  # [B], of the best sequence (the best feasible one, where there is one)
     lowest_cost: Tensor  # [B], cost of the cheapest of the last iteration's sequences
     feasible: Tensor  # [B], feasible sequences in the last iteration
@@ -101,6 +103,13 @@ def refit(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     w = weights[..., None, None]
     mean = (w * actions).sum(1)
     return mean, (w * (actions - mean.unsqueeze(1)).square()).sum(1)
+
+
+def draw(actions: Tensor, weights: Tensor, streams: Streams) -> Tensor:
+    """One of `actions [B, N, H, A]` for each plan, `[B, H, A]`, with the probabilities `weights [B, N]`."""
+    point = torch.special.ndtr(normals((len(weights), 1), streams))  # uniform
+    which = (weights.cumsum(1) < point).sum(1).clamp(max=weights.shape[1] - 1)
+    return actions[torch.arange(len(actions), device=actions.device), which]
 
 
 def bounded(mean: Tensor, variance: Tensor) -> Tensor:
@@ -222,6 +231,8 @@ class Planner:
             new_mean, new_variance = refit(actions, weights)
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance
+        if c.draws:  # where nothing is finite the mean is NaN, and stays so
+            mean = torch.where(mean.isfinite(), draw(actions, weights, streams), mean)
         action, allowed = mean[:, 0], feasible(scores, self.constraint)
         considered = allowed | ~allowed.any(1, keepdim=True)
         return Plan(

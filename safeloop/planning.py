@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +92,7 @@ def planner(
     actor: Callable[[Tensor, Streams | None], Tensor] | None,
     value: Callable[[Tensor], Tensor] | None,
     streams: Streams,
-    **more: float,
+    **more: Any,
 ) -> Planner:
     """A planner of as many episodes as there are random streams; `more` are further `PlannerSettings`."""
     c, by, device = settings, settings.by_dynamics(spec), str(streams[0].device)

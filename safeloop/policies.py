@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,18 +63,19 @@ class PlannerPolicy:
     """A planner: executes the planned mean, deterministic given its seed.
 
     Every episode has a random stream of its own, so what is done in it does not depend on how many are planned
-    together, but for rounding.
+    together, but for rounding. `new_planner` may stand for the agent's.
     """
 
-    def __init__(self, agent: Plans, seed: int):
+    def __init__(self, agent: Plans, seed: int, new_planner: Callable[[Streams], Planner] | None = None):
         self.agent, self.seed, self.begun, self.t0 = agent, seed, 0, True
+        self.new_planner = new_planner or agent.new_planner
         self.planner: Planner | None = None
 
     def reset(self, episodes: int = 1) -> None:
         """Begin so many episodes."""
         streams = [derived_seed(self.seed, EVALUATION, PLANNER + self.begun + i) for i in range(episodes)]
         device = self.agent.device
-        self.planner = self.agent.new_planner([torch.Generator(device=device).manual_seed(s) for s in streams])
+        self.planner = self.new_planner([torch.Generator(device=device).manual_seed(s) for s in streams])
         self.begun, self.t0 = self.begun + episodes, True
 
     def act(self, obs: np.ndarray) -> np.ndarray:

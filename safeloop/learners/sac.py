@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
+from safeloop.networks import (
+    EnsembleMLP,
+    Streams,
+    initialiser,
+    normals,
+    polyak,
+    q_values,
+    restored,
+    saved,
+    twin_critics,
+)
 from safeloop.replay import Batch
 
 NETWORKS = ("actor", "critic", "target")
@@ -28,6 +38,10 @@ class SACSettings:
     """Weight on the new critic in the target."""
     hidden: int = 256
     initial_temperature: float = 0.1
+    backup_entropy: bool = True
+    """Whether the critics' targets count the entropy; without, values are of the reward alone."""
+    layer_norm: bool = False
+    """In the critics."""
 
 
 class Actor(nn.Module):
@@ -70,7 +84,7 @@ class SAC:
         init = initialiser(generator)
         h = settings.hidden
         self.actor = Actor(obs_dim, act_dim, h, init).to(device)
-        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, settings.layer_norm, init).to(device)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
         self.target_entropy = -float(act_dim)
@@ -97,11 +111,15 @@ class SAC:
         """Actions `[B, A]` drawn from the actor."""
         return self.act(obs, streams)
 
+    def bonus(self, log_prob: Tensor) -> Tensor:
+        """What the targets count for the entropy of an action: `-alpha log pi`, or nothing (`backup_entropy`)."""
+        return -self.temperature * log_prob if self.settings.backup_entropy else torch.zeros_like(log_prob)
+
     @torch.no_grad()
     def next_value(self, obs: Tensor) -> Tensor:
-        """The targets' soft value of states `[B, S] -> [B]`: the lower critic at a drawn action, and its entropy."""
+        """The targets' value of states `[B, S] -> [B]`: the lower critic at a drawn action, and the bonus for it."""
         act, log_prob = self.actor.sample(obs, [self.generator])
-        return q_values(self.target, obs, act).amin(0) - self.temperature * log_prob
+        return q_values(self.target, obs, act).amin(0) + self.bonus(log_prob)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:

@@ -35,7 +35,7 @@ def expanded(sac: SAC, model: Model, batch: Batch, horizon: int) -> Targets:
 
     From `next_obs` SAC's actor acts in the model, each row in one of the K models. The critics are taught at the real
     pair and at every imagined one (Feinberg's TD-k trick): `sum_k gamma^k r_k + gamma^n V'(s_H)` over the n steps from
-    there to the end, each value soft, that is with the entropy of the action that leaves its state.
+    there to the end, each value with the bonus for the entropy of the action that leaves its state.
     """
     k, b, gamma = model.members, len(batch.reward), sac.settings.discount
     rows = torch.arange(-(-b // k) * k, device=batch.reward.device) % b  # as many for each model: some rows twice
@@ -51,7 +51,7 @@ def expanded(sac: SAC, model: Model, batch: Batch, horizon: int) -> Targets:
         pairs.append((s, a))
         rewards.append(judged.reward.flatten())
         ended.append(torch.zeros_like(real.reward) if judged.terminated is None else judged.terminated.flatten())
-        bonuses.append(-sac.temperature * log_prob)
+        bonuses.append(sac.bonus(log_prob))
         s = following.flatten(0, 1)
     value, targets = sac.next_value(s), []
     for reward, end, bonus in zip(reversed(rewards), reversed(ended), reversed(bonuses), strict=True):

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
+from safeloop.networks import (
+    EnsembleMLP,
+    Streams,
+    initialiser,
+    normals,
+    polyak,
+    q_values,
+    restored,
+    saved,
+    twin_critics,
+)
 from safeloop.replay import Batch
 
 NETWORKS = ("actor", "critic", "actor_target", "target")
@@ -25,6 +35,8 @@ class TD3Settings:
     polyak: float = 0.005
     """Weight on the new networks in the targets."""
     hidden: int = 256
+    layer_norm: bool = False
+    """In the critics."""
     exploration_noise: float = 0.1
     target_noise: float = 0.2
     target_noise_clip: float = 0.5
@@ -41,7 +53,7 @@ class TD3:
         self.settings, self.generator, self.updates = settings, generator, 0
         init, h = initialiser(generator), settings.hidden
         self.actor = EnsembleMLP(1, [obs_dim, h, h, act_dim], torch.relu_, init).to(device)
-        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, settings.layer_norm, init).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())

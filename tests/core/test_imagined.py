@@ -27,9 +27,9 @@ class Counting:
         return Judgement(obs[..., 0], torch.zeros_like(obs[..., 0]), ended, None)
 
 
-def sac_with(monkeypatch, temperature=0.5, log_prob=-2.0, gamma=0.9):
+def sac_with(monkeypatch, temperature=0.5, log_prob=-2.0, gamma=0.9, **settings):
     """SAC whose actor does nothing, with a given log-probability, and whose target critics say 10 s_0."""
-    sac = make(discount=gamma, initial_temperature=temperature)
+    sac = make(discount=gamma, initial_temperature=temperature, **settings)
     sample = lambda obs, streams: (torch.zeros(len(obs), A), torch.full((len(obs),), log_prob))  # noqa: E731
     monkeypatch.setattr(sac.actor, "sample", sample)
     monkeypatch.setattr(sac, "next_value", lambda obs: 10 * obs[:, 0])
@@ -49,12 +49,13 @@ def real(first, following, reward, terminated=0.0):
     )  # fmt: skip
 
 
-def test_expanded_targets_are_discounted_sums_with_the_soft_value_at_the_end(monkeypatch):
+@pytest.mark.parametrize("entropy", [True, False])
+def test_expanded_targets_are_discounted_sums_with_the_value_at_the_end(monkeypatch, entropy):
     model = Counting()
     model.ends = False
-    sac, data = sac_with(monkeypatch), real([5.0, 6.0], [1.0, 2.0], [0.5, 0.25])
+    sac, data = sac_with(monkeypatch, backup_entropy=entropy), real([5.0, 6.0], [1.0, 2.0], [0.5, 0.25])
     found = expanded(sac, model, data, horizon=2)
-    g, bonus = 0.9, 0.5 * 2.0
+    g, bonus = 0.9, 0.5 * 2.0 * entropy
     # Two transitions for three models: rows 0, 1, 0, in models 0, 1, 2, so that steps are 1, 2 and 3 wide.
     last = [10 * 3.0, 10 * 6.0, 10 * 7.0]
     second = [2 + g * last[0], 4 + g * last[1], 4 + g * last[2]]

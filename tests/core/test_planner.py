@@ -5,7 +5,7 @@ import torch
 
 from safeloop.cmdp import Constraint
 from safeloop.lookahead import Judgement, Scores
-from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, correlated, refit, weigh
+from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, correlated, draw, refit, weigh
 from tests.core.toy import A, B, H, K, LinearModel, P, S
 
 
@@ -165,6 +165,27 @@ def test_arc_finds_the_optimum_of_a_quadratic():
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert torch.allclose(p.mean[0], TARGET, atol=0.05)
     assert torch.equal(plan.action, p.mean[:, 0])
+
+
+def test_sequences_are_drawn_with_the_probabilities_of_their_weights():
+    n, b = 4, 6000
+    weights = torch.tensor([0.2, 0.0, 0.5, 0.3])
+    actions = torch.arange(float(n)).view(1, n, 1, 1).expand(b, n, H, A)
+    streams = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    drawn = draw(actions, weights.expand(b, n), streams)
+    assert drawn.shape == (b, H, A) and (drawn == drawn[:, :1, :1]).all()
+    assert torch.allclose(drawn[:, 0, 0].long().bincount(minlength=n) / b, weights, atol=0.02)
+
+
+def test_a_plan_may_be_a_drawn_sequence_in_place_of_the_mean():
+    options = {"iterations": 1, "momentum": 0.0, "elites": 1, "population": 40}
+    mean, drawn = (planner(Quadratic(TARGET), draws=draws, **options) for draws in (False, True))
+    plans = [p.plan(torch.zeros(1, S), t0=True) for p in (mean, drawn)]
+    assert torch.allclose(plans[0].mean, plans[1].mean, atol=1e-6)  # a single elite is both
+    warm = planner(Quadratic(TARGET), draws=True, inverse_temperature=1e-6, iterations=1, momentum=0.0)
+    plan = warm.plan(torch.zeros(1, S), t0=True)
+    assert torch.equal(warm.mean, plan.mean) and torch.equal(plan.action, plan.mean[:, 0])
+    assert plan.mean.abs().mean() > 0.2  # all weighed alike, the mean is near 0
 
 
 def test_planning_discounts_rewards():

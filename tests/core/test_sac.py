@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from safeloop.learners.sac import SAC, SACSettings
+from safeloop.networks import q_values
 from safeloop.replay import Batch
 from tests.core.test_dynamics import through_a_file
 
@@ -40,6 +41,30 @@ def test_value_is_the_smaller_critic_at_the_actors_mean():
     both = sac.critic(torch.cat((obs.view(-1, S), act), -1).expand(2, -1, -1))[..., 0]
     assert torch.allclose(value.flatten(), torch.minimum(both[0], both[1]))
     assert not torch.equal(both[0], both[1])
+
+
+def test_next_values_count_the_entropy_or_the_reward_alone():
+    soft, plain = (make(initial_temperature=5.0, backup_entropy=counts) for counts in (True, False))
+    obs, same = torch.randn(B, S), torch.Generator()
+    same.set_state(plain.generator.get_state())
+    act, log_prob = plain.actor.sample(obs, [same])
+    expected = q_values(plain.target, obs, act).amin(0)
+    assert torch.allclose(plain.next_value(obs), expected)
+    assert torch.allclose(soft.next_value(obs), expected - 5.0 * log_prob, atol=1e-5)
+
+
+def test_layer_norm_bounds_what_critics_say_of_far_actions():
+    obs, act = torch.randn(B, S), 1e4 * torch.randn(B, A)
+    usual, normed = (make(layer_norm=on).critic for on in (False, True))
+    assert q_values(usual, obs, act).abs().amax() > 30
+    bound = math.sqrt(32) * normed.weights[-1].norm(dim=1) + normed.biases[-1].abs()[:, 0]  # a layer has norm sqrt(32)
+    assert (q_values(normed, obs, act).abs() <= bound).all()
+    h = torch.cat((obs, act), -1)
+    for weight, bias in zip(normed.weights[:-1], normed.biases[:-1], strict=True):
+        h = h @ weight[1] + bias[1]
+        h = ((h - h.mean(1, keepdim=True)) / (h.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()).relu()
+    expected = (h @ normed.weights[-1][1] + normed.biases[-1][1])[:, 0]
+    assert torch.allclose(q_values(normed, obs, act)[1], expected, atol=1e-4)
 
 
 def test_termination_cuts_the_bootstrap():

@@ -114,6 +114,18 @@ def test_an_agent_that_plans_in_evaluation_only_explores_as_its_actor_does(tmp_p
     assert type(algorithm.load(run, 0)).__name__ == "PlannerPolicy"
 
 
+@pytest.mark.parametrize("exploration", ["mean", "draw"])
+def test_a_planner_explores_as_in_training(tmp_path, exploration):
+    options = {"hidden": 16, "batch_size": 16, "warmup": 50, "members": 2, "width": 16, "first_fit_steps": 10}
+    safeloop.run("InvertedPendulum", ["loop-sac"], steps=60, settings={**options, "exploration": exploration},
+                 out=tmp_path, eval_episodes=0, quiet=True)  # fmt: skip
+    (run,) = runs_under(tmp_path / "InvertedPendulum")
+    explorer, policy = find_algorithm("loop-sac").explorer(run, 0), find_algorithm("loop-sac").load(run, 0)
+    for each in (explorer, policy):
+        each.reset()
+    assert (explorer.planner.settings.draws, policy.planner.settings.draws) == (exploration == "draw", False)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_learns_from_the_dataset_and_acts(name, pendulum, tmp_path):
     run = trained(tmp_path, pendulum, name)

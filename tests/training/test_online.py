@@ -77,6 +77,11 @@ def test_each_name_stands_for_its_parts():
         "td3": ("TD3", None, None),
     }
     assert agent("loop-td3").planner.settings.momentum == 0.25
+    learners = [a.learner.settings for a in map(agent, NAMES) if a.learner is not None]
+    assert len(learners) == 8 and all(learner.layer_norm for learner in learners)  # the same for all
+    assert [getattr(learner, "backup_entropy", None) for learner in learners].count(False) == 6
+    draws = {name for name in NAMES if hasattr(a := agent(name), "planner") and a.planner.settings.draws}
+    assert draws == {"loop-sac", "loop-sarsa", "sac-evalloop"}
 
 
 def test_the_online_presets_stand_in_where_nothing_costs():
