@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 import yaml
 
 from safeloop.cmdp import UsageError
-from safeloop.settings import nearest
+from safeloop.settings import check_range, nearest
 from safeloop_baselines.omnisafe_algorithms import OmniSafeAlgorithm
 
 PREFIX = "omnisafe:"
@@ -95,18 +94,9 @@ class OmniSafeSettings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "bool":
-                if not isinstance(value, bool):
-                    raise ValueError(f"{field.name}={value}: expected true or false")
-                continue
-            least = 1 if field.type == "int" and field.name not in MAY_BE_ZERO else 0
-            most = 1 if field.name in FRACTIONS else math.inf
-            kinds = int if field.type == "int" else (int, float)
-            if not (isinstance(value, kinds) and least <= value <= most and math.isfinite(value)):
-                what = "a whole number" if field.type == "int" else "a number"
-                bounds = f"from {least} to {most}" if most == 1 else f"of at least {least}"
-                raise ValueError(f"{field.name}={value}: expected {what} {bounds}")
+            if field.type != "bool":
+                least = 1 if field.type == "int" and field.name not in MAY_BE_ZERO else 0
+                check_range(self, field.name, least=least, most=1 if field.name in FRACTIONS else None)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
         """These settings as OmniSafe nests them, with `budget` (cost return of an episode) as the cost limit."""

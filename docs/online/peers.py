@@ -1,8 +1,9 @@
 """stable-baselines3's SAC and TD3 on safeloop's terms: python docs/online/peers.py OUT ENV ALGO STEPS SEED [SEED ...]
 
 ALGO is sb3-sac or sb3-td3. Needs `pip install --no-deps stable-baselines3==2.3.2 cloudpickle` beside safeloop. The
-settings are those of safeloop's `sac` and `td3` where nothing costs; the environment, its episodes, the recorder and
-the evaluation are safeloop's, so `safeloop plot OUT` draws them beside `safeloop run ENV --algo sac --out OUT`.
+settings are those of safeloop's `sac` and `td3` as published (`--preset online-paper`); the environment, its episodes,
+the recorder and the evaluation are safeloop's, so `safeloop plot OUT` draws them beside `safeloop run ENV --algo sac
+--preset online-paper --out OUT`.
 """
 
 import json
@@ -64,10 +65,10 @@ def main():
     """Train and evaluate each seed."""
     torch.set_num_threads(1)
     out, env, algo, steps, *seeds = sys.argv[1:]
-    spec, settings = find_env(env), build(sac.settings, sac.presets["online"], owner="sac")
+    spec, settings = find_env(env), build(sac.settings, sac.presets["online-paper"], owner="sac")
     for seed in map(int, seeds):
         asked = RunSettings(
-            spec.id, algo, int(steps), seed, spec.budget, env_options=spec.options,
+            spec.id, algo, int(steps), seed, spec.budget, "online-paper", spec.options,
             algo_settings={**asdict(settings), "stable-baselines3": stable_baselines3.__version__},
             eval_episodes=EVALUATION_EPISODES,
         )  # fmt: skip
