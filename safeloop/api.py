@@ -197,7 +197,10 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
 
     With `diagnostics` also `planning.png`: actor divergence and usage, model and value errors of planning agents.
     """
-    return [_compare(each, [], diagnostics) for each in records.folders_under(folder)]
+    folders = records.folders_under(folder)
+    if diagnostics and not any(run.plans.path.exists() for each in folders for run in records.runs_under(each)):
+        raise UsageError(f"--diagnostics: no run in {folder} plans while it trains; leave it out")
+    return [_compare(each, [], diagnostics) for each in folders]
 
 
 def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> Comparison:

@@ -184,6 +184,8 @@ def test_an_algorithm_of_a_family_has_a_colon_in_its_name_and_none_in_its_folder
     assert main("resume", run, "-q")[0] == 0
     assert main("eval", run, "--episodes", "1", "-q")[0] == 0
     assert main("plot", tmp_path, "-q")[0] == 0
+    code, _, errors = main("plot", tmp_path, "--diagnostics")
+    assert code == 2 and "no run in" in errors and "plans while it trains; leave it out" in errors
     assert not [path for path in tmp_path.rglob("*") if ":" in path.name]
 
 
