@@ -86,6 +86,8 @@ def drive(agent, spec, obs):
 def main():
     """Write every run's rows."""
     torch.set_num_threads(1)
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     out, *runs = sys.argv[1:]
     with open(out, "w", newline="") as file:
         writer = csv.writer(file)

@@ -70,6 +70,8 @@ def agents(trained, spec, settings):
 def main():
     """Write every run's rows."""
     torch.set_num_threads(1)
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     out, *runs = sys.argv[1:]
     with open(out, "w", newline="") as file:
         writer = csv.writer(file)

@@ -64,6 +64,8 @@ def made(algo, env, settings, seed):
 def main():
     """Train and evaluate each seed."""
     torch.set_num_threads(1)
+    if len(sys.argv) < 6:
+        sys.exit(__doc__)
     out, env, algo, steps, *seeds = sys.argv[1:]
     spec, settings = find_env(env), build(sac.settings, sac.presets["online-paper"], owner="sac")
     for seed in map(int, seeds):

@@ -127,6 +127,8 @@ def diagnose(path):
 
 
 def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     out, *runs = sys.argv[1:]
     heads = {
         "planners": ("seed", "model", "value", "horizon", "episode", "return", "violations"),
