@@ -112,7 +112,9 @@ class EnsembleMLP(nn.Module):
         return affine(x, *self.layers[-1])
 
 
-def twin_critics(obs_dim: int, act_dim: int, hidden: int, layer_norm: bool, generator: torch.Generator) -> EnsembleMLP:
+def twin_critics(
+    obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator, layer_norm: bool = False
+) -> EnsembleMLP:
     """Two critics with two hidden layers each, for `q_values`."""
     activation = normalised_relu if layer_norm else torch.relu_
     return EnsembleMLP(2, [obs_dim + act_dim, hidden, hidden, 1], activation, generator)

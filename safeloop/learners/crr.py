@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
+from safeloop.networks import (
+    EnsembleMLP,
+    Streams,
+    initialiser,
+    normals,
+    polyak,
+    q_values,
+    restored,
+    saved,
+    twin_critics,
+)
 from safeloop.offline.settings import CRRSettings
 from safeloop.replay import Batch
 
@@ -63,7 +73,7 @@ class CRR:
         self.settings, self.generator = settings, generator
         init, h = initialiser(generator), settings.hidden
         self.actor = GaussianActor(obs_dim, act_dim, h, init).to(device)
-        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from safeloop.learners.targets import Targets
-from safeloop.networks import EnsembleMLP, Streams, initialiser, normals, polyak, q_values, restored, saved
+from safeloop.networks import (
+    EnsembleMLP,
+    Streams,
+    initialiser,
+    normals,
+    polyak,
+    q_values,
+    restored,
+    saved,
+    twin_critics,
+)
 from safeloop.offline.settings import PLASSettings
 from safeloop.replay import Batch
 
@@ -58,7 +68,7 @@ class PLAS:
         init, h, c = initialiser(generator), settings.hidden, settings
         self.autoencoder = Autoencoder(obs_dim, act_dim, h, init).to(device)
         self.actor = EnsembleMLP(1, [obs_dim, h, h, self.autoencoder.latent], torch.relu_, init).to(device)
-        self.critic = EnsembleMLP(2, [obs_dim + act_dim, h, h, 1], torch.relu_, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (

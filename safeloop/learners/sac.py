@@ -84,7 +84,7 @@ class SAC:
         init = initialiser(generator)
         h = settings.hidden
         self.actor = Actor(obs_dim, act_dim, h, init).to(device)
-        self.critic = twin_critics(obs_dim, act_dim, h, settings.layer_norm, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init, settings.layer_norm).to(device)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
         self.target_entropy = -float(act_dim)

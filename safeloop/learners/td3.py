@@ -53,7 +53,7 @@ class TD3:
         self.settings, self.generator, self.updates = settings, generator, 0
         init, h = initialiser(generator), settings.hidden
         self.actor = EnsembleMLP(1, [obs_dim, h, h, act_dim], torch.relu_, init).to(device)
-        self.critic = twin_critics(obs_dim, act_dim, h, settings.layer_norm, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init, settings.layer_norm).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())
