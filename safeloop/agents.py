@@ -242,7 +242,7 @@ class PlanningAgent(ModelAgent[Settings]):
         self.imagined, model = None, None
         if c.augmentation:
             self.imagined = Replay(AUGMENTATION, obs_dim, act_dim, device)
-            model = Witness(self.model, WITNESSED, self.imagined, self.generators[5])
+            model = Witness(self.model, c.by_dynamics(spec).horizon, WITNESSED, self.imagined, self.generators[5])
         self.planner = self.new_planner([self.generators[3]], model, draws=c.exploration == "draw")
 
     @property

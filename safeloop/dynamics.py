@@ -444,15 +444,16 @@ class Dynamics(nn.Module):
         """Take at most `steps` gradient steps on the replay's transitions; the best weights are restored.
 
         The holdout error (mean squared error in normalised units plus logistic losses, per model) is taken
-        before the first step and every 50 steps. With `patience` > 0 fitting stops once no model has
-        improved by 1% for so many checks. Returns the steps taken and the mean error before and after.
+        before the first step and every 50 steps, on at most 1000 transitions from all over the replay. With
+        `patience` > 0 fitting stops once so many checks have passed since any model was last better by 1% than it had
+        been then: small gains add up. Returns the steps taken and the mean error before and after.
         """
         train, held = replay.split()
         self._fit_normalisers(replay.rows(train))
-        held_batch = replay.rows(held[-1000:].expand(self.members, -1))
+        held_batch = replay.rows(held[:: -(-len(held) // 1000)].expand(self.members, -1))
         best_error = self._holdout_error(held_batch)
         first_error = best_error.mean().item()
-        best = [p.detach().clone() for p in self.net.parameters()]
+        best, reference = [p.detach().clone() for p in self.net.parameters()], best_error
         stale, done = 0, 0
         for step in range(1, steps + 1):
             choice = torch.randint(len(train), (self.members, batch_size), generator=self.generator, device=self.device)
@@ -463,7 +464,9 @@ class Dynamics(nn.Module):
             if step % 50 == 0 or step == steps:
                 error = self._holdout_error(held_batch)
                 better = error < best_error
-                stale = 0 if bool((error < 0.99 * best_error).any()) else stale + 1
+                gained = error < 0.99 * reference
+                reference = torch.where(gained, error, reference)
+                stale = 0 if bool(gained.any()) else stale + 1
                 best_error = torch.where(better, error, best_error)
                 with torch.no_grad():
                     for kept, parameter in zip(best, self.net.parameters(), strict=True):

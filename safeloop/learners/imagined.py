@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from safeloop.lookahead import Judgement, Model
+from safeloop.lookahead import Judgement, Model, survival
 from safeloop.networks import Streams
 from safeloop.replay import Batch, Replay
 
@@ -29,10 +29,10 @@ def branch(
     generator: torch.Generator,
     into: Replay,
 ) -> None:
-    """Roll the actor out from states `[M, S]` for `length` steps, each row in one model (MBPO; Janner et al., 2019).
+    """Roll the actor out from states `[M, S]` for `length` steps (MBPO; Janner et al., 2019).
 
-    Every transition goes `into` a buffer; a rollout ends where the model says so. M is rounded down to a multiple of
-    K while rows go on.
+    Every transition goes `into` a buffer; a rollout ends where the model says so. Those that go on are dealt to the K
+    models anew, in equal parts: M is rounded down to a multiple of K.
     """
     k, s = model.members, start
     for _ in range(length):
@@ -48,10 +48,13 @@ def branch(
 
 
 class Witness:
-    """A model that keeps `each` of the transitions of every search, drawn at random (workshop paper, appendix D)."""
+    """A model that keeps `each` of the transitions of every search, drawn at random (workshop paper, appendix D).
 
-    def __init__(self, model: Model, each: int, into: Replay, generator: torch.Generator):
-        self.model, self.members = model, model.members
+    A search looks `horizon` steps ahead; of steps beyond an imagined episode's end none is kept.
+    """
+
+    def __init__(self, model: Model, horizon: int, each: int, into: Replay, generator: torch.Generator):
+        self.model, self.members, self.horizon = model, model.members, horizon
         self.each, self.into, self.generator = each, into, generator
 
     def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
@@ -67,7 +70,12 @@ class Witness:
         models = torch.arange(k, device=obs.device).unsqueeze(1)
         some = Judgement(*(None if x is None else x[models, rows] for x in judged))  # type: ignore[arg-type]
         s, a, following = (x[models, rows] for x in (obs, act, next_obs))
-        self.into.extend(as_transitions(s, a, following, some, self.generator))
+        found = as_transitions(s, a, following, some, self.generator)
+        if judged.terminated is not None:
+            reached = survival(judged.terminated.view(k, self.horizon, -1), judged.reward.view(k, self.horizon, -1))
+            there = torch.bernoulli(reached[:, :-1].flatten(1)[models, rows], generator=self.generator).flatten() > 0
+            found = Batch(*(x[there] for x in found))
+        self.into.extend(found)
         return judged
 
 

@@ -21,7 +21,7 @@ class Targets(NamedTuple):
     obs: Tensor  # [B, S]
     act: Tensor  # [B, A]
     target: Tensor  # [B]
-    weight: Tensor  # [B], 0 where the pair lies beyond an imagined episode's end
+    weight: Tensor  # [B], 0 where the pair lies beyond an imagined episode's end, or what was imagined is not finite
 
     def loss(self, critic: EnsembleMLP) -> Tensor:
         """The squared error, a mean over the pairs and a sum over the critics."""
@@ -55,8 +55,11 @@ def expanded(sac: SAC, model: Model, batch: Batch, horizon: int) -> Targets:
         s = following.flatten(0, 1)
     value, targets = sac.next_value(s), []
     for reward, end, bonus in zip(reversed(rewards), reversed(ended), reversed(bonuses), strict=True):
-        targets.append(reward + gamma * (1 - end) * value)
+        targets.append(torch.where(end < 1, reward + gamma * (1 - end) * value, reward))
         value = targets[-1] + bonus
-    obs, act = (torch.cat(x) for x in zip(*pairs, strict=True))
+    obs, act, target = (torch.cat(list(x)) for x in (*zip(*pairs, strict=True), targets[::-1]))
     survived = torch.stack([torch.zeros_like(ended[0]), *ended[:-1]]).neg().add(1).cumprod(0)
-    return Targets(obs, act, torch.cat(targets[::-1]), survived.flatten())
+    # A model may say what is not finite, which no weight of zero makes good.
+    finite = torch.cat((obs, act, target.unsqueeze(1)), 1).isfinite().all(1)
+    obs, act = (torch.where(finite.unsqueeze(1), x, 0.0) for x in (obs, act))
+    return Targets(obs, act, torch.where(finite, target, 0.0), torch.where(finite, survived.flatten(), 0.0))

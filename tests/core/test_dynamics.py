@@ -135,6 +135,26 @@ def test_patience_ends_a_fit_that_no_longer_improves():
     assert model.fit(linear_replay(200), 5000, patience=2)[0] == 100
 
 
+def test_small_gains_add_up_before_patience_is_lost(monkeypatch):
+    model, errors = make(), iter([1.0, *(0.996**i for i in range(1, 7)), *[0.97] * 20])
+    monkeypatch.setattr(model, "_holdout_error", lambda data: torch.full((model.members,), next(errors)))
+    # Better by 1% than at the start after three checks, by 1% more after six; by less from then on.
+    assert model.fit(linear_replay(200), 5000, patience=4)[0] == (6 + 4) * 50
+
+
+def test_models_are_chosen_by_transitions_from_all_over_the_replay(monkeypatch):
+    model, seen = make(), []
+    error = model._holdout_error
+    monkeypatch.setattr(model, "_holdout_error", lambda data: seen.append(data) or error(data))
+    few, replay = linear_replay(1000), Replay(25_000, S, A)
+    for _ in range(25):
+        replay.extend(few.rows(torch.arange(1000)))
+    replay.data.obs[:, 0] = torch.arange(25_000)
+    model.fit(replay, 1)
+    _, held = replay.split()
+    assert torch.equal(seen[0].obs[0], replay.data.obs[held[::3]]) and len(seen[0].obs[0]) == 834
+
+
 def test_factored_dynamics_share_one_network_over_entities():
     entities = Entities(robot=(0,), positions=((1, 2), (3, 4), (5, 6)), kinds=("goal", "hazard", "hazard"), goal=0)
     model = make(entities)

@@ -87,7 +87,7 @@ def test_the_loss_leaves_out_what_has_no_weight():
     assert whole.item() == pytest.approx(one.item() / 2)
 
 
-def test_branched_rollouts_keep_to_their_model_and_stop_where_it_ends():
+def test_branched_rollouts_stop_where_their_model_ends_and_the_others_are_dealt_anew():
     into, generator = Replay(100, S, A), torch.Generator().manual_seed(0)
     actor = lambda obs, streams: -torch.ones(len(obs), A)  # noqa: E731
     branch(Counting(), actor, states(0.0, 0.0, 4.0, 4.0, 6.0, 6.0, 9.0), 2, generator, into)
@@ -102,7 +102,7 @@ def test_branched_rollouts_keep_to_their_model_and_stop_where_it_ends():
 
 def test_a_witness_changes_nothing_and_keeps_true_transitions():
     into, model = Replay(40, S, A), Counting()
-    witness = Witness(model, 10, into, torch.Generator().manual_seed(0))
+    witness = Witness(model, 1, 10, into, torch.Generator().manual_seed(0))
     obs, act = torch.randn(3, 11, S), torch.randn(3, 11, A)
     following, memory = witness.step(obs, act, [])
     judged = witness.judge(obs, act, following, memory)
@@ -113,6 +113,33 @@ def test_a_witness_changes_nothing_and_keeps_true_transitions():
     assert (kept.next_obs - kept.obs)[:, 0].round().tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
     assert torch.equal(kept.reward, kept.obs[:, 0])
     assert all(any(torch.equal(s, o) for o in obs.flatten(0, 1)) for s in kept.obs)
+
+
+def test_a_witness_keeps_nothing_from_beyond_an_imagined_end():
+    into, model = Replay(3000, S, A), Counting()
+    witness = Witness(model, 3, 900, into, torch.Generator().manual_seed(0))
+    path = [states(5.0, 7.0).expand(3, -1, -1)]  # of the first, model 0 ends at the third step, 2 at the first
+    for _ in range(3):
+        path.append(witness.step(path[-1], torch.zeros(3, 2, A), [])[0])
+    obs, following = (torch.stack(x, 1).flatten(1, 2) for x in (path[:-1], path[1:]))
+    witness.judge(obs, torch.zeros(3, 6, A), following, following)
+    kept = into.rows(torch.arange(len(into)))
+    assert sorted(set(kept.obs[:, 0].tolist())) == [5, 6, 7] and len(into) < 900
+    assert ((kept.next_obs[:, 0] >= 8) == kept.terminated.bool()).all()
+
+
+def test_what_is_not_finite_is_not_taught(monkeypatch):
+    sac, model = sac_with(monkeypatch), Counting()
+    step = model.step
+    burst = lambda obs, act, streams: (step(obs, act, streams)[0] + torch.tensor([0.0, 0, math.inf]).view(3, 1, 1), act)  # noqa: E731
+    monkeypatch.setattr(model, "step", burst)
+    found = expanded(sac, model, real([0.0] * 3, [1.0, 1.0, 9.0], [1.0] * 3), horizon=2)
+    # Model 2 bursts, and ends there: what came before is taught, what comes after is not.
+    assert found.weight.tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 0]
+    assert found.target.isfinite().all() and found.loss(sac.critic).isfinite()
+    model.ends = False
+    found = expanded(sac, model, real([0.0] * 3, [1.0, 1.0, 9.0], [1.0] * 3), horizon=2)
+    assert found.weight.tolist() == [1, 1, 0] * 3 and found.loss(sac.critic).isfinite()
 
 
 def test_a_ring_takes_batches_drops_what_is_not_finite_and_keeps_the_last():
