@@ -159,13 +159,16 @@ def learn(
     )  # fmt: skip
     if sweep:
         with _threads(threads):
-            asked = tuned(Path(out), asked, launch.pairs(settings, "--set"), sweep, lambda: display(quiet))
-    return _train(Path(out), asked, jobs, quiet)
+            given = launch.pairs(settings, "--set")
+            asked = tuned(Path(out), asked, data.path, given, sweep, lambda: display(quiet))
+    return _train(Path(out), asked, jobs, quiet, data.path)
 
 
-def _train(out: Path, asked: list[RunSettings], jobs: int | None, quiet: bool) -> Comparison:
+def _train(
+    out: Path, asked: list[RunSettings], jobs: int | None, quiet: bool, dataset: Path | None = None
+) -> Comparison:
     limit = check_jobs(jobs)
-    work = launch.prepare(out, asked)
+    work = launch.prepare(out, asked, dataset)
     failures = execute(work, limit, display(quiet))
     return _compare(out / asked[0].folder, failures)
 

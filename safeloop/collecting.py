@@ -71,7 +71,10 @@ def collect(
     if not policies or (replay and (len(policies) > 1 or policies[0] == RANDOM)):
         raise UsageError("--policy: give at least one" if not policies else "--replay: give one run as --policy")
     found = [acting(each, spec, seed) for each in policies]
-    about = {"env": spec.id, "env_options": spec.options, "policy": " + ".join(policies), "replay": replay}
+    about = {
+        "env": spec.id, "env_options": spec.options, "replay": replay,
+        "policy": " + ".join(each.name for each in found),
+    }  # fmt: skip
     with writer(out, about) as add:
         if replay:
             for episode in stored(found[0].run, spec):  # type: ignore[arg-type]
@@ -84,16 +87,17 @@ def collect(
 
 @dataclass(frozen=True)
 class Acting:
-    """A policy, and the run that it is of."""
+    """A policy, its name, and the run that it is of."""
 
     policy: Policy
+    name: str
     run: Run | None
 
 
 def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
     """The policy `random`, `RUN` or `RUN@STEP`. Raises `UsageError` where it is none, or of another environment."""
     if text == RANDOM:
-        return Acting(untrained(spec, seed), None)
+        return Acting(untrained(spec, seed), RANDOM, None)
     path, at, step = text.rpartition("@")
     run = open_run(path if at else text)
     if at:
@@ -103,7 +107,8 @@ def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
         raise UsageError(f"--policy {text}: a run of {there[0]} with {there[1]}, not of {here[0]} with {here[1]}")
     algorithm = find_algorithm(run.settings.algo)
     explorer = getattr(algorithm, "explorer", algorithm.load)
-    return Acting(explorer(run, derived_seed(seed, COLLECTION)), run)
+    name = f"{there[0]} {run.settings.name} seed {run.settings.seed}{at}{step if at else ''}"
+    return Acting(explorer(run, derived_seed(seed, COLLECTION)), name, run)
 
 
 def untrained(spec: EnvSpec, seed: int) -> Policy:
@@ -167,8 +172,8 @@ def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
     goes_on = np.append((next_obs[:-1] == obs[1:]).all(1), False) & ~ended
     costs = None if spec.budget is None else cost
     data = Dataset(
-        run.path, spec.id, spec.options, obs, act, reward, costs, ended, ~goes_on & ~ended, event.astype(bool),
-        next_obs, np.ones(n, bool),
+        run.path, run.path.name, spec.id, spec.options, obs, act, reward, costs, ended, ~goes_on & ~ended,
+        event.astype(bool), next_obs, np.ones(n, bool),
     )  # fmt: skip
     return pieces(data)
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,8 @@ class Dataset:
     """T transitions of episodes in order."""
 
     path: Path
+    name: str
+    """The file's or the folder's name; of a dataset from elsewhere in Minari's layout its id there."""
     env: str | None
     """The environment that the dataset names; None: it names none."""
     env_options: dict[str, Any]
@@ -68,11 +70,6 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.reward)
-
-    @property
-    def name(self) -> str:
-        """The file's or the folder's name."""
-        return self.path.stem if self.path.is_file() else self.path.name
 
     @property
     def ends(self) -> np.ndarray:
@@ -116,7 +113,7 @@ def read(path: str | Path) -> Dataset:
     try:
         with h5py.File(main, "r") as file:
             minari = any(key.startswith("episode_") for key in file)
-            found = _episodes(file, main) if minari else _flat(file, path)
+            found = _episodes(file, main, path) if minari else _flat(file, path)
     except OSError as error:
         raise UsageError(f"{main} can't be read as HDF5 ({error}): is it whole? {WHERE}") from None
     except KeyError as error:
@@ -171,7 +168,7 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
         if "timeouts" not in file and sizes_fit:  # an episode was cut off where it does not go on
             goes_on = np.isclose(found["next_obs"][:-1], found["obs"][1:], equal_nan=True).all(1)
             found["truncated"][:-1] = ~goes_on
-    elif all(len(found[name]) == n for name in ("obs", "act", "terminated", "truncated")):
+    elif all(values is None or len(values) == n for values in found.values()):
         # The observation after an episode's last decision was not kept: what was cut off there is of no use, but a
         # termination is, to a learner.
         found["next_obs"] = np.concatenate((found["obs"][1:], found["obs"][-1:]))
@@ -184,7 +181,7 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
         cut = found["truncated"] | (last & ~found["terminated"])
         found["truncated"] = np.roll(cut, -1) & use & ~found["terminated"]
         found = {name: None if values is None else values[use] for name, values in found.items()}
-    return {**found, "env": _named(path.stem), "env_options": {}}
+    return {**found, "name": path.stem, "env": _named(path.stem), "env_options": {}}
 
 
 def _named(stem: str) -> str | None:
@@ -194,10 +191,12 @@ def _named(stem: str) -> str | None:
     return dsrl[1] if dsrl else first or None
 
 
-def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
+def _episodes(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
     """The arrays of a Minari file, its episodes one after the other."""
-    metadata = _metadata(file, main)
+    metadata = _metadata(file, main, path)
     parts: dict[str, list[np.ndarray]] = {}
+    low, high = metadata.pop("bounds")
+    firsts, extra = [0], []
     with_cost, with_event = None, True
     for number in range(len(file)):
         key = f"episode_{number}"
@@ -214,6 +213,7 @@ def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
                 f"{where}: infos/cost is {'there' if has_cost else 'missing'}, unlike in episodes before it"
             )
         with_cost, with_event = has_cost, with_event and "event" in infos
+        extra.append(len(infos["cost"]) - len(group["rewards"]) if has_cost and "rewards" in group else 0)
         for name, values in _episode(group, infos, where).items():
             before = parts.setdefault(name, [])
             if before and values.shape[1:] != before[0].shape[1:]:
@@ -221,7 +221,18 @@ def _episodes(file: h5py.File, main: Path) -> dict[str, Any]:
                 here, there = values.shape[1], before[0].shape[1]
                 raise UsageError(f"{where}: {called} have {here} numbers, those of episode_0 {there}")
             before.append(values)
+        firsts.append(firsts[-1] + len(parts["reward"][-1]))
+
+    def place(key: str, row: int) -> str:
+        number = int(np.searchsorted(firsts, row, side="right")) - 1
+        name = {"next_observations": "observations", "costs": "infos/cost"}.get(key, key)
+        further = {"next_observations": 1, "costs": extra[number]}.get(key, 0)
+        return f"episode_{number}/{name}[{row - firsts[number] + further}]"
+
     found: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
+    found["place"] = place
+    if low.shape == found["act"].shape[1:] and (np.stack((-low, high)) != 1).any():  # the task's own; here they are 1
+        found["act"] = 2 * (found["act"] - low) / (high - low) - 1
     if not with_cost:
         found["cost"] = None
     if not with_event:
@@ -251,8 +262,8 @@ def _episode(group: h5py.Group, infos: h5py.Group | dict[str, Any], where: str) 
     return arrays
 
 
-def _metadata(file: h5py.File, main: Path) -> dict[str, Any]:
-    """Which environment a Minari dataset is of: as we wrote it, or the id in its `env_spec`."""
+def _metadata(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
+    """The name of a Minari dataset, its environment (as we wrote it, or the id in its `env_spec`), actions' bounds."""
     metadata: dict[str, Any] = dict(file.attrs)
     beside = main.with_name(METADATA)
     try:
@@ -261,7 +272,14 @@ def _metadata(file: h5py.File, main: Path) -> dict[str, Any]:
         ours = metadata.get(OURS, {})
         spec = json.loads(metadata["env_spec"]) if "env_spec" in metadata else {}
         name = ours.get("env") or re.sub(r"-v\d+$", "", spec.get("id", "")) or None
-        return {"env": name, "env_options": dict(ours.get("env_options", {}))}
+        called = path.stem if path.is_file() else path.name
+        if OURS not in metadata:
+            called = re.sub(r"[^A-Za-z0-9_.-]", "-", metadata.get("dataset_id", called))
+        space = json.loads(metadata.get("action_space", "{}"))
+        bounds = [np.array(space.get(key, []), float) for key in ("low", "high")]
+        if not all(each.ndim == 1 and np.isfinite(each).all() for each in bounds) or (bounds[0] >= bounds[1]).any():
+            bounds = [np.zeros(0), np.zeros(0)]
+        return {"name": called, "env": name, "env_options": dict(ours.get("env_options", {})), "bounds": bounds}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"{beside} is damaged ({error}): get the dataset again") from None
 
@@ -269,6 +287,7 @@ def _metadata(file: h5py.File, main: Path) -> dict[str, Any]:
 def _checked(path: Path, found: dict[str, Any]) -> Dataset:
     """The dataset, or a `UsageError` that names what does not fit and where."""
     n = len(found["reward"])
+    place: Callable[[str, int], str] = found.pop("place", lambda key, row: f"{key}[{row}]")
     if not n:
         raise UsageError(f"{path} holds no transitions")
     called = {"obs": "observations", "act": "actions", "reward": "rewards", "next_obs": "next_observations",
@@ -287,17 +306,20 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
         finite = np.isfinite(found[name]).reshape(n, -1).all(1)
         if not finite.all():
             row = int(np.argmin(finite))
-            raise UsageError(f"{path}: {called[name]}[{row}] is not finite: {found[name][row].tolist()}")
+            raise UsageError(f"{path}: {place(called[name], row)} is not finite: {found[name][row].tolist()}")
     beyond = np.abs(found["act"]).max(1) > 1 + EDGE
     if beyond.any():
         row = int(np.argmax(beyond))
         values = found["act"][row].tolist()
-        raise UsageError(f"{path}: actions[{row}] is {values}: expected numbers in [-1, 1], as all actions are here")
+        raise UsageError(
+            f"{path}: {place('actions', row)} is {values}: expected numbers in [-1, 1], as all actions are here, or "
+            "the bounds of the task's in Minari's action_space"
+        )
     found["act"] = found["act"].clip(-1, 1)
     found["truncated"] &= ~found["terminated"]
     if found["cost"] is not None and (found["cost"] < 0).any():
         row = int(np.argmax(found["cost"] < 0))
-        raise UsageError(f"{path}: costs[{row}] is {found['cost'][row]:g}: expected at least 0")
+        raise UsageError(f"{path}: {place('costs', row)} is {found['cost'][row]:g}: expected at least 0")
     return Dataset(path=path, **found)
 
 

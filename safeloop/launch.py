@@ -15,6 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
@@ -98,7 +99,7 @@ def plan(
                 env_options={**given, **spec.options}, algo_settings=asdict(filled(values, spec)),
                 told=algorithm.told(values, spec), device=device, threads=threads,
                 eval_every=eval_every, eval_episodes=eval_episodes, variant=variant, keep_every=keep_every,
-                dataset=str(dataset.path.resolve()) if dataset else "", data=data,
+                dataset=dataset.name if dataset else "", data=data,
             )  # fmt: skip
             result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
     return result
@@ -159,6 +160,12 @@ def fitting_env(dataset: Dataset, env: str | None, env_options: Pairs) -> tuple[
                 f"{dataset.path}: {key} have {there[0]} numbers, those of {spec.id} ({options}) {sizes[key][0]}: "
                 "give --env NAME or --env-set KEY=VALUE"
             )
+    longest, most = int(dataset.per_episode(np.ones(len(dataset))).max()), -(-spec.episode_steps // spec.action_repeat)
+    if longest > most:
+        raise UsageError(
+            f"{dataset.path}: an episode of {longest:,} decisions, those of {spec.id} have {most:,} at most: "
+            "where its episodes end is missing (timeouts)"
+        )
     return spec.id, spec.options
 
 
@@ -235,8 +242,8 @@ def settings_by_algorithm(settings: Pairs, algorithms: Mapping[str, Algorithm]) 
 # Preparing folders
 
 
-def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
-    """Start, resume or keep each run. Nothing is written before every folder was looked at."""
+def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None) -> Work:
+    """Start, resume or keep each run, of the `dataset` there. Nothing is written before every folder was looked at."""
     work, aside, new = Work(), [], []
     for settings in asked:
         path = Run.directory(out, settings)
@@ -257,6 +264,9 @@ def prepare(out: Path, asked: Sequence[RunSettings]) -> Work:
         new.append(run.settings)
     work.notices += filter(None, map(all_random, new))
     work.jobs += [Job(Run.create(out, settings), settings.threads, fresh=True) for settings in new]
+    if dataset:
+        for job in work.jobs:
+            job.run.dataset = str(dataset.resolve())
     order = [Run.directory(out, settings) for settings in asked]
     work.jobs.sort(key=lambda job: order.index(job.run.path))
     return work
@@ -352,6 +362,7 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work
     """What `safeloop resume` has to do. Raises `UsageError` where the run can't go on."""
     run, work = records.open_run(path.resolve()), Work()
     settings = run.settings
+    location = run.dataset if settings.dataset else ""
     wanted = settings.threads if threads is None else check_whole("--threads", threads, 1)
     if wanted != settings.threads and not force_threads:
         raise UsageError(
@@ -367,5 +378,8 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work
         if Run.directory(out, settings) != run.path:
             raise UsageError(f"{path} was moved: a new run needs the folder <out>/<env>/<algo>/seed-<S>")
         work.notices.append(set_aside(run))
-        work.jobs.append(Job(Run.create(out, settings), wanted, fresh=True))
+        new = Run.create(out, settings)
+        if location:
+            new.dataset = location
+        work.jobs.append(Job(new, wanted, fresh=True))
     return work

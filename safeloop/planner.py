@@ -147,19 +147,22 @@ def actor_rollouts(
     Sequence j of each plan is rolled out in model j mod K. Each action has noise of standard deviation `noise`, and
     moves by `mixture` towards that of the `previous` solution `[B, H, A]`.
     """
-    s, k = obs.repeat_interleave(count, 0), model.members  # [B*count, S]
-    rows = torch.arange(len(s), device=obs.device)
-    own = rows % count % k
-    sequence = []
+    b, k = len(obs), model.members
+    m = -(-count // k)  # of each model; where K does not divide `count` some too many
+    s, sequence = obs.repeat_interleave(m * k, 0), []  # [B*m*K, S]
+
+    def by_model(x: Tensor) -> Tensor:
+        return x.view(b, m, k, -1).permute(2, 0, 1, 3).reshape(k, b * m, -1)
+
     for before in previous.unbind(1):
         a = actor(s)
         if noise:
             a = (a + noise * normals(a.shape, streams)).clamp(-1, 1)
         if mixture:
-            a = torch.lerp(a, before.repeat_interleave(count, 0), mixture)
+            a = torch.lerp(a, before.repeat_interleave(m * k, 0), mixture)
         sequence.append(a)
-        s = model.step(s.expand(k, -1, -1), a.expand(k, -1, -1), streams)[0][own, rows]
-    return torch.stack(sequence, 1).unflatten(0, (len(obs), count))
+        s = model.step(by_model(s), by_model(a), streams)[0].view(k, b, m, -1).permute(1, 2, 0, 3).flatten(0, 2)
+    return torch.stack(sequence, 1).unflatten(0, (b, m * k))[:, :count]
 
 
 class Planner:
@@ -190,6 +193,8 @@ class Planner:
         start = torch.zeros_like(self.mean)  # [B, H, A]
         if not t0:
             start[:, :-1] = self.mean[:, 1:]
+            if self.settings.actor_mixture:  # the last proposed action is mixed with it, too (MBOP, Algorithm 2)
+                start[:, -1] = self.mean[:, -1]
         inputs = obs, start, torch.as_tensor(value_after_event, device=obs.device)
         if obs.is_cuda:
             self.captured = self.captured or Captured(self._plan, inputs, self.streams)

@@ -3,6 +3,7 @@
 DIR/<env or dataset>/<algo>/seed-<S>/
     settings.json     what was asked for, every setting resolved       written once
     versions.json     what it ran on                                   written once
+    dataset.txt       where the dataset lies that is learned from      replaced atomically
     status.json       new, running, finished or failed, with a reason  replaced atomically
     episodes.csv      training episodes                                append-only
     evaluations.csv   evaluation episodes                              append-only
@@ -45,8 +46,6 @@ from safeloop.networks import bf16_is_fast
 
 SCHEMA = 1
 """Version of the layout above; a run folder of another version is refused."""
-
-DATA_SUFFIXES = (".hdf5", ".h5")
 
 TRAINING, EVALUATION, AGENT, COLLECTION = 0, 1, 2, 3
 """Streams of random numbers of one run: all are derived from its seed, none is shared."""
@@ -97,7 +96,7 @@ class RunSettings:
     variant: str = ""
     """Tells runs of one algorithm with different settings apart: `H=4` in an ablation."""
     dataset: str = ""
-    """Where the dataset lies that is learned from; "": learns while acting."""
+    """The name of the dataset that is learned from; "": learns while acting."""
     data: dict[str, Any] = field(default_factory=dict)
     """What it was (`Dataset.summary`)."""
     keep_every: int = 0
@@ -107,8 +106,7 @@ class RunSettings:
     @property
     def folder(self) -> str:
         """The folder of what it is compared with: the environment's name, or the dataset's."""
-        path = Path(self.dataset)
-        return (path.stem if path.suffix in DATA_SUFFIXES else path.name) if self.dataset else self.env
+        return self.dataset or self.env
 
     @property
     def name(self) -> str:
@@ -329,6 +327,21 @@ class Run:
         """`{"state": "new" | "running" | "finished" | "failed", "reason": str}`."""
         value = json.loads((self.path / "status.json").read_text())
         return {"state": value["state"], "reason": value["reason"]}
+
+    @property
+    def dataset(self) -> str:
+        """Where the dataset lies that the run learns from. Raises `UsageError` where that is not known here."""
+        try:
+            return (self.path / "dataset.txt").read_text().strip()
+        except OSError:
+            raise UsageError(
+                f"{self.path}: where its dataset {self.settings.dataset} lies is not known here: "
+                "give `safeloop offline DATASET` with the run's options again"
+            ) from None
+
+    @dataset.setter
+    def dataset(self, location: str) -> None:
+        write_atomically(self.path / "dataset.txt", f"{location}\n".encode())
 
     def set_status(self, state: str, reason: str = "") -> None:
         """Replace the status."""

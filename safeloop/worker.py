@@ -33,9 +33,9 @@ def train(run: Run, threads: int) -> None:
     settings = run.settings
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     if settings.dataset:
-        dataset = read(settings.dataset)
+        dataset = read(run.dataset)
         if dataset.fingerprint != settings.data["fingerprint"]:
-            raise UsageError(f"{settings.dataset} has changed since this run began: restore it or start a new run")
+            raise UsageError(f"{run.dataset} has changed since this run began: restore it or start a new run")
         algorithm.learn_from(dataset, run)  # type: ignore[attr-defined]
         return
     env = Recorder(spec.make(), spec, run)

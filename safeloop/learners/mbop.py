@@ -17,9 +17,15 @@ from safeloop.offline.settings import MBOPSettings
 from safeloop.replay import Batch
 
 
-def truncated_returns(reward: np.ndarray, ends: np.ndarray, horizon: int, discount: float) -> np.ndarray:
-    """`sum_{k<horizon} gamma^k r_{t+k}` within the episode, `[T]`, from rewards and whether an episode ends, `[T]`."""
-    found = np.zeros(len(reward))
+def truncated_returns(
+    reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, horizon: int, discount: float
+) -> np.ndarray:
+    """`sum_{k<horizon} gamma^k r_{t+k}` within the episode, `[T]`, from rewards and how an episode ends, `[T]`.
+
+    NaN where so many decisions were not recorded, though the episode had gone on.
+    """
+    found, ends = np.zeros(len(reward)), terminated | truncated
+    ends[-1:] = True
     first = 0
     for last in np.flatnonzero(ends):
         rows = reward[first : last + 1].astype(float)
@@ -30,6 +36,8 @@ def truncated_returns(reward: np.ndarray, ends: np.ndarray, horizon: int, discou
         if len(rows) > horizon:
             beyond[:-horizon] = discount**horizon * total[horizon:-1]
         found[first : last + 1] = total[:-1] - beyond
+        if not terminated[last]:
+            found[max(first, last + 2 - horizon) : last + 1] = np.nan
         first = last + 1
     return found.astype(np.float32)
 
@@ -37,7 +45,7 @@ def truncated_returns(reward: np.ndarray, ends: np.ndarray, horizon: int, discou
 class MBOP:
     """Ensembles of a behaviour and of a value, with one `update` a batch.
 
-    The batch's `reward` is what the value should say: the truncated return.
+    The batch's `reward` is what the value should say: the truncated return, or NaN where it is not known.
     """
 
     def __init__(
@@ -68,7 +76,9 @@ class MBOP:
     def update(self, batch: Batch) -> None:
         """One gradient step of both on `batch`."""
         behaviour = (torch.tanh(self._all(self.actor, batch.obs)) - batch.act).square().mean((1, 2)).sum()
-        value = (self._all(self.critic, batch.obs)[..., 0] - batch.reward).square().mean(1).sum()
+        known = batch.reward.isfinite()
+        missed = self._all(self.critic, batch.obs)[..., 0] - batch.reward.nan_to_num()
+        value = (known * missed.square()).mean(1).sum()
         self.optimizer.zero_grad(set_to_none=True)
         (behaviour + value).backward()
         self.optimizer.step()

@@ -88,7 +88,12 @@ class OfflineAgent:
         if dataset is not None:
             self.replay = buffer(dataset, spec, device)
             if algorithm.learner == "mbop":  # its value is of what followed, not of a step
-                taught = truncated_returns(dataset.reward, dataset.ends, c.return_horizon, c.discount)
+                d, h = dataset, c.return_horizon
+                taught = truncated_returns(d.reward, d.terminated, d.truncated, h, c.discount)
+                if np.isnan(taught).all():
+                    raise UsageError(
+                        f"{d.path}: nowhere are return_horizon={h} decisions in a row recorded: give a smaller one"
+                    )
                 self.replay.data.reward[:] = torch.as_tensor(taught, device=device)
 
     def update(self) -> None:

@@ -36,6 +36,8 @@ class Offline:
     constrained: bool = False
     base: str = ""
     """The algorithm that it plans on top of: the two are compared."""
+    sweeps: bool = False
+    """Whether the paper's grid is of this planner's settings."""
     own: Mapping[str, Any] = field(default_factory=dict)
     """Settings that make it what it is, in every preset."""
     default_steps: int = 100_000
@@ -95,11 +97,11 @@ crr = Offline("crr", "critic-regularised regression (Wang et al. 2020)", CRRSett
 plas = Offline("plas", "policy in the latent action space (Zhou et al. 2020)", PLASSettings, "plas")
 loop_crr = Offline(
     "loop-crr", "CRR + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopCRRSettings, "crr", OfflinePlanner,
-    base="crr",
+    base="crr", sweeps=True,
 )  # fmt: skip
 loop_plas = Offline(
     "loop-plas", "PLAS + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopPLASSettings, "plas",
-    OfflinePlanner, base="plas",
+    OfflinePlanner, base="plas", sweeps=True,
 )  # fmt: skip
 SEARCH = {
     "actor_fraction": 0.05, "iterations": 3, "noise_correlation": 0.85, "momentum": 0.1, "inverse_temperature": 50.0,
@@ -108,7 +110,7 @@ SEARCH = {
 
 safeloop_crr = replace(
     loop_crr, name="safeloop-crr", summary="CRR + ensemble + safeARC, on a dataset with costs", constrained=True,
-    own=SEARCH,
+    sweeps=False, own=SEARCH,
 )  # fmt: skip
 mbop = Offline(
     "mbop", "imitation + truncated value + ensemble (Argenson & Dulac-Arnold 2020)", MBOPSettings, "mbop",

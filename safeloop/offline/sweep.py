@@ -23,10 +23,10 @@ from safeloop.processes import execute
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.progress import Quiet
 from safeloop.report.records import open_run
-from safeloop.runs import Run, RunSettings
+from safeloop.runs import Run, RunSettings, write_atomically
 
 
-def candidates(count: int) -> list[dict[str, float]]:
+def candidates(count: int) -> list[dict[str, Any]]:
     """`count` different points of the grid, drawn at random, the same in each call."""
     points = [dict(zip(GRID, values, strict=True)) for values in itertools.product(*GRID.values())]
     if not 1 <= count <= len(points):
@@ -37,15 +37,19 @@ def candidates(count: int) -> list[dict[str, float]]:
 def choose(run: Run, count: int, episodes: int, table: Path, note: Callable[[int], None]) -> dict[str, Any]:
     """The settings of the best return (of those within the budget, where any is) over `episodes` of the run.
 
-    Each goes to `table` as a row when it is done; those that are there are not tried again. `note` is told how many
-    are done.
+    Tried are the run's own and `count` points of the grid. Each goes to `table` as a row when it is done; those that
+    are there are not tried again. `note` is told how many are done.
     """
     settings = run.settings
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     columns = [*GRID, "episodes", "return", "cost_return"]
+    if table.exists():  # a row that a kill cut short is no row
+        whole = table.read_text()
+        write_atomically(table, whole[: whole.rfind("\n") + 1].encode())
     done = list(csv.DictReader(table.open())) if table.exists() else []
     tried = {tuple(float(row[name]) for name in GRID): row for row in done if int(row["episodes"]) == episodes}
-    points = candidates(count)
+    own = {name: settings.algo_settings[name] for name in GRID}
+    points = [own, *(point for point in candidates(count) if point != own)]
     for number, point in enumerate(points):
         if tuple(point.values()) not in tried:
             policy = algorithm.load_with(run, point, settings.seed)  # type: ignore[attr-defined]
@@ -67,7 +71,12 @@ def choose(run: Run, count: int, episodes: int, table: Path, note: Callable[[int
 
 
 def tuned(
-    out: Path, asked: Sequence[RunSettings], given: Iterable[str], count: int, show: Callable[[], Quiet]
+    out: Path,
+    asked: Sequence[RunSettings],
+    dataset: Path,
+    given: Iterable[str],
+    count: int,
+    show: Callable[[], Quiet],
 ) -> list[RunSettings]:
     """The runs asked for, those that plan with chosen settings, as the variant `tuned`.
 
@@ -76,11 +85,13 @@ def tuned(
     candidates(count)
     if both := [name for name in given if name.split(".")[-1] in GRID]:
         raise UsageError(f"--set {both[0]}: --sweep chooses it; leave one of the two out")
-    plain = [each for each in asked if not each.algo_settings.keys() >= GRID.keys()]
+    if any(each.seed == TRIAL[1] for each in asked):
+        raise UsageError(f"--seed {TRIAL[1]}: --sweep {count} tries settings on it, and it is not reported; use others")
+    plain = [each for each in asked if not getattr(find_algorithm(each.algo), "sweeps", False)]
     if len(plain) == len(asked):
-        raise UsageError(f"--sweep {count}: {asked[0].algo} has none of its settings ({', '.join(GRID)}); leave it out")
+        raise UsageError(f"--sweep {count}: the paper's grid is not of {asked[0].algo}'s settings; leave it out")
     if plain:
-        launch.prepare(out, plain)  # what can't be is told before anything is trained
+        launch.prepare(out, plain, dataset)  # what can't be is told before anything is trained
     result: list[RunSettings] = []
     for algo in dict.fromkeys(settings.algo for settings in asked):
         mine = [settings for settings in asked if settings.algo == algo]
@@ -88,11 +99,11 @@ def tuned(
             result += mine
             continue
         trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)
-        if failures := execute(launch.prepare(out, [trial]), 1, show()):
+        if failures := execute(launch.prepare(out, [trial], dataset), 1, show()):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
         run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
         with show() as bar:
-            bar.begin(name, count, True)
+            bar.begin(name, count + 1, True)
             episodes, table = max(1, mine[0].eval_episodes), run.path / "sweep.csv"
             best = choose(run, count, episodes, table, partial(_tell, bar, name))
             bar.end(name, ", ".join(f"{key}={value:g}" for key, value in best.items()))

@@ -30,6 +30,8 @@ class Row:
     told: str
     settings: str
     gradient_steps: int
+    evaluated_at: int
+    """Gradient steps at the evaluation."""
     evaluation_return: float | None
     evaluation_cost_return: float | None
     score: float | None
@@ -72,7 +74,8 @@ def row(recorded: Recorded) -> Row:
     cost = statistics.fmean(e.cost_return for e in final) if final and settings.budget is not None else None
     return Row(
         settings.name, str(settings.seed), recorded.state, settings.told or "nothing", changed(settings),
-        updates[-1].simulator_steps if updates else 0, value, cost, score(settings, value), len(final),
+        updates[-1].simulator_steps if updates else 0, final[0].simulator_steps if final else 0,
+        value, cost, score(settings, value), len(final),
         updates[-1].wall_seconds / 60 if updates else 0.0,
     )  # fmt: skip
 
@@ -116,12 +119,12 @@ def improvements(records: Sequence[Recorded]) -> list[Improvement]:
         plain = getattr(_algorithm(own.algo), "base", "")
         among = [each for each in (f"{plain} {own.variant}", plain) if each in groups]
         base = next((each for each in among if _learned_alike(settings[each], own)), "")
-        under = {r.seed: r for r in groups.get(base, []) if r.evaluation_return is not None}
-        over = {r.seed: r for r in group if r.evaluation_return is not None and r.seed in under}
+        under = {(r.seed, r.evaluated_at): r for r in groups.get(base, []) if r.evaluation_return is not None}
+        over = {at: r for r in group if r.evaluation_return is not None and (at := (r.seed, r.evaluated_at)) in under}
         if not over:
             continue
-        low, high = (_mean([side[seed].evaluation_return for seed in over]) for side in (under, over))
-        low_score, high_score = (_mean([side[seed].score for seed in over]) for side in (under, over))
+        low, high = (_mean([side[at].evaluation_return for at in over]) for side in (under, over))
+        low_score, high_score = (_mean([side[at].score for at in over]) for side in (under, over))
         assert low is not None and high is not None
         a, b = (low, high) if low_score is None or high_score is None else (low_score, high_score)
         change = 100 * (b - a) / abs(a) if a else float("nan")

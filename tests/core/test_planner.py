@@ -287,7 +287,19 @@ def test_with_a_fraction_of_one_the_actors_sequences_are_the_only_ones():
     model.step = lambda obs, act, streams: (scored.append(act.shape[1]), step(obs, act, streams))[1]
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert torch.allclose(plan.mean, torch.full((1, H, 2), -0.3)) and plan.usage.item() == pytest.approx(1.0)
-    assert set(scored) == {11}
+    assert set(scored) == {11, -(-11 // model.members)}  # to roll the actor out each model has its share
+
+
+@pytest.mark.parametrize(("mixture", "last"), [(0.0, 0.0), (0.25, 0.4)])
+def test_the_previous_solution_goes_on_with_its_last_action_where_proposals_lean_on_it(mixture, last):
+    p = Planner(
+        PlannerSettings(horizon=3, population=4, actor_fraction=1.0, iterations=1, momentum=1.0, actor_mixture=mixture),
+        None, LinearModel(torch.zeros(K)), A, actor=lambda s, g: torch.zeros(len(s), A), value=None,
+        streams=[torch.Generator().manual_seed(0)],
+    )  # fmt: skip
+    p.mean = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1).expand(-1, -1, A).clone()
+    moved = p.plan(torch.zeros(1, S), t0=False).mean  # a momentum of 1 keeps it as it is
+    assert torch.allclose(moved[0, :, 0], torch.tensor([0.3, 0.4, last]))
 
 
 def test_the_actors_sequences_stay_in_every_iteration():
@@ -316,19 +328,25 @@ def test_usage_is_the_share_of_weights_on_the_actors_sequences(elites, inverse_t
 
 def test_the_share_of_actor_sequences_follows_the_settings():
     for fraction, expected in ((0.05, 5), (0.2, 20), (0.0, 0)):
-        calls = []
+        calls, scored, model = [], [], Quadratic(TARGET)
+        step = model.step
+        model.step = lambda obs, act, streams, seen=scored, step=step: (
+            seen.append(act.shape[1]),
+            step(obs, act, streams),
+        )[1]
 
         def actor(s, g, calls=calls):
             calls.append(s.shape[0])
             return torch.zeros(*s.shape[:-1], 2)
 
         p = Planner(
-            PlannerSettings(horizon=H, actor_fraction=fraction), None, Quadratic(TARGET), 2,
+            PlannerSettings(horizon=H, actor_fraction=fraction), None, model, 2,
             actor=actor, value=None, streams=[torch.Generator()],
         )  # fmt: skip
         p.plan(torch.zeros(1, S), t0=True)
-        # the proposals' H steps, then once for the divergence
-        assert calls == [expected] * (H if expected else 0) + [1]
+        # the proposals' H steps, as many of each model, then once for the divergence
+        together = -(-expected // model.members) * model.members
+        assert calls == [together] * (H if expected else 0) + [1] and scored[-1] == 100 + expected
 
 
 def test_plans_made_together_are_those_made_alone():

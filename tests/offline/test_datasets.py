@@ -1,6 +1,7 @@
 """Datasets: what is read of D4RL's, DSRL's and Minari's layouts, what is written, and what is refused."""
 
 import json
+import re
 
 import gymnasium
 import h5py
@@ -154,6 +155,47 @@ def test_what_minari_writes_is_read(tmp_path, monkeypatch):
     assert np.allclose(data.cost, np.concatenate([b.infos["cost"][1:] for b in buffers]))
 
 
+def test_minaris_actions_lie_in_their_space_and_here_in_one_of_one(tmp_path):
+    write(tmp_path / "d", [episode(4)])
+    plain = read(tmp_path / "d")
+    with h5py.File(tmp_path / "d" / "data" / "main_data.hdf5", "a") as file:
+        acts = file["episode_0"]["actions"]
+        acts[:] = (acts[:] + 1) / 2 * np.array([6.0, 0.8]) + np.array([-3.0, 0.1])
+    metadata = tmp_path / "d" / "data" / "metadata.json"
+    about = json.loads(metadata.read_text())
+    about["action_space"] = json.dumps({"type": "Box", "shape": [2], "low": [-3.0, 0.1], "high": [3.0, 0.9]})
+    metadata.write_text(json.dumps(about))
+    assert np.allclose(read(tmp_path / "d").act, plain.act, atol=1e-6)
+    del about["action_space"]
+    metadata.write_text(json.dumps(about))
+    with pytest.raises(UsageError, match=r"episode_0/actions\[\d\] is .* expected numbers in \[-1, 1\]"):
+        read(tmp_path / "d")
+
+
+def test_a_datasets_name_is_its_folders_or_minaris_id(tmp_path):
+    write(tmp_path / "medium-v0", [episode(4)])
+    assert read(tmp_path / "medium-v0").name == "medium-v0"
+    metadata = tmp_path / "medium-v0" / "data" / "metadata.json"
+    about = json.loads(metadata.read_text())
+    del about["safeloop"]
+    metadata.write_text(json.dumps({**about, "dataset_id": "mujoco/hopper/medium-v0"}))
+    assert read(tmp_path / "medium-v0").name == "mujoco-hopper-medium-v0"
+
+
+def test_a_number_that_is_wrong_is_named_by_its_episode(tmp_path):
+    for key, row, value, named in (
+        ("observations", 2, np.nan, "observations[2]"), ("actions", 3, np.inf, "actions[3]"),
+        ("rewards", 0, np.nan, "rewards[0]"), ("observations", 6, np.inf, "observations[6]"),
+        ("infos/cost", 5, np.nan, "infos/cost[5]"), ("infos/cost", 1, -1.0, "infos/cost[1]"),
+    ):  # fmt: skip
+        path = tmp_path / named.replace("/", "-") / str(value)
+        write(path, [episode(4, 0), episode(6, 1), episode(5, 2)])
+        with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+            file["episode_1"][key][row] = value
+        with pytest.raises(UsageError, match=re.escape(f"episode_1/{named} is ")):
+            read(path)
+
+
 def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
     cut = episode(4)._replace(terminated=np.zeros(4, bool))
     write(tmp_path / "d", [cut, episode(3)])
@@ -167,6 +209,7 @@ def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
         ({"rewards": None}, "rewards is missing (there are actions, next_observations, observations"),
         ({"actions": np.zeros((14, A))}, "actions has 14 rows, rewards has 15"),
         ({"timeouts": np.zeros(14)}, "timeouts has 14 rows, rewards has 15"),
+        ({"costs": np.zeros(14), "next_observations": None}, "costs has 14 rows, rewards has 15"),
         ({"terminals": np.zeros(16), "next_observations": None}, "terminals has 16 rows, rewards has 15"),
         ({"observations": np.zeros((15, S, 2))}, r"observations has the shape \(15, 3, 2\), expected \[T, n\]"),
         ({"next_observations": np.zeros((15, 4))}, "next_observations has 4 numbers a row, observations has 3"),

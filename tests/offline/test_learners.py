@@ -137,11 +137,25 @@ def test_plas_acts_as_the_dataset_does_where_that_pays_best():
 
 def test_truncated_returns_are_sums_within_the_episode():
     reward, ends = np.array([1.0, 2, 3, 4, 5, 6, 7]), np.array([0, 0, 0, 1, 0, 0, 1], bool)
-    g, h = 0.5, 2
+    g, h, never = 0.5, 2, np.zeros(7, bool)
     expected = [1 + g * 2, 2 + g * 3, 3 + g * 4, 4, 5 + g * 6, 6 + g * 7, 7]
-    assert np.allclose(truncated_returns(reward, ends, h, g), expected)
+    assert np.allclose(truncated_returns(reward, ends, never, h, g), expected)
     whole = [1 + 1 + 0.75 + 0.5, 2 + 1.5 + 1, 3 + 2, 4, 5 + 3 + 1.75, 6 + 3.5, 7]
-    assert np.allclose(truncated_returns(reward, ends, 100, g), whole)
+    assert np.allclose(truncated_returns(reward, ends, never, 100, g), whole)
+
+
+def test_a_truncated_return_is_unknown_where_the_time_limit_cut_it_off():
+    reward = np.array([1.0, 2, 3, 4, 5, 6, 7])
+    first, last = np.array([0, 0, 0, 1, 0, 0, 0], bool), np.array([0, 0, 0, 0, 0, 0, 1], bool)
+    g, h, nan = 0.5, 2, np.nan
+    ended = [1 + g * 2, 2 + g * 3, 3 + g * 4, 4]
+    assert np.allclose(
+        truncated_returns(reward, first, last, h, g), [*ended, 5 + g * 6, 6 + g * 7, nan], equal_nan=True
+    )
+    cut = [1 + g * 2, 2 + g * 3, 3 + g * 4, nan, 5 + g * 6, 6 + g * 7, 7]
+    assert np.allclose(truncated_returns(reward, last, first, h, g), cut, equal_nan=True)
+    cut_in_a_piece = truncated_returns(reward[:6], first[:6], last[:6], 3, g)  # the last row is a piece's end
+    assert np.allclose(cut_in_a_piece, [2.75, 4.5, 5, 4, nan, nan], equal_nan=True)
 
 
 def test_mbop_learns_the_mean_action_and_the_return_that_it_is_told():
@@ -151,6 +165,18 @@ def test_mbop_learns_the_mean_action_and_the_return_that_it_is_told():
         learner.update(data)
     assert torch.allclose(learner.act(torch.zeros(2, 5, S), None), torch.full((2, 5, A), 0.4), atol=0.02)
     assert torch.allclose(learner.value(torch.zeros(2, 5, S)), torch.full((2, 5), 3.0), atol=0.1)
+
+
+def test_mbops_value_learns_nothing_from_what_is_not_known():
+    settings = MBOPSettings(learning_rate=1e-2, hidden=16, members=3)
+    one, other = (MBOP(S, A, settings, torch.Generator().manual_seed(0)) for _ in range(2))
+    data = batch(8)
+    unknown = data._replace(reward=torch.where(torch.arange(8) % 2 == 0, data.reward, torch.nan))
+    for _ in range(3):
+        one.update(unknown)
+        other.update(unknown._replace(obs=torch.where(unknown.reward.isnan().unsqueeze(1), -data.obs, data.obs)))
+    assert one.value(data.obs).isfinite().all() and torch.allclose(one.value(data.obs), other.value(data.obs))
+    assert not torch.allclose(one.act(data.obs, None), other.act(data.obs, None))  # each action is imitated
 
 
 @pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPSettings(), torch.Generator().manual_seed(0))])
