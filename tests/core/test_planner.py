@@ -228,6 +228,9 @@ def test_the_constraint_holds_against_the_reward():
 def test_momentum_is_the_weight_on_the_old_solution():
     kept = planner(Quadratic(TARGET), momentum=1.0)
     assert torch.equal(kept.plan(torch.zeros(1, S), t0=True).action, torch.zeros(1, 2))
+    none, some = (planner(Quadratic(TARGET), iterations=1, momentum=m) for m in (0.0, 0.25))
+    found = [p.plan(torch.zeros(1, S), t0=True).action for p in (none, some)]
+    assert found[0].abs().max() > 0.05 and torch.allclose(0.75 * found[0], found[1])  # the old solution is 0
 
 
 def test_the_warm_start_is_shifted_and_cleared_at_t0():

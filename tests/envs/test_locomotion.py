@@ -61,6 +61,25 @@ def test_terminations_are_batched_and_a_state_that_is_not_finite_ends():
     assert terminated(obs, torch.zeros(2, 3, 3), obs).tolist() == [[False, True, False], [True, False, True]]
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "hidden", "inside", "beyond"),
+    [
+        ("Hopper", 0, 1, (0.71, 9.0), (0.69,)), ("Hopper", 1, 1, (-0.19, 0.19), (-0.21, 0.21)),
+        ("Walker2d", 0, 1, (0.81, 1.99), (0.79, 2.01)), ("Walker2d", 1, 1, (-0.99, 0.99), (-1.01, 1.01)),
+        ("Ant", 0, 2, (0.21, 0.99), (0.19, 1.01)), ("Humanoid", 0, 2, (1.01, 1.99), (0.99, 2.01)),
+    ],
+)  # fmt: skip
+def test_the_bounds_of_terminations_are_the_simulators(name, column, hidden, inside, beyond):
+    spec, stock = locomotion.spec(name), gymnasium.make(TASKS[name].full_id).unwrapped
+    obs, _ = spec.make().reset(seed=0)
+    stock.reset(seed=0)
+    for value in (*inside, *beyond):
+        seen = torch.as_tensor(obs).clone()
+        seen[column] = stock.data.qpos[column + hidden] = value  # the first positions are not observed
+        ended = bool(spec.terminated(seen, torch.zeros(1), seen))
+        assert ended == (value in beyond) == (not stock.is_healthy)
+
+
 def test_swimmer_moves_without_contacts():
     env = locomotion.spec("Swimmer").make()
     env.reset(seed=0)

@@ -101,7 +101,6 @@ def test_pets_has_no_learner_and_plans_with_elites():
     for algorithm, constrained in ((pets, False), (safepets, True)):
         settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
         assert (settings.elites, settings.actor_fraction) == (20, 0.0)
-        assert "value" not in algorithm.told(settings, POINT)
         a = agent(algorithm=algorithm, population=12, **CEM)
         assert a.learner is None and a.planner.value is None and a.planner.actor is None
         assert (a.constraint is not None) == constrained

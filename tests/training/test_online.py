@@ -50,7 +50,8 @@ def run(out, name, steps=320, **changes):
 def learn(run):
     env = Recorder(PENDULUM.make(), PENDULUM, run)
     find_algorithm(run.settings.algo).learn(env, None, run)
-    return [astuple(row)[:-1] for row in run.episodes.read()], run.evaluations.read(), run.fits.read()
+    plans = [repr(row) for row in run.plans.read()]  # some numbers are NaN, which equals nothing
+    return [astuple(row)[:-1] for row in run.episodes.read()], run.evaluations.read(), run.fits.read(), plans
 
 
 def test_each_name_stands_for_its_parts():
@@ -180,7 +181,7 @@ def test_augmentation_draws_a_share_of_each_batch_from_what_training_planned(mon
     policy.act(np.zeros(4, np.float32))
     assert len(a.imagined) == 0  # evaluation leaves no trace
     a.act(np.zeros(4, np.float32), True)
-    assert len(a.imagined) == 2 * 50  # iterations
+    assert 0 < len(a.imagined) <= 2 * 50  # iterations; what lies beyond an imagined fall is left out
     monkeypatch.setattr(a.learner, "update", seen.append)
     a.update()
     real = [any(torch.equal(s, r) for r in a.replay.data.next_obs[:60]) for s in Batch(*seen[0]).next_obs]
