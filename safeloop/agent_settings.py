@@ -144,7 +144,6 @@ class MBPOSettings(OnlineModels, ModelSettings):
 
     layers: int = 4
     width: int = 200
-    updates_per_decision: int = 20
     rollouts: int = 400
     """Imagined rollouts for each decision since the last fit."""
     rollout_length: int = 1
@@ -307,7 +306,7 @@ ONLINE_PAPER = {
 
 ONLINE = {
     **ONLINE_PAPER, "particles": 1, "fit_steps": 200, "first_fit_steps": 2000, "fit_patience": 0,
-    "layers": 3, "width": 128, "iterations": 3,
+    "layers": 3, "width": 128, "iterations": 3, "hidden": 128, "updates_per_decision": 3,
     "inverse_temperature": 10.0, "initial_temperature": 0.1, "backup_entropy": False, "layer_norm": True,
 }  # fmt: skip
 """The same with less to compute, and what it takes to learn from a planner's data (docs/architecture.md)."""

@@ -149,7 +149,7 @@ sac_ve = OffPolicy(
 )  # fmt: skip
 mbpo = OffPolicy(
     "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPO, MBPOSettings,
-    default_steps=ONLINE_STEPS,
+    own={"updates_per_decision": 20}, default_steps=ONLINE_STEPS,
 )  # fmt: skip
 sac = OffPolicy(
     "sac", "soft actor-critic (Haarnoja et al. 2018)", Agent, OnlineLearnerSettings, default_steps=ONLINE_STEPS
