@@ -156,8 +156,8 @@ TRIAL = ("sweep", 10_000)
 
 GRID: dict[str, tuple[float, ...]] = {
     "horizon": (2, 4, 10),
-    "pessimism": (0, 0.5, 1, 5),
-    "inverse_temperature": (0.01, 0.03, 0.1, 1, 3, 10),
+    "pessimism": (0.0, 0.5, 1.0, 5.0),
+    "inverse_temperature": (0.01, 0.03, 0.1, 1.0, 3.0, 10.0),
     "actor_noise": (0.01, 0.05, 0.1),
 }
 """What the paper's settings were chosen from (C.3)."""

@@ -5,11 +5,10 @@ What is learned does not depend on them, so one run is trained, and only evaluat
 
 from __future__ import annotations
 
-import csv
 import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +22,7 @@ from safeloop.processes import execute
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.progress import Quiet
 from safeloop.report.records import open_run
-from safeloop.runs import Run, RunSettings, write_atomically
+from safeloop.runs import Run, RunSettings, Table
 
 
 def candidates(count: int) -> list[dict[str, Any]]:
@@ -34,40 +33,49 @@ def candidates(count: int) -> list[dict[str, Any]]:
     return random.Random(0).sample(points, count)
 
 
-def choose(run: Run, count: int, episodes: int, table: Path, note: Callable[[int], None]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Trial:
+    """One setting that was tried, as a row of `sweep.csv`: means over the evaluation's episodes."""
+
+    horizon: int
+    pessimism: float
+    inverse_temperature: float
+    actor_noise: float
+    episodes: int
+    return_: float
+    cost_return: float
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """Its settings."""
+        return {name: getattr(self, name) for name in GRID}
+
+
+def choose(run: Run, count: int, episodes: int, note: Callable[[int], None]) -> dict[str, Any]:
     """The settings of the best return (of those within the budget, where any is) over `episodes` of the run.
 
-    Tried are the run's own and `count` points of the grid. Each goes to `table` as a row when it is done; those that
-    are there are not tried again. `note` is told how many are done.
+    Tried are the run's own and `count` points of the grid. Each goes to the run's `sweep.csv` when it is done; those
+    that are there are not tried again. `note` is told how many are done.
     """
-    settings = run.settings
+    settings, table = run.settings, Table(run.path / "sweep.csv", Trial)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
-    columns = [*GRID, "episodes", "return", "cost_return"]
-    if table.exists():  # a row that a kill cut short is no row
-        whole = table.read_text()
-        write_atomically(table, whole[: whole.rfind("\n") + 1].encode())
-    done = list(csv.DictReader(table.open())) if table.exists() else []
-    tried = {tuple(float(row[name]) for name in GRID): row for row in done if int(row["episodes"]) == episodes}
+    known = table.read()
+    table.keep(known)
     own = {name: settings.algo_settings[name] for name in GRID}
-    points = [own, *(point for point in candidates(count) if point != own)]
-    for number, point in enumerate(points):
-        if tuple(point.values()) not in tried:
+    tried: list[Trial] = []
+    for point in [own, *(point for point in candidates(count) if point != own)]:
+        trial = next((each for each in known if each.point == point and each.episodes == episodes), None)
+        if trial is None:
             policy = algorithm.load_with(run, point, settings.seed)  # type: ignore[attr-defined]
             rows = list(evaluate(policy, spec, episodes, settings.seed))
-            values = {"episodes": episodes, "return": fmean(r.return_ for r in rows),
-                      "cost_return": fmean(r.cost_return for r in rows)}  # fmt: skip
-            with table.open("a", newline="") as file:
-                writer = csv.DictWriter(file, columns, lineterminator="\n")
-                if not file.tell():
-                    writer.writeheader()
-                writer.writerow({**point, **{k: round(v, 4) for k, v in values.items()}})
-            tried[tuple(point.values())] = {k: str(v) for k, v in values.items()}
-        note(number + 1)
-    mine = [(point, tried[tuple(point.values())]) for point in points]
+            means = fmean(r.return_ for r in rows), fmean(r.cost_return for r in rows)
+            trial = Trial(**point, episodes=episodes, return_=means[0], cost_return=means[1])
+            table.append(trial)
+        tried.append(trial)
+        note(len(tried))
     budget = settings.budget
-    within = [each for each in mine if budget is None or float(each[1]["cost_return"]) <= budget]
-    best, _ = max(within or mine, key=lambda each: float(each[1]["return"]))
-    return {**best, "horizon": int(best["horizon"])}
+    within = [each for each in tried if budget is None or each.cost_return <= budget]
+    return max(within or tried, key=lambda each: each.return_).point
 
 
 def tuned(
@@ -104,8 +112,7 @@ def tuned(
         run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
         with show() as bar:
             bar.begin(name, count + 1, True)
-            episodes, table = max(1, mine[0].eval_episodes), run.path / "sweep.csv"
-            best = choose(run, count, episodes, table, partial(_tell, bar, name))
+            best = choose(run, count, max(1, mine[0].eval_episodes), partial(_tell, bar, name))
             bar.end(name, ", ".join(f"{key}={value:g}" for key, value in best.items()))
         for each in mine:
             result.append(replace(each, variant=each.variant or "tuned", algo_settings={**each.algo_settings, **best}))
