@@ -307,7 +307,8 @@ ONLINE_PAPER = {
 ONLINE = {
     **ONLINE_PAPER, "particles": 1, "fit_steps": 200, "first_fit_steps": 2000, "fit_patience": 0,
     "layers": 3, "width": 128, "iterations": 3, "hidden": 128, "updates_per_decision": 3,
-    "inverse_temperature": 10.0, "initial_temperature": 0.1, "backup_entropy": False, "layer_norm": True,
+    "actor_fraction": 1.0, "model_noise": False, "inverse_temperature": 10.0,
+    "initial_temperature": 0.1, "backup_entropy": False, "layer_norm": True,
 }  # fmt: skip
 """The same with less to compute, and what it takes to learn from a planner's data (docs/architecture.md)."""
 

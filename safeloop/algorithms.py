@@ -117,11 +117,13 @@ class OffPolicy:
 CEM = {"elites": 20, "actor_fraction": 0.0, "exploration": "mean"}
 """The cross-entropy method: equal weights for the best, and no actor that proposes."""
 PETS = {**CEM, "value": "none"}
+SOME = {"actor_fraction": 0.05}
+"""Few of the sequences are the actor's: among its own alone there may be none that is safe, or that differ."""
 ONLINE_STEPS = 50_000
-TD3_CEM = {"elites": 20, "momentum": 0.25, "horizon": 5, "exploration": "mean"}
+TD3_CEM = {**SOME, "elites": 20, "momentum": 0.25, "horizon": 5, "exploration": "mean"}
 """Workshop paper, appendix A; alpha 0.25 as the weight on the old mean, as in PETS' program."""
 
-safeloop = OffPolicy("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True)
+safeloop = OffPolicy("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", constrained=True, own=SOME)
 loop = OffPolicy("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)")
 pets = OffPolicy("pets", "ensemble + CEM, no constraint, no value (Chua et al. 2018)", learner=None, own=PETS)
 safepets = replace(

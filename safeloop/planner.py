@@ -27,7 +27,8 @@ class PlannerSettings:
     population: int = 100
     """N, sequences from the Gaussian in each iteration."""
     actor_fraction: float = 0.05
-    """beta: round(beta * N) more sequences, from the actor rolled out in the model; 1: N of these, and no others."""
+    """beta: round(beta * N) more sequences, from the actor rolled out in the model; 1: N of these, no others, and
+    one iteration."""
     actor_noise: float = 0.0
     """sigma: standard deviation of noise on the actor's proposed actions (CoRL 2021, Table 4)."""
     actor_mixture: float = 0.0
@@ -221,7 +222,7 @@ class Planner:
             )
         n = c.population if c.actor_fraction < 1 else 0
         usage = mean.new_zeros(b)
-        for _ in range(c.iterations):
+        for _ in range(c.iterations if n else 1):  # the actor's sequences stay as they are
             noise = correlated(normals((b, n, *size), streams), c.noise_correlation)  # [B, N, H, A]
             width = bounded(mean, variance).sqrt()
             drawn = (mean.unsqueeze(1) + width.unsqueeze(1) * noise).clamp(-1, 1)
@@ -232,7 +233,7 @@ class Planner:
                 value_after_event=value_after_event, pessimism=c.pessimism, worst_case=c.worst_case,
             )  # fmt: skip
             weights = weigh(scores, self.constraint, c.inverse_temperature, c.elites)
-            usage = usage + weights[:, n:].sum(1) / c.iterations
+            usage = usage + weights[:, n:].sum(1) / (c.iterations if n else 1)
             new_mean, new_variance = refit(actions, weights)
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance

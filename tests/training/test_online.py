@@ -66,11 +66,11 @@ def test_each_name_stands_for_its_parts():
         )  # fmt: skip
         assert isinstance(a.policy(0), ActorPolicy) == (planner is None)
     assert parts == {
-        "loop-sac": ("SAC", "learner", (0, 0.05, 3)),
+        "loop-sac": ("SAC", "learner", (0, 1.0, 3)),
         "loop-td3": ("TD3", "learner", (20, 0.05, 5)),
         "loop-sac-cem": ("SAC", "learner", (20, 0.0, 3)),
         "loop-sarsa": ("NoneType", "behaviour", (0, 0.0, 3)),
-        "sac-evalloop": ("SAC", "learner", (0, 0.05, 3)),
+        "sac-evalloop": ("SAC", "learner", (0, 1.0, 3)),
         "pets": ("NoneType", None, (20, 0.0, 3)),
         "sac-ve": ("SAC", None, None),
         "mbpo": ("SAC", None, None),
