@@ -221,8 +221,9 @@ class Planner:
                 self.model, lambda s: actor(s, streams), obs, count, mean, streams, c.actor_noise, c.actor_mixture
             )
         n = c.population if c.actor_fraction < 1 else 0
+        iterations = c.iterations if n else 1  # the actor's sequences stay as they are
         usage = mean.new_zeros(b)
-        for _ in range(c.iterations if n else 1):  # the actor's sequences stay as they are
+        for _ in range(iterations):
             noise = correlated(normals((b, n, *size), streams), c.noise_correlation)  # [B, N, H, A]
             width = bounded(mean, variance).sqrt()
             drawn = (mean.unsqueeze(1) + width.unsqueeze(1) * noise).clamp(-1, 1)
@@ -233,7 +234,7 @@ class Planner:
                 value_after_event=value_after_event, pessimism=c.pessimism, worst_case=c.worst_case,
             )  # fmt: skip
             weights = weigh(scores, self.constraint, c.inverse_temperature, c.elites)
-            usage = usage + weights[:, n:].sum(1) / (c.iterations if n else 1)
+            usage = usage + weights[:, n:].sum(1) / iterations
             new_mean, new_variance = refit(actions, weights)
             mean = c.momentum * mean + (1 - c.momentum) * new_mean
             variance = c.momentum * variance + (1 - c.momentum) * new_variance

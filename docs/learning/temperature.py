@@ -58,10 +58,11 @@ def main():
             for noise in (True, False):
                 for temperature in TEMPERATURES:
                     seen, settings = looks(agent, temperature, noise)
-                    for i in range(settings.iterations):
-                        weights = torch.cat(seen[i :: settings.iterations])  # of both plans
+                    iterations = len(seen) // 2
+                    for i in range(iterations):
+                        weights = torch.cat(seen[i::iterations])  # of both plans
                         effective = (1 / weights.square().sum(1)).mean().item()
-                        actors = weights[:, settings.population :].sum(1).mean().item()
+                        actors = weights[:, settings.population * (settings.actor_fraction < 1) :].sum(1).mean().item()
                         where = "/".join(Path(path).parts[-3:])
                         numbers = (weights.shape[1], f"{effective:.1f}", f"{actors:.3f}")
                         writer.writerow((where, noise, temperature, i + 1, *numbers))
