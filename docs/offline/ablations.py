@@ -30,9 +30,9 @@ CHANGES = {
 
 def policies(run):
     """Each change's name and policy, the actor alone last."""
-    algorithm, settings = find_algorithm(run.settings.algo), run.settings
+    algorithm = find_algorithm(run.settings.algo)
     for name, changes in CHANGES.items():
-        policy = algorithm.load_with(run, changes, settings.seed)
+        policy = algorithm.load_with(run, changes, run.settings.seed)
         yield name, policy
     yield "the actor alone", ActorPolicy(policy.agent.learner, "cpu")
 
