@@ -76,6 +76,7 @@ def draw_planning(records: Sequence[Recorded], path: Path) -> None:
         axis.set_ylabel(unit)
         axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
+    style.from_zero(axes[1])  # a weight lies between 0 and 1
     style.legend_below(picture, axes[2])
     style.save(picture, path)
 

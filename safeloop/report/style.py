@@ -83,10 +83,12 @@ def from_zero(axis: Any) -> None:
 
 
 def figure(title: str, panels: int = 2) -> tuple[Any, ...]:
-    """A figure of panels side by side, each 600 x 500 pixels (one alone: 800), and the panels."""
-    picture = Figure(figsize=(max(8, 6 * panels), 5), dpi=100, layout="constrained")
+    """A figure and its panels, each 600 x 500 pixels (one alone: 800): side by side, from four on in pairs."""
+    across = 2 if panels > 3 else panels
+    down = math.ceil(panels / across)
+    picture = Figure(figsize=(max(8, 6 * across), 5 * down), dpi=100, layout="constrained")
     picture.suptitle(title, fontsize=13, fontweight="bold")
-    axes = picture.subplots(1, panels, squeeze=False)[0]
+    axes = [picture.add_subplot(down, across, 1 + panel) for panel in range(panels)]
     for axis in axes:
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)

@@ -214,7 +214,13 @@ def test_folders_set_aside_are_left_out(tmp_path):
     assert records.runs_under(tmp_path / "Toy") == []
 
 
-@pytest.mark.parametrize("panels", [1, 2])
+@pytest.mark.parametrize("panels, size", [(1, (800, 500)), (3, (1800, 500)), (4, (1200, 1000)), (5, (1200, 1500))])
+def test_panels_from_four_on_stand_in_pairs(panels, size):
+    picture, *axes = style.figure("many", panels)
+    assert len(axes) == panels and (picture.bbox.width, picture.bbox.height) == size
+
+
+@pytest.mark.parametrize("panels", [1, 2, 4])
 def test_a_legend_fits_into_its_picture(panels):
     picture, axis, *_ = style.figure("many", panels)
     for i in range(9):
