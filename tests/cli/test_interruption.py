@@ -13,7 +13,10 @@ import pytest
 import safeloop
 from tests.cli.conftest import is_alive, lines, table, wait_for, worker_of
 
-LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", "24000", "--eval-every", "7000"]
+EPISODES = 1_200
+"""Seconds of training, so that a busy machine kills it in time."""
+
+LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", f"{EPISODES * 100}", "--eval-every", "35000"]
 RUN = "WallStop/cem-linear/seed-0"
 
 
@@ -25,8 +28,8 @@ def rows(path):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted")
-    safeloop.run("WallStop", ["cem-linear"], steps=24_000, eval_every=7_000, out=out, quiet=True)
-    assert len(rows(out / RUN / "episodes.csv")) == 240
+    safeloop.run("WallStop", ["cem-linear"], steps=EPISODES * 100, eval_every=35_000, out=out, quiet=True)
+    assert len(rows(out / RUN / "episodes.csv")) == EPISODES
     return out / RUN
 
 
@@ -44,7 +47,7 @@ def test_a_killed_worker_resumes_to_the_same_episodes(start, main, tmp_path, uni
     os.kill(worker_of(launcher.pid), signal.SIGKILL)
     _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode == 1 and "ended by SIGKILL" in errors
-    assert 0 < len(lines(run / "episodes.csv")) < 240
+    assert 0 < len(lines(run / "episodes.csv")) < EPISODES
     with open(run / "episodes.csv", "a") as file:
         file.write("77,77")  # a line cut short by the kill
     code, _, errors = main("resume", run)
@@ -59,9 +62,9 @@ def test_a_killed_launcher_takes_its_worker_along_and_the_command_resumes(start,
     worker = worker_of(launcher.pid)
     launcher.kill()
     wait_for(lambda: not is_alive(worker), seconds=10)
+    assert len(lines(run / "episodes.csv")) < EPISODES
     wait_for(lambda: f"{run}: interrupted" in main("show", run)[1], seconds=10)
     assert json.loads((run / "status.json").read_text())["state"] == "running"  # stale: no process holds it
-    assert len(lines(run / "episodes.csv")) < 240
     code, _, errors = main(*LONG, "--out", tmp_path)
     assert code == 0 and "resumed (interrupted)" in errors
     assert_same(run, uninterrupted)
