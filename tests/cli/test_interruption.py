@@ -13,10 +13,11 @@ import pytest
 import safeloop
 from tests.cli.conftest import is_alive, lines, table, wait_for, worker_of
 
-EPISODES = 1_200
+EPISODES, EVAL_EVERY = 1_200, 35_000
+STEPS = EPISODES * 100
 """Seconds of training, so that a busy machine kills it in time."""
 
-LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", f"{EPISODES * 100}", "--eval-every", "35000"]
+LONG = ["run", "WallStop", "--algo", "cem-linear", "--steps", f"{STEPS}", "--eval-every", f"{EVAL_EVERY}"]
 RUN = "WallStop/cem-linear/seed-0"
 
 
@@ -28,7 +29,7 @@ def rows(path):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted")
-    safeloop.run("WallStop", ["cem-linear"], steps=EPISODES * 100, eval_every=35_000, out=out, quiet=True)
+    safeloop.run("WallStop", ["cem-linear"], steps=STEPS, eval_every=EVAL_EVERY, out=out, quiet=True)
     assert len(rows(out / RUN / "episodes.csv")) == EPISODES
     return out / RUN
 
