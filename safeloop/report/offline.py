@@ -81,13 +81,19 @@ def row(recorded: Recorded) -> Row:
 
 
 def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
-    """Rows by algorithm and variant; a run that settings were tried on is no result."""
+    """Rows by algorithm and variant, a base before what plans on it; a run that settings were tried on is no result."""
     found: dict[str, list[Row]] = {}
-    for recorded in records:
+    for recorded in sorted(records, key=_place):
         settings = recorded.run.settings
         if (settings.variant, settings.seed) != TRIAL:
             found.setdefault(settings.name, []).append(row(recorded))
     return found
+
+
+def _place(recorded: Recorded) -> tuple[str, bool, str, int]:
+    settings = recorded.run.settings
+    base = getattr(_algorithm(settings.algo), "base", "")
+    return base or settings.algo, bool(base), settings.name, settings.seed
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

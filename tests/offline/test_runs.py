@@ -238,6 +238,12 @@ def test_planning_is_compared_with_its_base_after_as_many_steps(pendulum, tmp_pa
     assert report.improvements([recorded(run) for run in runs]) == []
 
 
+def test_a_base_stands_before_what_plans_on_it(pendulum, tmp_path):
+    runs = [Run.create(tmp_path, plan(pendulum, name)) for name in ("loop-plas", "mbop", "loop-crr", "plas", "crr")]
+    names = [r.algo for r in report.rows([recorded(run) for run in runs])]
+    assert names == ["crr", "loop-crr", "mbop", "plas", "loop-plas"]
+
+
 def test_goals_that_were_met_are_known_from_the_reward_where_they_were_not_recorded(point, pendulum):
     data, spec = read(point), find_env("PointGoal1", {"observation": "task"})
     reward = data.reward.copy()
