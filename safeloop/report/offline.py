@@ -90,10 +90,10 @@ def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
     return found
 
 
-def _place(recorded: Recorded) -> tuple[str, bool, str, int]:
+def _place(recorded: Recorded) -> tuple[str, bool, str]:
     settings = recorded.run.settings
-    base = getattr(_algorithm(settings.algo), "base", "")
-    return base or settings.algo, bool(base), settings.name, settings.seed
+    base = _base(settings.algo)
+    return base or settings.algo, bool(base), settings.name
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -122,7 +122,7 @@ def improvements(records: Sequence[Recorded]) -> list[Improvement]:
     settings = {r.run.settings.name: r.run.settings for r in records}
     for name, group in groups.items():
         own = settings[name]
-        plain = getattr(_algorithm(own.algo), "base", "")
+        plain = _base(own.algo)
         among = [each for each in (f"{plain} {own.variant}", plain) if each in groups]
         base = next((each for each in among if _learned_alike(settings[each], own)), "")
         under = {(r.seed, r.evaluated_at): r for r in groups.get(base, []) if r.evaluation_return is not None}
@@ -143,11 +143,12 @@ def _learned_alike(base: RunSettings, other: RunSettings) -> bool:
     return base.steps == other.steps and base.algo_settings.items() <= other.algo_settings.items()
 
 
-def _algorithm(name: str) -> Any:
+def _base(name: str) -> str:
+    """What the algorithm of this name plans on top of; nothing where it is not known here."""
     try:
-        return find_algorithm(name)
+        return getattr(find_algorithm(name), "base", "")
     except UsageError:
-        return None
+        return ""
 
 
 def _number(value: float | None, digits: int = 1) -> str:
