@@ -116,7 +116,7 @@ def lookahead(
 
     Termination ends reward and cost. An event (a goal met, which then jumps) ends what can be imagined of
     the reward: its bonus counts once, followed by `value_after_event`, the mean value of the states that
-    follow events; costs go on.
+    follow events, unless the same step ends the episode; costs go on.
     """
     k, (b, n, horizon, _) = model.members, actions.shape
     plan = actions.repeat(1, particles, 1, 1).flatten(0, 1).transpose(0, 1).expand(k, -1, -1, -1)  # [K, H, B*P*N, A]
@@ -132,7 +132,8 @@ def lookahead(
     assert reward is not None and cost is not None
     going, pursuing = survival(terminated, reward), survival(event, reward)
     if event is not None:
-        reward = reward + discount * value_after_event * event
+        following = discount * value_after_event * event
+        reward = reward + (following if terminated is None else (1 - terminated) * following)
     gamma = discount ** torch.arange(horizon + 1, device=obs.device).view(-1, 1)
     returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)  # [K, B*P*N]
     costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)

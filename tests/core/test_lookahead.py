@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from safeloop.lookahead import Scores, lookahead
+from safeloop.lookahead import Judgement, Scores, lookahead
 from tests.core.toy import A, B, H, K, LinearModel, N, P, S, closed_form
 
 DISCOUNT = 0.9
@@ -126,6 +126,28 @@ def test_termination_ends_reward_cost_and_value():
     )  # fmt: skip
     assert scores.returns.item() == pytest.approx(4 + 0.5 * 4)
     assert scores.costs.item() == pytest.approx(1 + 0.5 * 11)
+
+
+def test_the_value_after_an_event_needs_the_same_step_to_be_survived():
+    class Both(LinearModel):
+        """Each step ends the episode with probability 0.25 and meets the goal with probability 0.5, alike or apart."""
+
+        def judge(self, obs, act, next_obs, memory):
+            here = torch.ones(obs.shape[:-1])
+            return Judgement(here, here, 0.25 * here, 0.5 * here)
+
+    def returned(after):
+        return lookahead(
+            Both(torch.zeros(2)), torch.zeros(1, S), torch.zeros(1, 1, 3, A), particles=1, discount=0.5,
+            streams=[torch.Generator()], value_after_event=torch.tensor(after),
+        ).returns.item()  # fmt: skip
+
+    # Step t is reached, the goal not yet met, with probability (0.75 * 0.5)^t; it is met and survived with 0.5 * 0.75.
+    reached = [1, 0.375, 0.375**2]
+    assert returned(0.0) == pytest.approx(sum(0.5**t * p for t, p in enumerate(reached)))
+    assert returned(8.0) - returned(0.0) == pytest.approx(
+        sum(0.5 ** (t + 1) * p * 0.375 * 8 for t, p in enumerate(reached))
+    )
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
