@@ -41,7 +41,7 @@ class PlannerSettings:
     elites: int = 0
     """More than 0: the cross-entropy method, equal weights for so many best sequences, in place of 1/eta's."""
     momentum: float = 0.1
-    """Weight on the OLD mean and variance."""
+    """Weight on the OLD mean and variance; none where all sequences are the actor's, so that these are no proposal."""
     initial_variance: float = 0.25
     noise_correlation: float = 0.0
     """Of the noise of neighbouring decisions of a sequence; 0: independent, as in the paper."""
@@ -222,6 +222,7 @@ class Planner:
             )
         n = c.population if c.actor_fraction < 1 else 0
         iterations = c.iterations if n else 1  # the actor's sequences stay as they are
+        momentum = c.momentum if n else 0.0  # nor is the old mean a proposal then
         usage = mean.new_zeros(b)
         for _ in range(iterations):
             noise = correlated(normals((b, n, *size), streams), c.noise_correlation)  # [B, N, H, A]
@@ -236,8 +237,8 @@ class Planner:
             weights = weigh(scores, self.constraint, c.inverse_temperature, c.elites)
             usage = usage + weights[:, n:].sum(1) / iterations
             new_mean, new_variance = refit(actions, weights)
-            mean = c.momentum * mean + (1 - c.momentum) * new_mean
-            variance = c.momentum * variance + (1 - c.momentum) * new_variance
+            mean = momentum * mean + (1 - momentum) * new_mean
+            variance = momentum * variance + (1 - momentum) * new_variance
         if c.draws:  # where nothing is finite the mean is NaN, and stays so
             mean = torch.where(mean.isfinite(), draw(actions, weights, streams), mean)
         action, allowed = mean[:, 0], feasible(scores, self.constraint)

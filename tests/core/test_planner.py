@@ -294,16 +294,24 @@ def test_with_a_fraction_of_one_the_actors_sequences_are_the_only_ones():
     assert sorted(scored) == [-(-11 // model.members)] * H + [11] * H
 
 
-@pytest.mark.parametrize(("mixture", "last"), [(0.0, 0.0), (0.25, 0.4)])
-def test_the_previous_solution_goes_on_with_its_last_action_where_proposals_lean_on_it(mixture, last):
+@pytest.mark.parametrize("mixture", [0.25, 1.0])
+def test_the_previous_solution_goes_on_with_its_last_action_where_proposals_lean_on_it(mixture):
     p = Planner(
-        PlannerSettings(horizon=3, population=4, actor_fraction=1.0, iterations=1, momentum=1.0, actor_mixture=mixture),
+        PlannerSettings(horizon=3, population=4, actor_fraction=1.0, iterations=1, momentum=0.0, actor_mixture=mixture),
         None, LinearModel(torch.zeros(K)), A, actor=lambda s, g: torch.zeros(len(s), A), value=None,
         streams=[torch.Generator().manual_seed(0)],
     )  # fmt: skip
     p.mean = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1).expand(-1, -1, A).clone()
-    moved = p.plan(torch.zeros(1, S), t0=False).mean  # a momentum of 1 keeps it as it is
-    assert torch.allclose(moved[0, :, 0], torch.tensor([0.3, 0.4, last]))
+    moved = p.plan(torch.zeros(1, S), t0=False).mean  # the actor says 0
+    assert torch.allclose(moved[0, :, 0], mixture * torch.tensor([0.3, 0.4, 0.4]))
+
+
+@pytest.mark.parametrize("t0", [True, False])
+def test_the_old_mean_has_no_weight_where_it_is_no_proposal(t0):
+    p = planner(Quadratic(TARGET), momentum=0.4, actor_fraction=1.0, population=7)
+    p.actor = lambda s, g: torch.full((*s.shape[:-1], 2), 0.5)
+    p.mean = torch.full((1, H, 2), -0.5)
+    assert torch.allclose(p.plan(torch.zeros(1, S), t0).mean, torch.full((1, H, 2), 0.5))
 
 
 def test_the_actors_sequences_stay_in_every_iteration():
