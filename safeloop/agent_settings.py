@@ -99,6 +99,8 @@ class ModelSettings(LearnerSettings):
     entity_width: int = 32
     """Units of the hidden layer that each entity has (factored)."""
     model_learning_rate: float = 1e-3
+    reward_weight: float = 1.0
+    """Weight of the reward in the models' loss; 1: as much as all numbers of the observation together."""
     fit_steps: int = 200
     """Gradient steps of a fit, at most."""
     fit_patience: int = 0
@@ -107,7 +109,7 @@ class ModelSettings(LearnerSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "members", "layers", "width", "entity_width", "fit_steps", least=1)
-        check_range(self, "fit_patience", least=0)
+        check_range(self, "fit_patience", "reward_weight", least=0)
         check_range(self, "model_learning_rate", more_than=0)
 
     def factored(self, spec: EnvSpec) -> bool:

@@ -329,6 +329,20 @@ class FactoredNet(nn.Module):
         """Observation indices of all entities, which share one scale."""
         return self.order[self.n_robot :].tolist()
 
+    def bounds(self) -> Tensor:
+        """For each number of the observation the variance bound that it has, index `[S]`.
+
+        Entities of one kind are exchangeable, so they share the bounds of their coordinates.
+        """
+        own = torch.arange(self.n_robot)
+        shared = self.n_robot + self.sight.kind.unsqueeze(1) * self.dim + torch.arange(self.dim)  # [E, D]
+        return torch.cat((own, shared.flatten()))[self.inverse]
+
+
+def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return `e^low + e^high * sigmoid(raw - high)`, which is the exponential of the two softplus clamps."""
+    return torch.addcmul(low.exp(), high.exp(), torch.sigmoid(raw - high))
+
 
 def jumping(parts: Entities | Lidars) -> list[int]:
     """Observation indices of what an event relocates."""
@@ -353,11 +367,12 @@ class Dynamics(nn.Module):
         entity_width: int = 32,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
+        reward_weight: float = 1.0,
         generator: torch.Generator,
         device: str = "cpu",
     ):
         super().__init__()
-        self.members, self.heads = members, heads
+        self.members, self.heads, self.reward_weight = members, heads, reward_weight
         init = initialiser(generator)
         net: FullNet | FactoredNet
         if not factored or parts is None:
@@ -377,9 +392,12 @@ class Dynamics(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
         self.register_buffer("event_reward", torch.zeros(()))
-        n = obs_dim + 1
-        self.log_var_max = nn.Parameter(torch.full((n,), 0.5))
-        self.log_var_min = nn.Parameter(torch.full((n,), -10.0))
+        bound_of = torch.arange(obs_dim) if isinstance(net, FullNet) else net.bounds()
+        n = int(bound_of.max()) + 2  # the last is the reward's
+        self.bound_of: Tensor
+        self.register_buffer("bound_of", bound_of, persistent=False)
+        self.log_var_max = nn.Parameter(torch.full((members, n), 0.5))
+        self.log_var_min = nn.Parameter(torch.full((members, n), -10.0))
         mask = torch.ones(obs_dim)  # 0 for what an event relocates
         if parts is not None:
             mask[jumping(parts)] = 0
@@ -390,10 +408,13 @@ class Dynamics(nn.Module):
 
     # -- prediction ---------------------------------------------------------------------------------------
 
-    def _bounded_variance(self, raw: Tensor, part: slice) -> Tensor:
-        """`e^min + e^max * sigmoid(raw - max)`, which is the exponential of the two softplus clamps."""
-        low, high = self.log_var_min[part], self.log_var_max[part]
-        return torch.addcmul(low.exp(), high.exp(), torch.sigmoid(raw - high))
+    def _variance(self, raw: Tensor) -> Tensor:
+        """Bounded variances `[K, B, S]` of a change, from raw log-variances."""
+        return _bounded(raw, *(bound[:, None, self.bound_of] for bound in (self.log_var_min, self.log_var_max)))
+
+    def _reward_variance(self, raw: Tensor) -> Tensor:
+        """Bounded variances `[K, B]` of a reward, from raw log-variances."""
+        return _bounded(raw, self.log_var_min[:, -1:], self.log_var_max[:, -1:])
 
     def normalise(self, obs: Tensor) -> Tensor:
         """Observation to network input."""
@@ -408,7 +429,7 @@ class Dynamics(nn.Module):
         change = mean.float()
         if streams is not None:
             noise = normals(mean.shape, streams, dim=1)
-            change = change.addcmul(self._bounded_variance(raw.float(), slice(0, mean.shape[-1])).sqrt_(), noise)
+            change = change.addcmul(self._variance(raw.float()).sqrt_(), noise)
         return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -441,19 +462,22 @@ class Dynamics(nn.Module):
     # -- fitting ------------------------------------------------------------------------------------------
 
     def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> tuple[int, float, float]:
-        """Take at most `steps` gradient steps on the replay's transitions; the best weights are restored.
+        """Take at most `steps` gradient steps on the replay's transitions; each model's best weights are restored.
 
         The holdout error (mean squared error in normalised units plus logistic losses, per model) is taken
-        before the first step and every 50 steps, on at most 1000 transitions from all over the replay. With
+        before the first step and every 50 steps, on at most 1000 held-out transitions from all over the replay; where
+        it is too short for any to be held out, on those that are fitted. A model's variance bounds go with its
+        weights. With
         `patience` > 0 fitting stops once so many checks have passed since any model was last better by 1% than it had
         been then: small gains add up. Returns the steps taken and the mean error before and after.
         """
         train, held = replay.split()
         self._fit_normalisers(replay.rows(train))
-        held_batch = replay.rows(held[:: -(-len(held) // 1000)].expand(self.members, -1))
+        judged = held if len(held) else train
+        held_batch = replay.rows(judged[:: -(-len(judged) // 1000)].expand(self.members, -1))
         best_error = self._holdout_error(held_batch)
         first_error = best_error.mean().item()
-        best, reference = [p.detach().clone() for p in self.net.parameters()], best_error
+        best, reference = [p.detach().clone() for p in self.parameters()], best_error
         stale, done = 0, 0
         for step in range(1, steps + 1):
             choice = torch.randint(len(train), (self.members, batch_size), generator=self.generator, device=self.device)
@@ -469,12 +493,12 @@ class Dynamics(nn.Module):
                 stale = 0 if bool(gained.any()) else stale + 1
                 best_error = torch.where(better, error, best_error)
                 with torch.no_grad():
-                    for kept, parameter in zip(best, self.net.parameters(), strict=True):
+                    for kept, parameter in zip(best, self.parameters(), strict=True):
                         kept[better] = parameter[better]
                 if patience and stale >= patience:
                     break
         with torch.no_grad():
-            for kept, parameter in zip(best, self.net.parameters(), strict=True):
+            for kept, parameter in zip(best, self.parameters(), strict=True):
                 parameter.copy_(kept)
         return done, first_error, best_error.mean().item()
 
@@ -492,7 +516,7 @@ class Dynamics(nn.Module):
             obs_std[group] = self.net.sight.unit or data.obs[:, group].square().mean().sqrt()
             delta_std[group] = (weight * delta.square())[:, group].sum().div(count[group].sum()).sqrt()
         calm = data.event < 0.5 if self.heads.event else torch.ones_like(data.event, dtype=torch.bool)
-        reward = data.reward[calm]
+        reward = data.reward[calm] if bool(calm.any()) else data.reward
         for name, value in (
             ("obs_mean", obs_mean), ("obs_std", obs_std), ("delta_mean", delta_mean), ("delta_std", delta_std),
             ("reward_mean", reward.mean(0, keepdim=True)), ("reward_std", reward.std(0, unbiased=False, keepdim=True)),
@@ -517,14 +541,18 @@ class Dynamics(nn.Module):
         return mean, raw, target, 1 - jumped, outcome, reward, calm
 
     def _loss(self, data: Batch) -> Tensor:
-        """Gaussian negative log-likelihood and logistic losses, summed over models, plus 0.01 times the bounds."""
+        """Gaussian negative log-likelihood and logistic losses, summed over models, plus 0.01 times the bounds.
+
+        That of the change is a mean over the numbers of the observation, so the reward's, of weight `reward_weight`,
+        counts 1 as much as all of these together.
+        """
         mean, raw, target, mask, outcome, reward, calm = self._parts(data)
-        n = mean.shape[-1]
-        variance = self._bounded_variance(raw, slice(0, n))
+        variance = self._variance(raw)
         loss = (mask * ((mean - target).square() / variance + variance.log())).mean((1, 2)).sum()
         if outcome.reward is not None and outcome.reward_raw is not None:
-            variance = self._bounded_variance(outcome.reward_raw, slice(n, n + 1))
-            loss = loss + (calm * ((outcome.reward - reward).square() / variance + variance.log())).mean(1).sum()
+            variance = self._reward_variance(outcome.reward_raw)
+            of_reward = calm * ((outcome.reward - reward).square() / variance + variance.log())
+            loss = loss + self.reward_weight * of_reward.mean(1).sum()
         for name, logit in outcome.logits.items():
             loss = loss + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1).sum()
         return loss + 0.01 * (self.log_var_max.sum() - self.log_var_min.sum())
@@ -535,7 +563,7 @@ class Dynamics(nn.Module):
         mean, _, target, mask, outcome, reward, calm = self._parts(data)
         error = (mask * (mean - target).square()).mean((1, 2))
         if outcome.reward is not None:
-            error = error + (calm * (outcome.reward - reward).square()).mean(1)
+            error = error + self.reward_weight * (calm * (outcome.reward - reward).square()).mean(1)
         for name, logit in outcome.logits.items():
             error = error + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1)
         return error

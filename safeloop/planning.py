@@ -44,7 +44,7 @@ def ensemble(
         obs_dim, act_dim,
         members=c.members, sizes=[c.width] * c.layers,
         heads=heads, parts=spec.parts, factored=c.factored(spec), entity_width=c.entity_width,
-        learning_rate=c.model_learning_rate, generator=generator, device=device,
+        learning_rate=c.model_learning_rate, reward_weight=c.reward_weight, generator=generator, device=device,
     )  # fmt: skip
 
 

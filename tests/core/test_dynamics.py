@@ -1,4 +1,5 @@
 import io
+import math
 
 import pytest
 import torch
@@ -75,10 +76,10 @@ def test_predicted_noise_matches_the_data():
 def test_two_softplus_clamps_equal_the_planning_form():
     model = make()
     raw = torch.linspace(-30, 30, S)
-    high, low = model.log_var_max[:S], model.log_var_min[:S]
+    high, low = model.log_var_max[0, :S], model.log_var_min[0, :S]
     clamped = high - torch.nn.functional.softplus(high - raw)
     clamped = low + torch.nn.functional.softplus(clamped - low)
-    assert torch.allclose(model._bounded_variance(raw, slice(0, S)), clamped.exp(), rtol=1e-4)
+    assert torch.allclose(model._variance(raw.expand(K, 1, -1)), clamped.exp(), rtol=1e-4)
 
 
 def test_constant_features_are_left_unscaled():
@@ -118,6 +119,44 @@ def test_the_best_weights_are_restored():
         group["lr"] = 3.0  # every further step makes things worse
     _, before, after = model.fit(replay, 50)
     assert torch.equal(model._holdout_error(held), good) and before == after
+
+
+def test_each_models_variance_bounds_go_with_its_best_weights(monkeypatch):
+    model, seen = make(), []
+    errors = iter([[1.0, 1.0, 0.2], [0.5, 0.9, 1.0], [0.6, 0.4, 1.0]])  # best: after 50 steps, after 100, at the start
+
+    def error(data):
+        seen.append([bound.detach().clone() for bound in (model.log_var_max, model.log_var_min)])
+        return torch.tensor(next(errors))
+
+    monkeypatch.setattr(model, "_holdout_error", error)
+    model.fit(linear_replay(200), 100)
+    for bound, index in ((model.log_var_max, 0), (model.log_var_min, 1)):
+        assert not torch.equal(seen[1][index], seen[2][index])
+        for k, best in enumerate((1, 2, 0)):
+            assert torch.equal(bound[k], seen[best][index][k])
+
+
+@pytest.mark.parametrize("entities", [None, ENTITIES], ids=["full", "factored"])
+@pytest.mark.parametrize("count", [1, 5, 9])
+def test_a_few_transitions_are_enough_for_a_fit(count, entities):
+    model = make(entities, Heads(event=True))
+    steps, before, after = model.fit(linear_replay(count), 60)
+    assert steps == 60 and after < before
+    replay = linear_replay(count)
+    replay.data.event[:] = 1.0  # nothing but events: no other reward to scale by
+    assert all(map(math.isfinite, model.fit(replay, 10)))
+
+
+def test_the_reward_has_a_weight_in_the_loss():
+    model, batch = make(), linear_replay(50).rows(torch.arange(50).expand(K, -1))
+
+    def losses(weight):
+        model.reward_weight = weight
+        return torch.stack((model._loss(batch), model._holdout_error(batch).sum()))
+
+    none, one, three = map(losses, (0.0, 1.0, 3.0))
+    assert (one - none).abs().min() > 0.1 and torch.allclose(three - none, 3 * (one - none), rtol=1e-4)
 
 
 def test_held_out_transitions_are_never_fitted():
@@ -212,6 +251,19 @@ def test_an_event_pays_what_events_paid():
         model.net.event_net.biases[-1][:] = 50.0  # the event is certain
     reward, _ = model.judge(obs, act, *model.step(obs, act, [torch.Generator()]))
     assert torch.allclose(reward, torch.full((K, 4), 3.0))
+
+
+def test_entities_of_one_kind_have_the_same_noise():
+    three = Entities(robot=(4,), positions=((1, 2), (3, 5), (0, 6)), kinds=("goal", "hazard", "hazard"), goal=0)
+    model, replay = make(three), linear_replay(300, noise=0.3)
+    replay.data.next_obs[:, [0, 6]] += 2 * torch.randn(len(replay.data.obs), 2)  # one hazard is seen less well
+    model.fit(replay, 200)
+    obs, act = torch.randn(K, 11, S), torch.randn(K, 11, A)
+    swapped = obs[..., [3, 1, 2, 0, 4, 6, 5]]
+    noise, other = (model._variance(model.net.transition(x, act, model.delta_std)[1]) for x in (obs, swapped))
+    assert torch.allclose(noise[..., [3, 5]], other[..., [0, 6]], rtol=1e-5)
+    assert torch.allclose(noise[..., [1, 2, 4]], other[..., [1, 2, 4]], rtol=1e-5)
+    assert model.log_var_max.shape == (K, 1 + 2 * 2 + 1)  # the robot's number, two kinds in the plane, the reward
 
 
 def test_learned_violation_is_one_minus_the_product_over_entities():
