@@ -186,7 +186,7 @@ class Update:
     wall_seconds: float
     """Seconds so far, the models' fit included, evaluations not."""
     value: float
-    """Mean value of some of the dataset's observations."""
+    """Mean value of 1,000 of the dataset's observations, drawn from all of it: the same ones throughout a run."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PLANNER_NUMBERS = ("pessimism", "actor_noise", "actor_mixture")
 """Settings that only offline agents hand to their planners."""
+WATCHED = 1000
+"""Observations of the dataset whose mean value a run reports."""
 
 
 def events(dataset: Dataset, spec: EnvSpec) -> np.ndarray:
@@ -76,7 +78,7 @@ class OfflineAgent:
     ):
         self.algorithm, self.spec, self.settings, self.device = algorithm, spec, settings, device
         self.dataset, self.act_dim = dataset, act_dim
-        self.generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(3)]
+        self.generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(4)]
         c, generator = settings, self.generators[2]
         self.learner: CRR | PLAS | MBOP
         if algorithm.learner == "crr":
@@ -87,6 +89,8 @@ class OfflineAgent:
             self.learner = MBOP(obs_dim, act_dim, c, generator, device)
         if dataset is not None:
             self.replay = buffer(dataset, spec, device)
+            size = (WATCHED,)
+            self.watched = torch.randint(len(self.replay), size, generator=self.generators[3], device=device)
             if algorithm.learner == "mbop":  # its value is of what followed, not of a step
                 d, h = dataset, c.return_horizon
                 taught = truncated_returns(d.reward, d.terminated, d.truncated, h, c.discount)
@@ -100,9 +104,9 @@ class OfflineAgent:
         """One gradient step of the learner."""
         self.learner.update(self.replay.sample(self.settings.batch_size, self.generators[0]))
 
-    def value(self, count: int = 1000) -> float:
-        """The mean value of the dataset's first `count` observations."""
-        return self.learner.value(self.replay.data.obs[:count]).mean().item()
+    def value(self) -> float:
+        """Return the mean value of some of the dataset's observations, drawn from all of them once for the run."""
+        return self.learner.value(self.replay.data.obs[self.watched]).mean().item()
 
     def policy(self, seed: int) -> Policy:
         """The agent as it acts in evaluation."""
