@@ -38,7 +38,7 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     for axis, (column, name) in zip(axes, panels, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(e.simulator_steps, getattr(e, column)) for e in r.episodes] for r in seeds]
-            _algorithm(axis, index, algo, rows)
+            _algorithm(axis, index, algo, seeds, rows)
         axis.set_ylabel(f"{name} of an episode")
         axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, logarithmic)
@@ -57,7 +57,7 @@ def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
     for axis, name in zip(axes, names, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(d.simulator_steps, d.mean) for d in r.diagnostics if d.name == name] for r in seeds]
-            _algorithm(axis, index, algo, [found for found in rows if found])
+            _algorithm(axis, index, algo, seeds, rows)
         axis.set_ylabel(f"{name}: mean of an episode")
         axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
@@ -72,7 +72,7 @@ def draw_planning(records: Sequence[Recorded], path: Path) -> None:
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(p.simulator_steps, getattr(p, column)) for p in r.plans] for r in seeds]
             kept = [[(s, v) for s, v in seed if math.isfinite(v)] for seed in rows]
-            _algorithm(axis, index, algo, [found for found in kept if found])
+            _algorithm(axis, index, algo, seeds, kept)
         axis.set_ylabel(unit)
         axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
@@ -81,15 +81,21 @@ def draw_planning(records: Sequence[Recorded], path: Path) -> None:
     style.save(picture, path)
 
 
-def _algorithm(axis: Any, index: int, algo: str, rows: list[list[tuple[int, float]]]) -> None:
-    """Draw one algorithm's seeds, each a list of `(simulator steps, value)` by episode."""
-    if not rows:
+def _algorithm(
+    axis: Any, index: int, algo: str, seeds: Sequence[Recorded], rows: Sequence[Sequence[tuple[int, float]]]
+) -> None:
+    """Draw one algorithm's seeds, each with its `(simulator steps, value)` by episode; seeds without any are left out.
+
+    The thick line is a lone seed's, or the median of the seeds that finished.
+    """
+    shown = [(seed, found) for seed, found in zip(seeds, rows, strict=True) if found]
+    if not shown:
         return
-    look, alone = style.look(index), len(rows) == 1
-    raw = [(np.array([s for s, _ in seed]), np.array([v for _, v in seed])) for seed in rows]
+    seeds, look = [seed for seed, _ in shown], style.look(index)
+    raw = [(np.array([s for s, _ in found]), np.array([v for _, v in found])) for _, found in shown]
     smooth = [(steps, style.running_mean(values)) for steps, values in raw]
-    for steps, values in raw if alone and len(rows[0]) <= SINGLE_EPISODES else smooth:
+    alone = len(raw) == 1
+    for steps, values in raw if alone and len(raw[0][0]) <= SINGLE_EPISODES else smooth:
         axis.plot(steps, values, color=look["color"], linewidth=0.7, alpha=0.3)
-    steps, values = smooth[0] if alone else style.median_curve(smooth)
-    label = algo if alone else f"{algo} (median of {len(raw)} seeds)"
-    axis.plot(steps, values, linewidth=2.4, label=label, **look)
+    median = style.median_curve(smooth if alone else [smooth[place] for place in style.finished(seeds)])
+    axis.plot(*median, linewidth=2.4, label=style.median_label(algo, seeds), **look)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safeloop.cmdp import UsageError
 from safeloop.offline.settings import TRIAL
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.records import Recorded
-from safeloop.report.summary import aligned, changed, markdown_table, write_csv
+from safeloop.report.summary import aligned, changed, markdown_table, median, write_csv
 from safeloop.runs import RunSettings, write_atomically
 
 
@@ -25,24 +25,24 @@ class Row:
 
     algo: str
     seed: str
-    """The seed, or `mean` over the seeds above it."""
+    """The seed, or `median` over those of the seeds above it that finished."""
     state: str
     told: str
     settings: str
-    gradient_steps: int
-    evaluated_at: int
+    gradient_steps: float | None
+    evaluated_at: float | None
     """Gradient steps at the evaluation."""
     evaluation_return: float | None
     evaluation_cost_return: float | None
     score: float | None
     """The return, normalised: 0 is a random policy's, 100 an expert's (D4RL); None where there are no references."""
-    evaluation_episodes: int
-    minutes: float
+    evaluation_episodes: float | None
+    minutes: float | None
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """What planning on top adds, over the seeds that both have."""
+    """The gain from planning on top: medians over the seeds that finished with and without it."""
 
     base: str
     algo: str
@@ -51,8 +51,10 @@ class Improvement:
     return_: float
     base_score: float | None
     score: float | None
+    gain: float
+    """Median of the seeds' own gains, in score, or in return where there is none."""
     improvement: float
-    """In per cent of the base's score, or of its return where there is none."""
+    """The gain in per cent of the base's median."""
 
 
 def score(settings: Any, value: float | None) -> float | None:
@@ -96,24 +98,28 @@ def _place(recorded: Recorded) -> tuple[str, bool, str]:
     return base or settings.algo, bool(base), settings.name
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+NUMBERS = (
+    "gradient_steps", "evaluated_at", "evaluation_return", "evaluation_cost_return", "score", "evaluation_episodes",
+    "minutes",
+)  # fmt: skip
+"""Columns that have a median over seeds."""
 
 
 def rows(records: Sequence[Recorded]) -> list[Row]:
-    """All rows, algorithm by algorithm: each seed, then the mean where there are several."""
+    """All rows, algorithm by algorithm: each seed, then the median where there are several."""
     result: list[Row] = []
     for group in by_algorithm(records).values():
         result += group
         if len(group) > 1:
-            numbers = {
-                name: _mean([getattr(r, name) for r in group])
-                for name in ("evaluation_return", "evaluation_cost_return", "score", "minutes")
-            }
-            finished = f"{sum(r.state == 'finished' for r in group)} of {len(group)} finished"
-            result.append(Row(**{**asdict(group[0]), **numbers, "seed": "mean", "state": finished}))
+            finished = _finished(group)
+            numbers: dict[str, Any] = {name: median([getattr(r, name) for r in finished]) for name in NUMBERS}
+            state = f"{len(finished)} of {len(group)} finished"
+            result.append(replace(group[0], **numbers, seed="median", state=state))
     return result
+
+
+def _finished(group: Sequence[Row]) -> list[Row]:
+    return [r for r in group if r.state == "finished"]
 
 
 def improvements(records: Sequence[Recorded]) -> list[Improvement]:
@@ -125,17 +131,26 @@ def improvements(records: Sequence[Recorded]) -> list[Improvement]:
         plain = _base(own.algo)
         among = [each for each in (f"{plain} {own.variant}", plain) if each in groups]
         base = next((each for each in among if _learned_alike(settings[each], own)), "")
-        under = {(r.seed, r.evaluated_at): r for r in groups.get(base, []) if r.evaluation_return is not None}
-        over = {at: r for r in group if r.evaluation_return is not None and (at := (r.seed, r.evaluated_at)) in under}
-        if not over:
-            continue
-        low, high = (_mean([side[at].evaluation_return for at in over]) for side in (under, over))
-        low_score, high_score = (_mean([side[at].score for at in over]) for side in (under, over))
-        assert low is not None and high is not None
-        a, b = (low, high) if low_score is None or high_score is None else (low_score, high_score)
-        change = 100 * (b - a) / abs(a) if a else float("nan")
-        found.append(Improvement(base, name, len(over), low, high, low_score, high_score, change))
+        under, over = (
+            {(r.seed, r.evaluated_at): r for r in _finished(rows) if r.evaluation_return is not None}
+            for rows in (groups.get(base, []), group)
+        )
+        both = [(under[at], r) for at, r in over.items() if at in under]
+        if both:
+            found.append(_improvement(base, name, both))
     return found
+
+
+def _improvement(base: str, name: str, both: Sequence[tuple[Row, Row]]) -> Improvement:
+    """The line of an algorithm and its base, from each seed's pair of rows."""
+    returns = [(low.evaluation_return, high.evaluation_return) for low, high in both]
+    scores = [(low.score, high.score) for low, high in both]
+    pairs: Any = scores if all(None not in pair for pair in scores) else returns
+    gain, start = statistics.median(high - low for low, high in pairs), statistics.median(low for low, _ in pairs)
+    (low_return, high_return), (low_score, high_score) = (map(median, zip(*x, strict=True)) for x in (returns, scores))
+    assert low_return is not None and high_return is not None
+    change = 100 * gain / abs(start) if start else float("nan")
+    return Improvement(base, name, len(both), low_return, high_return, low_score, high_score, gain, change)
 
 
 def _learned_alike(base: RunSettings, other: RunSettings) -> bool:
@@ -158,9 +173,9 @@ def _number(value: float | None, digits: int = 1) -> str:
 def cells(r: Row) -> dict[str, str]:
     """A row as short texts under short headings, for people."""
     return {
-        "algorithm": r.algo, "seed": r.seed, "state": r.state, "gradient steps": f"{r.gradient_steps:,}",
+        "algorithm": r.algo, "seed": r.seed, "state": r.state, "gradient steps": _number(r.gradient_steps, 0),
         "return": _number(r.evaluation_return), "cost": _number(r.evaluation_cost_return), "score": _number(r.score),
-        "episodes": str(r.evaluation_episodes), "minutes": _number(r.minutes),
+        "episodes": _number(r.evaluation_episodes, 0), "minutes": _number(r.minutes),
     }  # fmt: skip
 
 
@@ -169,7 +184,8 @@ def gains(i: Improvement) -> dict[str, str]:
     return {
         "base": i.base, "with planning": i.algo, "seeds": str(i.seeds),
         "base return": _number(i.base_return), "return": _number(i.return_),
-        "base score": _number(i.base_score), "score": _number(i.score), "improvement": f"{i.improvement:+.1f}%",
+        "base score": _number(i.base_score), "score": _number(i.score), "gain": f"{i.gain:+,.1f}",
+        "improvement": f"{i.improvement:+.1f}%",
     }  # fmt: skip
 
 
@@ -228,7 +244,10 @@ def write(folder: Path, records: Sequence[Recorded]) -> None:
 
 
 def draw(records: Sequence[Recorded], path: Path) -> None:
-    """Draw each algorithm's last evaluation, a point a seed and a bar at the mean, beside the dataset's mean."""
+    """Draw each algorithm's last evaluation, a point a seed and a bar at their median, beside the dataset's mean.
+
+    The median is over the seeds that finished; those that did not are hollow.
+    """
     from safeloop.report import style
 
     settings = records[0].run.settings
@@ -240,17 +259,18 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     groups = by_algorithm(records)
     for axis, (name, label, of_data) in zip(axes, quantities, strict=True):
         for index, group in enumerate(groups.values()):
-            values = [v for r in group if (v := getattr(r, name)) is not None]
-            if not values:
-                continue
-            colour = style.look(index)["color"]
-            axis.plot([index] * len(values), values, style.MARKERS[index % len(style.MARKERS)], color=colour, alpha=0.7)
-            axis.hlines(statistics.fmean(values), index - 0.25, index + 0.25, color=colour, linewidth=3)
+            colour, marker = style.look(index)["color"], style.MARKERS[index % len(style.MARKERS)]
+            for r in group:
+                if (value := getattr(r, name)) is not None:
+                    fill = "full" if r.state == "finished" else "none"
+                    axis.plot([index], [value], marker, color=colour, fillstyle=fill, alpha=0.7)
+            if (middle := median([getattr(r, name) for r in _finished(group)])) is not None:
+                axis.hlines(middle, index - 0.25, index + 0.25, color=colour, linewidth=3)
         if of_data in settings.data:
             axis.axhline(settings.data[of_data], color="grey", linewidth=1.2, linestyle=":", label="dataset's mean")
         axis.set_xticks(range(len(groups)), list(groups), rotation=20, ha="right")
         axis.set_xlim(-0.6, len(groups) - 0.4)
-        axis.set_ylabel(f"{label} of an episode (point: seed, bar: mean)")
+        axis.set_ylabel(f"{label} of an episode (point: seed, bar: median)")
     if costs:
         axes[1].axhline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)), label="budget")
         style.from_zero(axes[1])

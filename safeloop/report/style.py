@@ -52,12 +52,31 @@ def running_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def median_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The median over seeds of curves `(steps, values)`, as far as every seed has come."""
+    """The median over seeds of curves `(steps, values)`, as far as every seed has come; empty without any."""
+    if not curves:
+        return np.array([]), np.array([])
     first, last = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
     grid = np.unique(np.concatenate([steps[(steps >= first) & (steps <= last)] for steps, _ in curves]))
     if not len(grid):
         return np.array([]), np.array([])
     return grid, np.median([np.interp(grid, steps, values) for steps, values in curves], axis=0)
+
+
+def finished(records: Sequence[Recorded]) -> list[int]:
+    """Return the places of those that finished: a median is over these alone."""
+    return [place for place, recorded in enumerate(records) if recorded.state == "finished"]
+
+
+def median_label(algo: str, records: Sequence[Recorded]) -> str:
+    """Return an algorithm's name in a legend, and of how many of its seeds its thick line is the median."""
+    done, of_all = len(finished(records)), len(records)
+    if of_all == 1:
+        return algo
+    if done == of_all:
+        return f"{algo} (median of {done} seeds)"
+    return (
+        f"{algo} (median of {done} finished of {of_all} seeds)" if done else f"{algo} ({of_all} seeds, none finished)"
+    )
 
 
 def needs_log_axis(records: Iterable[Recorded]) -> bool:

@@ -1,4 +1,8 @@
-"""The table of a comparison: one row a run, a median row where an algorithm has several seeds."""
+"""The table of a comparison: one row a run, a median row where an algorithm has several seeds.
+
+A median is over the seeds that finished, the same ones in every column: a seed that crashed early has few violations
+for that reason alone.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +32,28 @@ class Row:
     algo: str
     """Its name, and the variant where the run has one."""
     seed: str
-    """The seed, or `median` over the seeds above it."""
+    """The seed, or `median` over those of the seeds above it that finished."""
     state: str
+    """A run's, or how many of the seeds finished."""
     told: str
     """What the algorithm was told beside its samples."""
     settings: str
     """The preset, and what differs from it."""
-    steps: int
+    steps: float | None
     """Simulator steps trained."""
-    episodes: int
+    episodes: float | None
     training_return: float | None
     training_cost_return: float | None
-    violations: int
+    violations: float | None
     """Simulator steps with a cost, in the whole training."""
     violation_rate: float | None
     """Violations per simulator step."""
     evaluation_return: float | None
     evaluation_cost_return: float | None
-    evaluation_episodes: int
+    evaluation_episodes: float | None
     within_budget: str
     """Whether the evaluation's cost return is at most the budget: yes or no; for a median, how many are."""
-    minutes: float
+    minutes: float | None
     """Training time, evaluations excluded."""
     diagnostics: dict[str, float]
     """By name, a column each: the mean over the last training episodes of what else the environment reports."""
@@ -115,26 +120,27 @@ def rows(records: Iterable[Recorded]) -> list[Row]:
 
 
 def _median(group: list[Row]) -> Row:
-    def middle(name: str) -> Any:
-        values = [getattr(r, name) for r in group if getattr(r, name) is not None]
-        return statistics.median(values) if values else None
-
-    names = dict.fromkeys(name for r in group for name in r.diagnostics)
-    judged = [r.within_budget for r in group if r.within_budget]
+    finished = [r for r in group if r.state == "finished"]
+    names = sorted(set.intersection(*(set(r.diagnostics) for r in finished)) if finished else ())
+    judged = [r.within_budget for r in finished if r.within_budget]
     texts = {name: sorted({getattr(r, name) for r in group}) for name in ("told", "settings")}
     others = ("algo", "seed", "state", "within_budget", "diagnostics", *texts)
     numbers = [f.name for f in fields(Row) if f.name not in others]
     values: dict[str, Any] = {
         "seed": "median",
-        "state": f"{sum(r.state == 'finished' for r in group)} of {len(group)} finished",
+        "state": f"{len(finished)} of {len(group)} finished",
         "within_budget": f"{judged.count('yes')} of {len(judged)}" if judged else "",
         **{name: " | ".join(found) for name, found in texts.items()},
-        **{name: middle(name) for name in numbers},
-        "diagnostics": {
-            name: statistics.median(r.diagnostics[name] for r in group if name in r.diagnostics) for name in names
-        },
+        **{name: median([getattr(r, name) for r in finished]) for name in numbers},
+        "diagnostics": {name: statistics.median(r.diagnostics[name] for r in finished) for name in names},
     }
     return replace(group[0], **values)
+
+
+def median(values: Sequence[float | None]) -> float | None:
+    """Return the median, or None where there are no values or one of them is missing."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known and len(known) == len(values) else None
 
 
 def terms(records: Sequence[Recorded]) -> list[str]:
@@ -178,9 +184,7 @@ def _plans_under_threshold(algo: str) -> bool:
 
 
 def _number(value: float | None, digits: int = 2) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.{digits}f}" if isinstance(value, float) else f"{value:,}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 COSTS = ("cost", "violations", "eval cost", "in budget")
@@ -193,16 +197,16 @@ def cells(r: Row, costs: bool) -> dict[str, str]:
         "algorithm": r.algo,
         "seed": r.seed,
         "state": r.state,
-        "steps": _number(int(r.steps)),
-        "episodes": _number(int(r.episodes)),
+        "steps": _number(r.steps, 0),
+        "episodes": _number(r.episodes, 0),
         "return": _number(r.training_return),
         "cost": _number(r.training_cost_return),
-        "violations": f"{r.violations:,.0f}" + (f" ({r.violation_rate:.2%})" if r.violation_rate is not None else ""),
+        "violations": _number(r.violations, 0) + (f" ({r.violation_rate:.2%})" if r.violation_rate is not None else ""),
         "eval return": _number(r.evaluation_return),
         "eval cost": _number(r.evaluation_cost_return),
-        "eval episodes": f"{r.evaluation_episodes:g}",
+        "eval episodes": _number(r.evaluation_episodes, 0),
         "in budget": r.within_budget or "-",
-        "minutes": f"{r.minutes:.1f}",
+        "minutes": _number(r.minutes, 1),
         **{name: _number(value) for name, value in r.diagnostics.items()},
     }
     return {head: text for head, text in found.items() if costs or head not in COSTS}

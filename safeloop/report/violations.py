@@ -39,7 +39,8 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
         f"budget {settings.budget:g}", (settings.budget, 1), xycoords=("data", "axes fraction"),
         xytext=(4, -4), textcoords="offset points", va="top", fontsize=9,
     )  # fmt: skip
-    right.set_title("cost against return at the end (small: episodes, large: seeds)", fontsize=11)
+    hollow = "" if all(r.state == "finished" for seeds in found.values() for r in seeds) else ", hollow: unfinished"
+    right.set_title(f"cost against return at the end (small: episodes, large: seeds{hollow})", fontsize=11)
     right.set_xlabel("cost return of an episode")
     right.set_ylabel("return of an episode")
     style.legend_below(picture, left)
@@ -70,29 +71,25 @@ def _cumulative(axis: Any, index: int, algo: str, seeds: list[Recorded]) -> None
         (np.array([e.simulator_steps for e in r.episodes]), np.cumsum([e.violations for e in r.episodes]))
         for r in seeds
     ]
-    look, label, middle = style.look(index), algo, curves[0]
+    look, middle = style.look(index), curves[0]
     if len(seeds) > 1:
-        label, middle = f"{algo} (median of {len(seeds)} seeds)", style.median_curve(curves)
+        middle = style.median_curve([curves[place] for place in style.finished(seeds)])
         for steps, values in curves:
             axis.plot(steps, values, color=look["color"], linewidth=0.7, alpha=0.4)
     mark = {"marker": style.MARKERS[index % len(style.MARKERS)], "markevery": (0.08, 0.15), "markersize": 5}
-    axis.plot(*middle, linewidth=2.4, label=label, **look, **mark)
+    axis.plot(*middle, linewidth=2.4, label=style.median_label(algo, seeds), **look, **mark)
 
 
 def _trade(axis: Any, index: int, seeds: list[Recorded]) -> None:
-    mark = {
-        "color": style.COLOURS[index % len(style.COLOURS)],
-        "marker": style.MARKERS[index % len(style.MARKERS)],
-    }
+    """Draw each seed's last episodes, small, and their mean, large; of an unfinished seed the mean is hollow."""
+    colour = style.COLOURS[index % len(style.COLOURS)]
+    marker = style.MARKERS[index % len(style.MARKERS)]
     for recorded in seeds:
         ends = _ends(recorded)
         costs, returns = [e.cost_return for e in ends], [e.return_ for e in ends]
-        axis.scatter(costs, returns, s=14, alpha=0.35, linewidths=0, **mark)
+        axis.scatter(costs, returns, s=14, alpha=0.35, linewidths=0, color=colour, marker=marker)
+        filled = recorded.state == "finished"
         axis.scatter(
-            statistics.fmean(costs),
-            statistics.fmean(returns),
-            s=110,
-            edgecolors="black",
-            linewidths=0.8,
-            **mark,
-        )
+            statistics.fmean(costs), statistics.fmean(returns), s=110, marker=marker, linewidths=0.8 if filled else 1.6,
+            facecolors=colour if filled else "none", edgecolors="black" if filled else colour,
+        )  # fmt: skip

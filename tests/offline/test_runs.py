@@ -209,6 +209,25 @@ def test_mbops_value_is_taught_truncated_returns(pendulum):
         make(replace(settings, return_horizon=500), cut, 10, 0, "cpu")
 
 
+def test_the_value_reported_is_of_observations_from_all_over_the_dataset(pendulum):
+    algorithm, data = find_algorithm("crr"), read(pendulum)
+    many = replace(data, **{
+        name: np.tile(value, (60, 1)) if value.ndim == 2 else np.tile(value, 60)
+        for name, value in vars(data).items() if isinstance(value, np.ndarray)
+    })  # fmt: skip
+    assert len(many) > 3000
+    make = partial(algorithm.agent, algorithm, find_env("InvertedPendulum"), 4, 1, algorithm.settings(), many, 10, 0)
+    agent, twin = make("cpu"), make("cpu")
+    places = torch.arange(float(len(many))).unsqueeze(1)
+    agent.replay.data.obs[:] = places
+    agent.learner.value = lambda obs: obs[:, 0]
+    assert agent.value() == pytest.approx(len(many) / 2, rel=0.1)
+    twin.update()
+    agent.value()
+    agent.update()
+    assert torch.equal(agent.generators[0].get_state(), twin.generators[0].get_state())  # a stream of its own
+
+
 def test_a_dataset_that_moved_is_the_same(pendulum, tmp_path):
     shutil.copytree(pendulum, tmp_path / "there" / pendulum.name)
     learn = partial(safeloop.learn, algos=["crr"], settings=small("crr"), out=tmp_path / "out", eval_episodes=0,
@@ -232,6 +251,9 @@ def test_an_episode_longer_than_the_environments_is_refused(pendulum):
 
 def test_planning_is_compared_with_its_base_after_as_many_steps(pendulum, tmp_path):
     runs = [trained(tmp_path, pendulum, name, eval_episodes=1) for name in ("crr", "loop-crr")]
+    assert report.improvements([recorded(run) for run in runs]) == []  # neither says that it has finished
+    for run in runs:
+        run.set_status("finished")
     assert len(report.improvements([recorded(run) for run in runs])) == 1
     table = runs[1].evaluations
     table.keep([replace(row, simulator_steps=20) for row in table.read()])
@@ -285,12 +307,12 @@ def test_learn_compares_and_shows_what_planning_adds(pendulum, tmp_path):
     folder = tmp_path / "pendulum-random"
     assert found.folder == folder and not found.failures
     assert [(r.algo, r.seed) for r in found.rows] == [
-        ("crr", "0"), ("crr", "1"), ("crr", "mean"), ("loop-crr", "0"), ("loop-crr", "1"), ("loop-crr", "mean")
+        ("crr", "0"), ("crr", "1"), ("crr", "median"), ("loop-crr", "0"), ("loop-crr", "1"), ("loop-crr", "median")
     ]  # fmt: skip
     gain = report.improvements([recorded(run) for run in runs_under(folder)])[0]
-    means = {r.algo: r.evaluation_return for r in found.rows if r.seed == "mean"}
-    assert (gain.base_return, gain.return_, gain.seeds) == (means["crr"], means["loop-crr"], 2)
-    assert gain.improvement == pytest.approx(100 * (means["loop-crr"] / means["crr"] - 1))
+    middle = {r.algo: r.evaluation_return for r in found.rows if r.seed == "median"}
+    assert (gain.base_return, gain.return_, gain.seeds) == (middle["crr"], middle["loop-crr"], 2)
+    assert gain.improvement == pytest.approx(100 * (middle["loop-crr"] / middle["crr"] - 1))
     for name in ("summary.csv", "summary.md", "improvement.csv", "returns.png"):
         assert (folder / name).stat().st_size > 80
     assert "score" not in found.text  # D4RL has no references for this task
@@ -359,6 +381,18 @@ def test_what_a_sweep_chooses_can_not_be_given_and_its_steps_are_those_of_the_ru
     folder = tmp_path / "pendulum-random"
     for name, expected in (("crr/seed-0", 12), ("loop-crr-tuned/seed-0", 10), ("loop-crr-sweep/seed-10000", 10)):
         assert open_run(folder / name).settings.steps == expected
+
+
+def test_a_gain_is_the_median_of_the_seeds_own_gains():
+    def rows(*returns):
+        return [
+            report.Row("a", str(seed), "finished", "", "", 9, 9, value, None, None, 1, 0.1)
+            for seed, value in enumerate(returns)
+        ]
+
+    found = report._improvement("a", "b", list(zip(rows(100.0, 800.0, 90.0), rows(500.0, 830.0, 121.0), strict=True)))
+    assert (found.base_return, found.return_, found.gain, found.seeds) == (100.0, 500.0, 31.0, 3)
+    assert found.improvement == pytest.approx(31.0)
 
 
 def test_planning_is_compared_with_a_base_that_learned_alike(pendulum, tmp_path):

@@ -48,12 +48,12 @@ def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
         run.diagnostics.append(Diagnostic(100 * (i + 1), i, "drifting", i / 10))
     make(tmp_path, "b", seed=1, episodes=twelve())
     found = [records.read(r) for r in records.runs_under(tmp_path / "Toy")]
-    assert [r.diagnostics for r in summary.rows(found)] == [{}, {"drifting": 0.65}, {}, {"drifting": 0.65}]
+    assert [r.diagnostics for r in summary.rows(found)] == [{}, {"drifting": 0.65}, {}, {}]
     summary.write(tmp_path, found)
     with open(tmp_path / "summary.csv") as file:
-        assert [line["drifting"] for line in csv.DictReader(file)] == ["", "0.65", "", "0.65"]
+        assert [line["drifting"] for line in csv.DictReader(file)] == ["", "0.65", "", ""]  # not of all seeds
     table = [line.split()[-1] for line in summary.text(found).splitlines()[2:8]]
-    assert table == ["drifting", "--------", "-", "0.65", "-", "0.65"]
+    assert table == ["drifting", "--------", "-", "0.65", "-", "-"]
 
 
 def test_a_cost_equal_to_the_budget_is_within_it(tmp_path):
@@ -80,6 +80,39 @@ def test_several_seeds_get_a_median_row(tmp_path):
     assert [r.seed for r in rows] == ["0", "1", "2", "median"]
     assert (rows[3].evaluation_return, rows[3].violations, rows[3].within_budget) == (3.0, 12, "2 of 3")
     assert rows[3].state == "3 of 3 finished"
+
+
+def test_a_median_is_over_the_seeds_that_finished(tmp_path):
+    for seed, cost in enumerate((3, 9)):
+        make(tmp_path, "a", seed, episodes=twelve(cost), evaluations=[f"1200,0,{cost},{cost},1,100"])
+    make(tmp_path, "a", 2, episodes=twelve(0)[:1], state="failed")  # crashed early: few violations, and no minutes
+    make(tmp_path, "a", 3, state="failed")
+    for seed in range(2):
+        make(tmp_path, "b", seed, episodes=twelve(), state="failed")
+    rows = summary.rows([records.read(run) for run in records.runs_under(tmp_path / "Toy")])
+    (over, none) = (r for r in rows if r.seed == "median")
+    assert (over.state, over.violations, over.minutes, over.steps) == ("2 of 4 finished", 12 * 6, 6.0, 1200)
+    assert (over.evaluation_cost_return, over.within_budget) == (6.0, "1 of 2")
+    assert (none.state, none.violations, none.training_return, none.minutes) == ("0 of 2 finished", None, None, None)
+    assert summary.cells(none, True)["violations"] == "-"
+
+
+def test_a_picture_says_of_how_many_seeds_its_median_is(tmp_path, monkeypatch):
+    for seed in range(3):
+        make(tmp_path, "a", seed, episodes=twelve(seed), state="failed" if seed == 2 else "finished")
+        make(tmp_path, "b", seed, episodes=twelve(seed), state="failed")
+        make(tmp_path, "c", seed, episodes=twelve(seed))
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
+    found = [records.read(run) for run in records.runs_under(tmp_path / "Toy")]
+    curves.draw(found, tmp_path / "c.png")
+    violations.draw(found, tmp_path / "v.png")
+    names = ["a (median of 2 finished of 3 seeds)", "b (3 seeds, none finished)", "c (median of 3 seeds)"]
+    for picture, axis, last in ((drawn[0], 1, 0.5), (drawn[1], 0, 12 * 0.5)):
+        lines = {line.get_label(): list(line.get_ydata()) for line in picture.axes[axis].get_lines()}
+        assert [name for name in lines if name in names] == names
+        assert lines[names[0]][-1] == last and lines[names[1]] == []
+    assert "hollow: unfinished" in drawn[1].axes[1].get_title()
 
 
 def test_written_tables_name_terms_and_read_back(tmp_path):
