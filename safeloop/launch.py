@@ -21,7 +21,7 @@ import torch
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset
 from safeloop.processes import Job, Work
-from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env
+from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env, whole_steps
 from safeloop.report import records
 from safeloop.runs import Run, RunSettings, versions
 from safeloop.settings import build, check_whole, nearest, split_pairs
@@ -262,7 +262,8 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
     for run in aside:
         work.notices.append(set_aside(run))
         new.append(run.settings)
-    work.notices += filter(None, map(all_random, new))
+    for notice in (more_than_asked, all_random):
+        work.notices += dict.fromkeys(filter(None, map(notice, new)))  # once for all seeds
     work.jobs += [Job(Run.create(out, settings), settings.threads, fresh=True) for settings in new]
     if dataset:
         for job in work.jobs:
@@ -270,6 +271,17 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
     order = [Run.directory(out, settings) for settings in asked]
     work.jobs.sort(key=lambda job: order.index(job.run.path))
     return work
+
+
+def more_than_asked(settings: RunSettings) -> str:
+    """A notice where a run goes on to the end of an epoch or episode beyond its steps; otherwise nothing."""
+    total = whole_steps(settings)
+    if total == settings.steps:
+        return ""
+    return (
+        f"{settings.name}: {settings.steps:,} steps are asked for; it ends with the epoch or episode that reaches "
+        f"them, so it takes {total:,}"
+    )
 
 
 def all_random(settings: RunSettings) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeloop.registry import find_algorithm
+from safeloop.registry import find_algorithm, whole_steps
 from safeloop.report.progress import Quiet
 from safeloop.runs import Run
 from safeloop.settings import check_whole
@@ -40,6 +40,11 @@ class Job:
     def name(self) -> str:
         """`cpo seed 0`."""
         return f"{self.run.settings.name} seed {self.run.settings.seed}"
+
+    @property
+    def steps(self) -> int:
+        """Simulator steps that it takes, or gradient steps of a dataset."""
+        return whole_steps(self.run.settings)
 
 
 @dataclass
@@ -148,7 +153,7 @@ def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
                     child = _Child(waiting.pop(0))
                     active.append(child)
                     selector.register(child.pipe, selectors.EVENT_READ)
-                    display.begin(child.job.name, child.job.run.settings.steps, child.job.fresh)
+                    display.begin(child.job.name, child.job.steps, child.job.fresh)
                 selector.select(timeout=0.1)
                 for child in list(active):
                     ended = child.process.poll() is not None

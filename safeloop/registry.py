@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.runs import Recorder, Run
-from safeloop.settings import nearest
+from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.settings import build, nearest
 
 
 class EnvFamily(Protocol):
@@ -48,7 +48,8 @@ class Algorithm(Protocol):
     """What an entry point in `safeloop.algorithms` loads to. See docs/adding-an-algorithm.md.
 
     A planner that keeps the cost within its horizon under a threshold, rather than training for the budget,
-    may say so by an attribute `constrained = True`: the tables then note it.
+    may say so by an attribute `constrained = True`: the tables then note it. One that trains in epochs of several
+    episodes has a method `epoch(settings, spec)` that gives the simulator steps of an epoch.
     """
 
     name: str
@@ -109,6 +110,20 @@ def _load(point: EntryPoint, kind: str) -> Any:
 def filled(settings: Any, spec: EnvSpec) -> Any:
     """An algorithm's settings, with numbers in place of those that depend on the environment."""
     return settings.filled(spec) if hasattr(settings, "filled") else settings
+
+
+def whole_steps(asked: RunSettings) -> int:
+    """Return the simulator steps that a run takes: those asked for, rounded up to whole epochs or episodes.
+
+    Where episodes can end early it may take fewer than that, never fewer than asked for.
+    """
+    if asked.dataset:
+        return asked.steps
+    spec, algorithm = find_env(asked.env, asked.env_options), find_algorithm(asked.algo)
+    unit = 1 if spec.terminates else spec.episode_steps
+    if hasattr(algorithm, "epoch"):
+        unit = algorithm.epoch(build(algorithm.settings, asked.algo_settings, owner=asked.algo), spec)
+    return -(-asked.steps // unit) * unit
 
 
 def families() -> list[EnvFamily]:

@@ -300,6 +300,10 @@ class LBPO:
         spec.need_cost(self.name)
         return ""
 
+    def epoch(self, settings: Settings, spec: EnvSpec) -> int:
+        """Return the simulator steps of an epoch of full-length episodes."""
+        return settings.episodes_per_epoch * spec.episode_steps
+
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train for whole epochs until `run.settings.steps` simulator steps, or go on from the run's checkpoint.
 

@@ -68,6 +68,10 @@ class OmniSafeAlgorithm:
             spec.need_cost(self.name)
         return ""
 
+    def epoch(self, settings: Any, spec: EnvSpec) -> int:
+        """Return the simulator steps of an epoch."""
+        return settings.episodes_per_epoch * spec.episode_steps
+
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train on `env` for whole epochs that reach `run.settings.steps` simulator steps.
 
@@ -80,7 +84,7 @@ class OmniSafeAlgorithm:
         settings = build(self.settings, run.settings.algo_settings, owner=self.name)
         spec = env.safeloop_spec
         epoch = settings.episodes_per_epoch * math.ceil(spec.episode_steps / spec.action_repeat)  # decisions
-        epochs = math.ceil(run.settings.steps / (settings.episodes_per_epoch * spec.episode_steps))
+        epochs = math.ceil(run.settings.steps / self.epoch(settings, spec))
         checked, saved = 0, 0  # simulator steps at the last look at the schedule of evaluations, decisions when saved
 
         def state() -> dict[str, Any]:

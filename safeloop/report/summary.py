@@ -169,6 +169,14 @@ def terms(records: Sequence[Recorded]) -> list[str]:
             f"Note: {', '.join(planners)}: keeps the cost within its planning horizon under a threshold; "
             "baselines train for the budget; all are judged by the budget."
         )
+    beyond = {
+        (r.run.settings.name, r.run.settings.steps, r.episodes[-1].simulator_steps)
+        for r in records
+        if r.episodes and r.episodes[-1].simulator_steps > r.run.settings.steps
+    }
+    if beyond:
+        found = "; ".join(f"{name} {asked:,} asked for, {done:,} taken" for name, asked, done in sorted(beyond))
+        lines.append(f"Steps: training ends with a whole episode or epoch: {found}.")
     lines.append(
         f"Training return{' and cost' * costs}: mean of the last {LAST} episodes. Evaluation: mean of the last "
         "evaluation's episodes." + " Violations: simulator steps with a cost, in the whole training." * costs

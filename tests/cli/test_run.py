@@ -9,6 +9,7 @@ import pytest
 
 import safeloop
 from safeloop import launch
+from safeloop.registry import whole_steps
 from tests.cli.conftest import TRAIN, table
 
 
@@ -96,6 +97,29 @@ def planned(**options):
 )
 def test_steps_are_for_all_or_for_one_algorithm(steps, expected):
     assert tuple(settings.steps for settings in planned(steps=steps).values()) == expected
+
+
+def test_terminal_and_table_tell_of_steps_beyond_those_asked_for(main, tmp_path):
+    asked = ["run", "WallStop", "--algo", "cem-linear", "--algo", "random-walk", "--steps", "300", "--out", tmp_path]
+    code, out, errors = main(*asked, "--seeds", "2")
+    assert code == 0
+    told = "cem-linear: 300 steps are asked for; it ends with the epoch or episode that reaches them, so it takes 1,000"
+    assert errors.count(told) == 1 and "cem-linear seed 0: started, 1,000 steps" in errors
+    assert "Steps: training ends with a whole episode or epoch: cem-linear 300 asked for, 1,000 taken." in out
+    assert "random-walk: 300" not in errors and "random-walk seed 0: started, 300 steps" in errors
+
+
+@pytest.mark.parametrize(
+    ("algo", "env", "steps", "taken"),
+    [
+        ("cpo", "PointGoal1", 3_000, 10_000), ("omnisafe:SACLag", "PointGoal1", 3_000, 4_000),
+        ("lbpo", "PointCircle1", 5_001, 10_000), ("safeloop", "PointGoal1", 1_500, 2_000),
+        ("loop-sac", "Hopper", 1_500, 1_500), ("loop-sac", "HalfCheetah", 2_000, 2_000),
+    ],
+)  # fmt: skip
+def test_steps_are_rounded_up_to_epochs_or_episodes(algo, env, steps, taken):
+    (asked,) = launch.plan(env, [algo], steps, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
+    assert whole_steps(asked) == taken
 
 
 def test_a_setting_reaches_every_algorithm_that_has_it_or_the_one_named():

@@ -17,6 +17,9 @@ class RandomWalk(CemLinear):
     def told(self, settings, spec):
         return "nothing at all"
 
+    def epoch(self, settings, spec):
+        return spec.episode_steps
+
     def learn(self, env, budget, run):
         while env.simulator_steps < run.settings.steps:
             env.reset()

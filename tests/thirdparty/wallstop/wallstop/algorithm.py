@@ -51,6 +51,9 @@ class CemLinear:
     def told(self, settings, spec):
         return ""  # it learns from samples alone
 
+    def epoch(self, settings, spec):
+        return settings.population * spec.episode_steps  # simulator steps of a generation
+
     def learn(self, env, budget, run):
         settings = Settings(**run.settings.algo_settings)
         shape = (env.observation_space.shape[0] + 1, env.action_space.shape[0])
