@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset, Episode, pieces, read, writer
-from safeloop.evaluation import TOGETHER
+from safeloop.evaluation import TOGETHER, Decision, together
 from safeloop.launch import Pairs, pairs
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.policies import Exploring
@@ -137,23 +137,18 @@ def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> I
 
 def _together(policy: Policy, envs: Sequence[Any], seeds: Sequence[int]) -> list[Episode]:
     """An episode from each seed, all at once."""
-    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)])
-    seen = [[o.copy()] for o in obs]
-    rows: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
-    going = set(range(len(seeds)))
-    policy.reset(len(seeds))
-    while going:
-        actions = policy.act(obs)
-        for i in sorted(going):
-            obs[i], reward, terminated, truncated, info = envs[i].step(actions[i])
-            seen[i].append(obs[i].copy())
-            event = bool(info.get("event"))
-            rows[i].append((actions[i].copy(), float(reward), float(info["cost"]), terminated, truncated, event))
-            if terminated or truncated:
-                going.remove(i)
+    found: list[list[Decision]] = [[] for _ in seeds]
+    for decisions in together(policy, envs, seeds):
+        for d in decisions:
+            found[d.episode].append(d)
     episodes = []
-    for path, steps in zip(seen, rows, strict=True):
-        episodes.append(Episode(np.stack(path), *(np.array(column) for column in zip(*steps, strict=True))))
+    for made in found:
+        obs = np.stack([*(d.obs for d in made), made[-1].next_obs])
+        columns = [
+            (d.reward, float(d.info["cost"]), d.terminated, d.truncated, bool(d.info.get("event"))) for d in made
+        ]
+        numbers = (np.array(column) for column in zip(*columns, strict=True))
+        episodes.append(Episode(obs, np.stack([d.action for d in made]), *numbers))
     return episodes
 
 

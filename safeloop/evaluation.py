@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,21 +45,53 @@ def _drive(
     policy: Policy, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None
 ) -> list[Any]:
     """Drive an episode from each seed, all at once: rows of return, cost return, violations, length."""
-    obs = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=False)])
     totals = [[0.0, 0.0, 0, 0] for _ in seeds]
-    going = set(range(len(seeds)))
-    policy.reset(len(seeds))
-    while going:
-        if on_frame:
-            on_frame(np.asarray(envs[0].render()))
-        actions = policy.act(obs)  # of episodes that have ended too: what these would do is not used
-        for i in sorted(going):
-            obs[i], reward, terminated, truncated, info = envs[i].step(actions[i])
-            new = (float(reward), float(info["cost"]), int(info["violations"]), int(info["simulator_steps"]))
-            totals[i] = [a + b for a, b in zip(totals[i], new, strict=True)]
-            if terminated or truncated:
-                going.remove(i)
+    film = (lambda: on_frame(np.asarray(envs[0].render()))) if on_frame else None
+    for decisions in together(policy, envs, seeds, film):
+        for d in decisions:
+            new = (d.reward, float(d.info["cost"]), int(d.info["violations"]), int(d.info["simulator_steps"]))
+            totals[d.episode] = [a + b for a, b in zip(totals[d.episode], new, strict=True)]
     return totals
+
+
+class Decision(NamedTuple):
+    """A decision in one of several episodes."""
+
+    episode: int
+    obs: np.ndarray  # [S], before it
+    action: np.ndarray  # [A]
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+    next_obs: np.ndarray  # [S]
+
+
+def together(
+    policy: Policy, envs: Sequence[Any], seeds: Sequence[int], before: Callable[[], None] | None = None
+) -> Iterator[list[Decision]]:
+    """Drive an episode from each seed, one in each environment, and yield the decisions that are made at once.
+
+    The policy sees the episodes that are still under way, no others. `before` is called ahead of each decision.
+    """
+    policy.reset(len(seeds))
+    running = list(range(len(seeds)))
+    obs = [np.array(env.reset(seed=seed)[0]) for env, seed in zip(envs, seeds, strict=False)]
+    while running:
+        if before:
+            before()
+        actions = policy.act(np.stack([obs[i] for i in running]))
+        decisions = []
+        for i, action in zip(running, actions, strict=True):
+            next_obs, reward, terminated, truncated, info = envs[i].step(action)
+            next_obs = np.array(next_obs)  # an environment may write the next one into the same array
+            decisions.append(Decision(i, obs[i], action, float(reward), terminated, truncated, info, next_obs))
+            obs[i] = next_obs
+        yield decisions
+        going = [row for row, d in enumerate(decisions) if not (d.terminated or d.truncated)]
+        if going and len(going) < len(running) and hasattr(policy, "keep"):
+            policy.keep(going)
+        running = [running[row] for row in going]
 
 
 def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callable[[], Policy]) -> None:

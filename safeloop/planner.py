@@ -6,7 +6,7 @@ Pure functions for the maths; `Planner` holds the warm start and the random stre
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -252,6 +252,12 @@ class Planner:
             divergence=(action - (actor(obs, None) if actor else torch.nan)).norm(dim=1),
             usage=usage if proposed.shape[1] else usage + torch.nan,
         )
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with the episodes at these places alone."""
+        self.streams = [self.streams[row] for row in rows]
+        self.mean = self.mean[list(rows)]
+        self.captured = None  # it was of more episodes
 
     def state_dict(self) -> dict[str, Any]:
         """Warm starts and random streams."""

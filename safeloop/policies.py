@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,8 +78,13 @@ class PlannerPolicy:
         self.planner = self.new_planner([torch.Generator(device=device).manual_seed(s) for s in streams])
         self.begun, self.t0 = self.begun + episodes, True
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with the episodes at these places alone."""
+        assert self.planner is not None
+        self.planner.keep(rows)
+
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[B, S]`, one of each episode begun, to actions `[B, A]`; `[S]` to `[A]`."""
+        """Observations `[B, S]`, one of each episode under way, to actions `[B, A]`; `[S]` to `[A]`."""
         if self.planner is None:
             raise RuntimeError("no episode is under way: call reset() before act()")
         action = self.agent.plan(np.atleast_2d(obs), self.t0, self.planner).action

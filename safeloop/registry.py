@@ -40,7 +40,11 @@ class Policy(Protocol):
         ...
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[B, S]`, one of each episode begun, to actions `[B, A]`; one, `[S]`, to `[A]`."""
+        """Observations `[B, S]`, one of each episode under way, to actions `[B, A]`; one, `[S]`, to `[A]`.
+
+        A policy that remembers something of each episode also has `keep(rows)`, which goes on with those of the
+        episodes that are at the places `rows`; the others have ended.
+        """
         ...
 
 

@@ -1,9 +1,13 @@
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from safeloop import evaluation
 from safeloop.cmdp import EnvSpec
+from safeloop.planner import Planner, PlannerSettings
+from safeloop.policies import PlannerPolicy
+from tests.core.toy import LinearModel
 
 
 class Countdown(gymnasium.Env):
@@ -26,6 +30,9 @@ class Follow:
 
     def reset(self, episodes=1):
         self.episodes = episodes
+
+    def keep(self, rows):
+        self.episodes = len(rows)
 
     def act(self, obs):
         assert len(obs) == self.episodes
@@ -50,3 +57,44 @@ def test_episodes_driven_together_are_those_driven_alone(monkeypatch, together):
         assert (row.return_, row.cost_return, row.violations) == (n * (n + 1) / 2, n / 2, n)
     monkeypatch.setattr(evaluation, "TOGETHER", 1)
     assert rows == list(evaluation.evaluate(Follow(), spec(), episodes=7, seed=1, simulator_steps=9))
+
+
+class Broken(Countdown):
+    """Ends with an observation that is not finite, as a simulator that diverges does."""
+
+    def step(self, action):
+        obs, reward, terminated, *others = super().step(action)
+        return obs + (np.nan if terminated else 0.0), reward, terminated, *others
+
+
+def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on():
+    generators = [torch.Generator().manual_seed(i) for i in range(4)]
+    sizes = []
+
+    class Planning(PlannerPolicy):
+        def act(self, obs):
+            sizes.append(len(obs))
+            return super().act(obs)
+
+    class Agent:
+        device = "cpu"
+
+        def new_planner(self, streams):
+            model = LinearModel(torch.tensor([0.0, 0.3, -0.2]), noise=0.1)
+            settings = PlannerSettings(horizon=2, population=9, actor_fraction=0.0, iterations=2)
+            return Planner(settings, None, model, 2, actor=None, value=None, streams=streams)
+
+        def plan(self, obs, t0, planner):
+            return planner.plan(torch.as_tensor(obs, dtype=torch.float32), t0)
+
+    def driven(seeds):
+        policy = Planning(Agent(), 0, lambda streams: Agent().new_planner([generators[seeds.index(s)] for s in seeds]))
+        return evaluation._drive(policy, [Broken() for _ in seeds], seeds, None)
+
+    rows = driven([1, 2, 3, 4])
+    lengths = [row[3] // 2 for row in rows]
+    assert len(set(lengths)) > 2
+    assert sizes == [sum(n > t for n in lengths) for t in range(max(lengths))]
+    for i, row in enumerate(rows):  # each as if it had been driven alone
+        generators[0].manual_seed(i)
+        assert driven([i + 1])[0] == pytest.approx(row, abs=1e-4)
