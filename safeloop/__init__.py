@@ -1,8 +1,8 @@
 """Learned models, online planning under cost constraints, and published baselines on the same terms.
 
-The verbs of the command line, for Python: `run`, `resume`, `evaluate`, `plot`, `load`, `collect` and, for `offline`,
-`learn`; with `Comparison` and `Evaluation`, what they return, and `UsageError`, what they raise for bad input. Imported
-when first used.
+The verbs of the command line, for Python: `run`, `resume`, `evaluate`, `plot`, `collect` and, for `offline`, `learn`;
+`load` and `make`, which give a trained policy and an environment to drive it in; `Comparison` and `Evaluation`, the
+results; and `UsageError`, raised for bad input. Imported when first used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from safeloop.api import Comparison, Evaluation, collect, evaluate, learn, load, plot, resume, run
+    from safeloop.api import Comparison, Evaluation, collect, evaluate, learn, load, make, plot, resume, run
     from safeloop.cmdp import UsageError
 
 with suppress(ImportError):  # gymnasium would print a notice about environments that are not used here
@@ -19,7 +19,19 @@ with suppress(ImportError):  # gymnasium would print a notice about environments
 
     notifications.pop("gymnasium_robotics", None)
 
-__all__ = ["Comparison", "Evaluation", "UsageError", "collect", "evaluate", "learn", "load", "plot", "resume", "run"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "UsageError",
+    "collect",
+    "evaluate",
+    "learn",
+    "load",
+    "make",
+    "plot",
+    "resume",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

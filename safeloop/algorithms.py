@@ -18,7 +18,7 @@ from safeloop.agent_settings import (
     Settings,
 )
 from safeloop.agents import MBPO, Agent, PlanningAgent, ValueExpansion
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec, UsageError, sizes
 from safeloop.policies import Exploring
 from safeloop.registry import Policy, find_env
 from safeloop.runs import Recorder, Run
@@ -87,8 +87,7 @@ class OffPolicy:
 
     def _agent(self, env: Any, spec: EnvSpec, run: Run) -> Agent[Any]:
         settings = self.settings(**run.settings.algo_settings)
-        sizes = (env.observation_space.shape[0], env.action_space.shape[0])
-        return self.agent(self, spec, *sizes, settings, run.settings.seed, run.settings.device)
+        return self.agent(self, spec, *sizes(env, spec), settings, run.settings.seed, run.settings.device)
 
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""

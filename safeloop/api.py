@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import gymnasium
 import torch
 
 from safeloop import launch
@@ -40,6 +41,8 @@ class Comparison:
     """The same as a table for a terminal."""
     failures: list[Failure]
     """Runs that failed this time, with the reason."""
+    notices: list[str] = field(default_factory=list)
+    """What was asked for and is not there, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +204,14 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
     With `diagnostics` also `planning.png`: actor divergence and usage, model and value errors of planning agents.
     """
     folders = records.folders_under(folder)
-    if diagnostics and not any(run.plans.path.exists() for each in folders for run in records.runs_under(each)):
-        raise UsageError(f"--diagnostics: no run in {folder} plans while it trains; leave it out")
-    return [_compare(each, [], diagnostics) for each in folders]
+    found = []
+    for each in folders:
+        compared = _compare(each, [], diagnostics)
+        if diagnostics and not any(run.plans.path.exists() for run in records.runs_under(each)):
+            notice = f"--diagnostics: no run in {each} plans while it trains, so there is no planning.png"
+            compared = replace(compared, notices=[notice])
+        found.append(compared)
+    return found
 
 
 def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> Comparison:
@@ -212,6 +220,15 @@ def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> C
     found = pictures.write(folder, planning)
     tables = offline if found[0].run.settings.dataset else summary
     return Comparison(folder, tables.rows(found), tables.text(found), failures)  # type: ignore[attr-defined]
+
+
+def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymnasium.Env:
+    """Make an environment as runs meet it, for example to drive a policy that `load` gave.
+
+    `options` are those of `--env-set`; of a run they are in `settings.json`. Raises `UsageError` for an unknown name or
+    option.
+    """
+    return find_env(env, launch.pairs(options, "options")).make(render_mode=render_mode)
 
 
 def load(path: str | Path, seed: int | None = None) -> Policy:
@@ -381,6 +398,7 @@ __all__ = [
     "evaluate",
     "learn",
     "load",
+    "make",
     "plot",
     "resume",
     "run",

@@ -69,6 +69,8 @@ def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **options: An
 def _report(comparison: Any, quiet: bool) -> None:
     if not quiet:
         print(f"{comparison.text}\n\npictures and tables: {comparison.folder}")
+    for notice in comparison.notices:
+        print(f"safeloop: {notice}", file=sys.stderr)
     for failure in comparison.failures:
         kind = "error:" if failure.refused else f"{failure.job.name} failed:"
         print(f"safeloop: {kind} {failure.reason} (log: {failure.job.run.path / 'log.txt'})", file=sys.stderr)

@@ -2,10 +2,10 @@
 
 An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carries, for each decision:
 
-- `cost`: the simulator's cost, summed over the action repeat;
+- `cost`: the simulator's cost, summed over the action repeat (where nothing costs it may be left out);
 - `violations`: the number of simulator steps of this decision whose cost was positive;
 - `simulator_steps`: the number of simulator steps of this decision (fewer than the action repeat at an
-  episode's end);
+  episode's end); without an action repeat this and `violations` follow from `cost` and may be left out;
 - `event` (optional): True when the task relocated something in the observation during this decision (a
   goal that jumps when it is met), so that the change of the observation says nothing about dynamics;
 - `diagnostics` (optional): numbers by name that are worth watching (a car's drifting); a run records their
@@ -136,6 +136,39 @@ class EnvSpec:
     def known(self) -> dict[str, bool]:
         """Which models this environment can hand out as privileged knowledge."""
         return {"cost": self.cost is not None, "reward": self.reward is not None}
+
+
+def complete(info: dict[str, Any], spec: EnvSpec) -> dict[str, Any]:
+    """Return a decision's `info` with the keys that follow from the others.
+
+    Raises `ValueError` where one is missing that does not follow.
+    """
+    found = dict(info)
+    if spec.budget is None:
+        found.setdefault("cost", 0.0)
+    if spec.action_repeat == 1 and "cost" in found:
+        found.setdefault("violations", int(found["cost"] > 0))
+        found.setdefault("simulator_steps", 1)
+    missing = {"cost", "violations", "simulator_steps"} - found.keys()
+    if missing:
+        raise ValueError(f"{spec.id}: info lacks {sorted(missing)}; see docs/adding-an-environment.md")
+    return found
+
+
+def sizes(env: gymnasium.Env, spec: EnvSpec) -> tuple[int, int]:
+    """Return how many numbers observations and actions have.
+
+    Raises `UsageError` where they are no vectors, or where actions are not in [-1, 1], as those of our agents are.
+    """
+    for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+            raise UsageError(f"{spec.id}: {name} are {space}, expected a Box of shape (n,): wrap the environment")
+    actions: Any = env.action_space
+    if (actions.low != -1).any() or (actions.high != 1).any():
+        raise UsageError(
+            f"{spec.id}: actions are {actions}, expected -1 to 1: wrap it in gymnasium.wrappers.RescaleAction"
+        )
+    return env.observation_space.shape[0], actions.shape[0]  # type: ignore[index]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec, UsageError, sizes
 from safeloop.datasets import Dataset, Episode, pieces, read, writer
 from safeloop.evaluation import TOGETHER, Decision, together
 from safeloop.launch import Pairs, pairs
@@ -114,10 +114,10 @@ def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
 def untrained(spec: EnvSpec, seed: int) -> Policy:
     """A randomly initialised actor of SAC, drawn from."""
     env = spec.make()
-    sizes = (env.observation_space.shape[0], env.action_space.shape[0])  # type: ignore[index]
+    numbers = sizes(env, spec)
     env.close()
     generators = [torch.Generator().manual_seed(derived_seed(seed, AGENT, i)) for i in range(2)]
-    return Exploring(SAC(*sizes, SACSettings(), generators[0]), "cpu", generators[1])
+    return Exploring(SAC(*numbers, SACSettings(), generators[0]), "cpu", generators[1])
 
 
 def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> Iterator[Episode]:
@@ -128,17 +128,17 @@ def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> I
             mine = range(share * episodes // len(found), (share + 1) * episodes // len(found))
             for first in range(mine.start, mine.stop, len(envs)):
                 group = range(first, min(first + len(envs), mine.stop))
-                made = _together(each.policy, envs, [derived_seed(seed, COLLECTION, i + 1) for i in group])
+                made = _together(each.policy, spec, envs, [derived_seed(seed, COLLECTION, i + 1) for i in group])
                 yield from made if spec.budget is not None else (episode._replace(cost=None) for episode in made)
     finally:
         for env in envs:
             env.close()
 
 
-def _together(policy: Policy, envs: Sequence[Any], seeds: Sequence[int]) -> list[Episode]:
+def _together(policy: Policy, spec: EnvSpec, envs: Sequence[Any], seeds: Sequence[int]) -> list[Episode]:
     """An episode from each seed, all at once."""
     found: list[list[Decision]] = [[] for _ in seeds]
-    for decisions in together(policy, envs, seeds):
+    for decisions in together(policy, spec, envs, seeds):
         for d in decisions:
             found[d.episode].append(d)
     episodes = []

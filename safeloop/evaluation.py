@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safeloop.cmdp import EnvSpec
+from safeloop.cmdp import EnvSpec, complete
 from safeloop.registry import Policy
 from safeloop.runs import EVALUATION, EvaluationEpisode, Recorder, Run, derived_seed
 
@@ -33,7 +33,7 @@ def evaluate(
     try:
         for first in range(0, episodes, together):
             group = range(first, min(first + together, episodes))
-            rows = _drive(policy, envs, [derived_seed(seed, EVALUATION, i) for i in group], on_frame)
+            rows = _drive(policy, spec, envs, [derived_seed(seed, EVALUATION, i) for i in group], on_frame)
             for index, row in zip(group, rows, strict=True):
                 yield EvaluationEpisode(simulator_steps, index, *row)
     finally:
@@ -42,12 +42,12 @@ def evaluate(
 
 
 def _drive(
-    policy: Policy, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None
+    policy: Policy, spec: EnvSpec, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None
 ) -> list[Any]:
     """Drive an episode from each seed, all at once: rows of return, cost return, violations, length."""
     totals = [[0.0, 0.0, 0, 0] for _ in seeds]
     film = (lambda: on_frame(np.asarray(envs[0].render()))) if on_frame else None
-    for decisions in together(policy, envs, seeds, film):
+    for decisions in together(policy, spec, envs, seeds, film):
         for d in decisions:
             new = (d.reward, float(d.info["cost"]), int(d.info["violations"]), int(d.info["simulator_steps"]))
             totals[d.episode] = [a + b for a, b in zip(totals[d.episode], new, strict=True)]
@@ -68,7 +68,11 @@ class Decision(NamedTuple):
 
 
 def together(
-    policy: Policy, envs: Sequence[Any], seeds: Sequence[int], before: Callable[[], None] | None = None
+    policy: Policy,
+    spec: EnvSpec,
+    envs: Sequence[Any],
+    seeds: Sequence[int],
+    before: Callable[[], None] | None = None,
 ) -> Iterator[list[Decision]]:
     """Drive an episode from each seed, one in each environment, and yield the decisions that are made at once.
 
@@ -85,6 +89,7 @@ def together(
         for i, action in zip(running, actions, strict=True):
             next_obs, reward, terminated, truncated, info = envs[i].step(action)
             next_obs = np.array(next_obs)  # an environment may write the next one into the same array
+            info = complete(info, spec)
             decisions.append(Decision(i, obs[i], action, float(reward), terminated, truncated, info, next_obs))
             obs[i] = next_obs
         yield decisions

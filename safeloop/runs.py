@@ -41,7 +41,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec, UsageError, complete
 from safeloop.networks import bf16_is_fast
 
 SCHEMA = 1
@@ -466,11 +466,7 @@ class Recorder(gymnasium.Wrapper):
     def step(self, action):
         """Step the environment and record. Raises `ValueError` where `info` lacks what `cmdp` asks for."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        missing = {"cost", "violations", "simulator_steps"} - info.keys()
-        if missing:
-            raise ValueError(
-                f"{self.safeloop_spec.id}: info lacks {sorted(missing)}; see docs/adding-an-environment.md"
-            )
+        info = complete(info, self.safeloop_spec)
         self._return += float(reward)
         self._cost += float(info["cost"])
         self._violations += int(info["violations"])

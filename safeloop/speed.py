@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from safeloop.agents import PlanningAgent
 from safeloop.algorithms import safeloop
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec, UsageError, complete
 from safeloop.launch import check_device
 from safeloop.processes import ALLOCATOR
 from safeloop.registry import find_env
@@ -184,7 +184,7 @@ def _driver(spec: EnvSpec) -> Callable[[], int]:
         steps, done = 0, False
         while not done:
             _, _, terminated, truncated, info = env.step(rng.uniform(low, high).astype(np.float32))
-            steps += info["simulator_steps"]
+            steps += complete(info, spec)["simulator_steps"]
             done = terminated or truncated
         return steps
 

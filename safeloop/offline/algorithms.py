@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec, UsageError, sizes
 from safeloop.datasets import Dataset
 from safeloop.offline.agents import OfflineAgent, OfflinePlanner
 from safeloop.offline.settings import (
@@ -65,10 +65,10 @@ class Offline:
         settings: Any = build(self.settings, run.settings.algo_settings, changes, owner=self.name)
         spec = find_env(run.settings.env, run.settings.env_options)
         env: Any = spec.make()
-        sizes = (env.observation_space.shape[0], env.action_space.shape[0])
+        numbers = sizes(env, spec)
         env.close()
         return self.agent(
-            self, spec, *sizes, settings, dataset, run.settings.steps, run.settings.seed, run.settings.device
+            self, spec, *numbers, settings, dataset, run.settings.steps, run.settings.seed, run.settings.device
         )
 
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:

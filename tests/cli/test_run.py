@@ -208,9 +208,46 @@ def test_an_algorithm_of_a_family_has_a_colon_in_its_name_and_none_in_its_folder
     assert main("resume", run, "-q")[0] == 0
     assert main("eval", run, "--episodes", "1", "-q")[0] == 0
     assert main("plot", tmp_path, "-q")[0] == 0
-    code, _, errors = main("plot", tmp_path, "--diagnostics")
-    assert code == 2 and "no run in" in errors and "plans while it trains; leave it out" in errors
     assert not [path for path in tmp_path.rglob("*") if ":" in path.name]
+
+
+def test_diagnostics_that_are_not_there_are_told_and_the_rest_is_drawn(trained, main):
+    folder = trained / "WallStop"
+    (folder / "curves.png").unlink()
+    code, out, errors = main("plot", trained, "--diagnostics")
+    assert code == 0 and "cem-linear" in out and (folder / "curves.png").is_file()
+    assert errors == (
+        f"safeloop: --diagnostics: no run in {folder} plans while it trains, so there is no planning.png\n"
+    )
+
+
+def test_an_environment_of_gymnasiums_needs_nothing_in_info_but_its_cost(tmp_path):
+    small = {"members": 2, "width": 16, "layers": 1, "population": 10, "iterations": 1, "fit_steps": 5,
+             "first_fit_steps": 10, "warmup": 100, "hidden": 16}  # fmt: skip
+    comparison = safeloop.run("Pendulum", ["safeloop", "cem-linear"], steps=400, settings=small, out=tmp_path,
+                              eval_episodes=1, quiet=True)  # fmt: skip
+    assert not comparison.failures
+    rows = table(tmp_path / "Pendulum/cem-linear/seed-0/episodes.csv")
+    assert all(row["length"] == "200" and float(row["cost_return"]) == int(row["violations"]) for row in rows)
+    assert sum(int(row["violations"]) for row in rows) > 0
+    assert {int(row["simulator_steps"]) for row in table(tmp_path / "Pendulum/safeloop/seed-0/episodes.csv")} == {
+        200,
+        400,
+    }
+
+
+def test_an_environment_and_a_policy_can_be_driven_by_hand(tmp_path):
+    safeloop.run("WallStop", ["cem-linear"], steps=1000, out=tmp_path, eval_episodes=0, quiet=True,
+                 env_options={"wall": 0.5})  # fmt: skip
+    policy, env = safeloop.load(tmp_path / "WallStop/cem-linear/seed-0"), safeloop.make("WallStop", {"wall": 0.5})
+    observation, _ = env.reset(seed=0)
+    assert observation[0] == pytest.approx(0.5, abs=0.2)  # its option reached it
+    policy.reset()
+    observation, reward, *_ = env.step(policy.act(observation))
+    assert observation.shape == (2,) and reward < 0
+    for wrong, text in ((("WalStop",), "nearest: WallStop"), (("WallStop", ["hole=1"]), "no option 'hole'")):
+        with pytest.raises(safeloop.UsageError, match=text):
+            safeloop.make(*wrong)
 
 
 def test_families_are_listed_and_a_broken_one_says_why(main):

@@ -89,7 +89,7 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
 
     def driven(seeds):
         policy = Planning(Agent(), 0, lambda streams: Agent().new_planner([generators[seeds.index(s)] for s in seeds]))
-        return evaluation._drive(policy, [Broken() for _ in seeds], seeds, None)
+        return evaluation._drive(policy, spec(), [Broken() for _ in seeds], seeds, None)
 
     rows = driven([1, 2, 3, 4])
     lengths = [row[3] // 2 for row in rows]
