@@ -1,9 +1,11 @@
 # safeloop: each target sets up what it needs; a second call does no work again.
+# GYMNASIUM=1 after any of them: with Gymnasium 1.x in place of 0.29.1, in a virtual environment of its own.
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(GYMNASIUM:%=-gymnasium%)
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 PINS := requirements/python$(VERSION).txt
+INSTEAD := $(GYMNASIUM:%=requirements/gymnasium%.txt)
 READY := $(VENV)/.ready-$(VERSION)
 OUT ?= runs
 
@@ -13,11 +15,11 @@ OUT ?= runs
 help:  ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(READY): $(PINS) requirements/no-deps.txt requirements/dev.txt pyproject.toml
+$(READY): $(PINS) $(INSTEAD) requirements/no-deps.txt requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q -r $(PINS) -r requirements/dev.txt
-	$(BIN)/python -m pip install -q --no-deps -r requirements/no-deps.txt
+	$(BIN)/python -m pip install -q --no-deps $(INSTEAD:%=-r % )-r requirements/no-deps.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	$(BIN)/safeloop doctor
 	@touch $@
@@ -25,7 +27,10 @@ $(READY): $(PINS) requirements/no-deps.txt requirements/dev.txt pyproject.toml
 requirements/python%.txt:
 	@echo "requirements/ has sets for Python 3.10 to 3.13; found $(VERSION). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2
 
-setup: $(READY)  ## install everything into .venv
+requirements/gymnasium%.txt:
+	@echo "GYMNASIUM=$(GYMNASIUM): expected 1, or nothing for the default, 0.29.1"; exit 2
+
+setup: $(READY)  ## install everything into .venv (GYMNASIUM=1: into .venv-gymnasium1)
 
 run: $(READY)  ## the main job: safeloop, CPO and PPO-Lagrangian on PointGoal1, table and pictures in runs/
 	$(BIN)/safeloop run PointGoal1 --out $(OUT)
@@ -48,5 +53,5 @@ format: $(READY)  ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove .venv (results are kept)
-	rm -rf $(VENV)
+clean:  ## remove both virtual environments (results are kept)
+	rm -rf .venv .venv-gymnasium1

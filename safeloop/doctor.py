@@ -30,6 +30,9 @@ ORDINARY = {
 }  # fmt: skip
 """What the resolver installs, in the tested versions."""
 
+GYMNASIUMS = (ORDINARY["gymnasium"], "1.4.0")
+"""Tested versions of Gymnasium, the default first."""
+
 EVERYWHERE = ("torch", "gymnasium", "mujoco", "pettingzoo")
 """Ordinary packages whose tested version installs on every supported Python; numpy is told apart."""
 
@@ -69,8 +72,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _acceptable(name: str, version: str) -> bool:
-    if name == "gymnasium" or name in WITHOUT_DEPENDENCIES:
-        return version == {**ORDINARY, **WITHOUT_DEPENDENCIES}[name]
+    if name == "gymnasium":
+        return version in GYMNASIUMS
+    if name in WITHOUT_DEPENDENCIES:
+        return version == WITHOUT_DEPENDENCIES[name]
     if name == "numpy":
         return (1, 26) <= _numbers(version) < (2, 4)
     return name != "torch" or _numbers(version) >= (2, 4)
@@ -87,24 +92,38 @@ def _requirements() -> Path | None:
     return path if path.is_file() else None
 
 
+def _version(name: str) -> str:
+    """The installed version of a package, "" where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _repair(pinned: Path) -> str:
+    """The command that installs the pinned set, and leaves Gymnasium as it is where that is tested too."""
+    command = _pip("-r", str(pinned))
+    if _version("gymnasium") == GYMNASIUMS[1]:
+        command += " && " + _pip("--no-deps", "-r", str(pinned.with_name("gymnasium1.txt")))
+    return command
+
+
 def packages() -> list[Finding]:
     """Whether each package is there, in a version that works."""
     ordinary, pinned = pins(), _requirements()
     found, lacking = [], []
     for name in [*ordinary, *WITHOUT_DEPENDENCIES]:
-        try:
-            version = importlib.metadata.version(name)
-            fine = _acceptable(name, version)
-        except importlib.metadata.PackageNotFoundError:
-            version, fine = "not installed", False
+        version = _version(name)
+        fine = version != "" and _acceptable(name, version)
         wanted = {**ORDINARY, **WITHOUT_DEPENDENCIES}[name]
-        text = version if fine else f"{version}, tested with {wanted}"
+        tested = " and ".join(GYMNASIUMS) if name == "gymnasium" else wanted
+        text = version if fine else f"{version or 'not installed'}, tested with {tested}"
         remedy = ""
         if not fine and name in WITHOUT_DEPENDENCIES:
             remedy = _pip("--no-deps", f"{name}=={wanted}")
         elif not fine:
             lacking.append(name)
-            remedy = _pip("-r", str(pinned)) if pinned else ""
+            remedy = _repair(pinned) if pinned else ""
         found.append(Finding(name, fine, text, remedy))
     if lacking and not pinned:  # one command for all of them
         command = _pip(*(ordinary[name] for name in lacking))

@@ -19,7 +19,7 @@ from safeloop.cmdp import EnvSpec, Known, UsageError
 from safeloop.settings import build, nearest
 from safeloop_envs.options import Options
 
-GYMNASIUM, ROBOTICS = "Gymnasium 0.29.1 MuJoCo, v4", "gymnasium-robotics 1.2.2"
+GYMNASIUM, ROBOTICS = f"Gymnasium {gymnasium.__version__} MuJoCo, v4", "gymnasium-robotics 1.2.2"
 
 
 def fallen(healthy: Callable[[Tensor], Tensor]) -> Known:
@@ -131,8 +131,9 @@ def _make(short: str, chosen: Options, render_mode: str | None = None) -> gymnas
         raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
     from gymnasium.envs.mujoco.swimmer_v4 import SwimmerEnv
 
-    from safeloop_envs.mujoco_task import MujocoTask, simulation
+    from safeloop_envs.mujoco_task import CAMERA, MujocoTask, simulation
     from safeloop_envs.rendering import choose_backend
+    from safeloop_envs.shim import bare
 
     task = TASKS[short]
     stock: Any
@@ -144,7 +145,7 @@ def _make(short: str, chosen: Options, render_mode: str | None = None) -> gymnas
         stock = PenGoal(render_mode=render_mode)
     else:
         with mock.patch.object(SwimmerEnv, "_initialize_simulation", simulation):
-            stock = gymnasium.make(task.full_id, disable_env_checker=True, render_mode=render_mode).unwrapped
+            stock = bare(task.full_id, render_mode=render_mode, camera_name=CAMERA)
     observed = task.truncated if chosen.observation == "truncated" else None
     return MujocoTask(stock, chosen.action_repeat, task.episode_steps, render_mode, observed)
 

@@ -19,6 +19,9 @@ OUTDATED = re.compile(r"""\s(collision="predefined"|apirate="\d+")|</?mujocoincl
 """What MuJoCo 3 no longer reads: the Swimmer's file asks for collisions between listed pairs alone, and lists none;
 Adroit's has the rate of a viewer."""
 
+CAMERA = "track"
+"""The camera that follows the robot: Gymnasium before 1.0 looks through it unasked, 1.x does not."""
+
 
 def simulation(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData]:
     """What gymnasium's `MujocoEnv` starts with, for a model file that MuJoCo 3 refuses."""

@@ -19,8 +19,8 @@ from gymnasium.spaces import Box
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.layout import sample_quickly
 from safeloop_envs.observation import Positions
-from safeloop_envs.rendering import add_marker, choose_backend
-from safeloop_envs.shim import import_safety_gymnasium
+from safeloop_envs.rendering import choose_backend, offscreen_viewer
+from safeloop_envs.shim import bare, import_safety_gymnasium
 from safeloop_envs.violations import Contacts, checks
 from safeloop_envs.world import compile_once
 
@@ -46,8 +46,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(self, full_id: str, action_repeat: int, observation: str, render_mode: str | None = None) -> None:
         if render_mode == "rgb_array":
             choose_backend()
-        safety_gymnasium = import_safety_gymnasium()
-        self._builder = safety_gymnasium.make(full_id, disable_env_checker=True).unwrapped
+        import_safety_gymnasium()
+        self._builder = bare(full_id)
         self._task = task = self._builder.task
         sample_quickly(task.random_generator)
         compile_once(task, skybox=render_mode is not None)
@@ -196,10 +196,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             return None
         task = self._task
         if self.render_mode not in task._viewers:
-            size = self._model.vis.global_
-            size.offwidth = size.offheight = FRAME_SIZE
-            viewer = task._get_viewer(self.render_mode)
-            viewer._add_marker_to_scene = lambda marker: add_marker(viewer.scn, marker)
+            task._viewers[self.render_mode] = offscreen_viewer(self._model, self._data, FRAME_SIZE)
         cost = {"cost_sum": float(self._violated)}
         return task.render(FRAME_SIZE, FRAME_SIZE, self.render_mode, camera_name=CAMERA, cost=cost)
 

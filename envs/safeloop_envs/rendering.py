@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from typing import Any
@@ -14,6 +15,18 @@ def choose_backend() -> None:
     """On Linux without a display, render through EGL unless `MUJOCO_GL` says otherwise."""
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def offscreen_viewer(model: mujoco.MjModel, data: mujoco.MjData, size: int) -> Any:
+    """Gymnasium's renderer of square frames, `size` pixels wide, of what `data` holds."""
+    from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
+
+    model.vis.global_.offwidth = model.vis.global_.offheight = size
+    told = "width" in inspect.signature(OffScreenViewer).parameters  # since 1.0; before, it reads the model's
+    sizes: dict[str, Any] = {"width": size, "height": size} if told else {}
+    made: Any = OffScreenViewer(model, data, **sizes)
+    made._add_marker_to_scene = lambda marker: add_marker(made.scn, marker)
+    return made
 
 
 def add_marker(scene: Any, marker: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Imports Safety-Gymnasium 1.0.0 on Python 3.11 and later, quietly, and leaves nothing patched behind.
+"""Imports Safety-Gymnasium 1.0.0 on Python 3.11 and later and with Gymnasium 1.x, and leaves nothing patched behind.
 
-Two things stand in the way of a plain `import safety_gymnasium`: its dataclasses have NumPy arrays as
-defaults, which `dataclasses` refuses since Python 3.11, and gymnasium-robotics, which it imports, prints a
-notice about environments that nobody asked for.
+Three things stand in the way of a plain `import safety_gymnasium`: its dataclasses have NumPy arrays as
+defaults, which `dataclasses` refuses since Python 3.11; gymnasium-robotics, which it imports, prints a
+notice about environments that nobody asked for; and it imports modules that Gymnasium 1.x no longer has.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import gymnasium
 import numpy as np
 
 from safeloop.cmdp import UsageError
@@ -32,16 +35,52 @@ def _dataclass_with_arrays(cls: type | None = None, /, **options: Any) -> Any:
     return _dataclass(cls, **options)
 
 
+def _stand_ins() -> dict[str, ModuleType]:
+    """By full name, the modules that Gymnasium 1.x no longer has, with the classes that took the place of theirs."""
+    wrappers: Any = import_module("gymnasium.wrappers")
+    if not hasattr(wrappers, "Autoreset"):  # before 1.0
+        return {}
+    classes = {
+        "autoreset": {"AutoResetWrapper": wrappers.Autoreset},
+        "compatibility": {"EnvCompatibility": None},  # nothing took its place; only `safety_gymnasium.make` uses it
+        "env_checker": {"PassiveEnvChecker": wrappers.PassiveEnvChecker},
+        "normalize": {
+            "NormalizeObservation": wrappers.NormalizeObservation,
+            "NormalizeReward": wrappers.NormalizeReward,
+            "RunningMeanStd": import_module("gymnasium.wrappers.utils").RunningMeanStd,
+        },
+        "time_limit": {"TimeLimit": wrappers.TimeLimit},
+    }
+    modules = {}
+    for name, members in classes.items():
+        module = modules[f"gymnasium.wrappers.{name}"] = ModuleType(f"gymnasium.wrappers.{name}")
+        vars(module).update(members)
+    return modules
+
+
+@contextmanager
+def _modules(added: dict[str, ModuleType]) -> Iterator[None]:
+    """Let `added` be imported within; what is imported beside them stays."""
+    sys.modules.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            sys.modules.pop(name, None)
+
+
 @contextmanager
 def _patched() -> Iterator[None]:
-    with mock.patch.object(dataclasses, "dataclass", _dataclass_with_arrays):
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(dataclasses, "dataclass", _dataclass_with_arrays))
+        patches.enter_context(_modules(_stand_ins()))
         try:
             from farama_notifications import notifications
         except ImportError:
-            yield
+            pass
         else:
-            with mock.patch.dict(notifications, clear=True):
-                yield
+            patches.enter_context(mock.patch.dict(notifications, clear=True))
+        yield
 
 
 def import_safety_gymnasium() -> ModuleType:
@@ -56,3 +95,14 @@ def import_safety_gymnasium() -> ModuleType:
             except ImportError as error:
                 raise UsageError(f"Safety-Gymnasium cannot be imported ({error}): run `safeloop doctor`") from error
     return sys.modules["safety_gymnasium"]
+
+
+def bare(full_id: str, **options: Any) -> Any:
+    """Make an environment that is registered with Gymnasium, without wrappers.
+
+    Stands in for `safety_gymnasium.make`, which needs a Gymnasium before 1.0, and for `gymnasium.make`, which warns of
+    tasks that have a newer version.
+    """
+    registered: Any = gymnasium.spec(full_id)
+    create: Any = import_module("gymnasium.envs.registration").load_env_creator(registered.entry_point)
+    return create(**deepcopy(registered.kwargs), **options)

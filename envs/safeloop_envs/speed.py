@@ -9,7 +9,7 @@ import numpy as np
 
 from safeloop_envs.family import CATALOGUE, safety_gymnasium
 from safeloop_envs.navigation import NavigationEnv
-from safeloop_envs.shim import import_safety_gymnasium
+from safeloop_envs.shim import bare, import_safety_gymnasium
 
 
 def stock(env_id: str) -> Callable[[], int] | None:
@@ -17,7 +17,8 @@ def stock(env_id: str) -> Callable[[], int] | None:
     name = safety_gymnasium.canonical(env_id)
     if name is None:
         return None
-    env = import_safety_gymnasium().make(CATALOGUE[name].full_id, disable_env_checker=True)
+    limit = import_safety_gymnasium().wrappers.SafeTimeLimit
+    env = limit(bare(CATALOGUE[name].full_id), CATALOGUE[name].episode_steps)
     rng = np.random.default_rng(0)
 
     def drive() -> int:

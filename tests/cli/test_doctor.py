@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from safeloop import doctor
 
@@ -21,6 +22,14 @@ def test_its_pins_are_those_of_the_requirements():
     tested = _pinned("python3.11.txt")
     assert {name.lower(): version for name, version in doctor.ORDINARY.items()}.items() <= tested.items()
     assert _pinned("no-deps.txt") == doctor.WITHOUT_DEPENDENCIES
+    assert (tested["gymnasium"], _pinned("gymnasium1.txt")["gymnasium"]) == doctor.GYMNASIUMS
+
+
+def test_what_is_declared_takes_both_tested_versions_of_gymnasium():
+    declared = (REQUIREMENTS.parent / "pyproject.toml").read_text()
+    accepted = Requirement(re.search(r'^ +"(gymnasium\b.*?)"', declared, re.MULTILINE)[1]).specifier
+    assert all(accepted.contains(version) for version in doctor.GYMNASIUMS)
+    assert not accepted.contains("0.28.1") and not accepted.contains("2.0.0")
 
 
 @pytest.fixture
@@ -58,6 +67,26 @@ def test_in_a_checkout_the_command_is_the_pinned_set(lacking):
     if doctor._requirements() is None:
         pytest.skip("no pinned set for this Python in requirements/")
     assert f"-r {doctor._requirements()}" in _bad(doctor.packages())["numpy"]
+
+
+def test_both_tested_versions_of_gymnasium_are_fine_and_others_are_told(lacking):
+    for version in doctor.GYMNASIUMS:
+        lacking(gymnasium=version)
+        assert "gymnasium" not in _bad(doctor.packages())
+    for version in ("0.28.1", "1.0.0"):
+        lacking(gymnasium=version)
+        [finding] = [f for f in doctor.packages() if f.name == "gymnasium"]
+        assert not finding.fine
+        assert finding.text == f"{version}, tested with {' and '.join(doctor.GYMNASIUMS)}"
+
+
+def test_a_repair_keeps_the_version_of_gymnasium_that_was_chosen(lacking):
+    if doctor._requirements() is None:
+        pytest.skip("no pinned set for this Python in requirements/")
+    keeping = f"install --no-deps -r {REQUIREMENTS / 'gymnasium1.txt'}"
+    for version, kept in zip(doctor.GYMNASIUMS, (False, True), strict=True):
+        lacking(gymnasium=version, xmltodict=None)
+        assert _bad(doctor.packages())["xmltodict"].endswith(keeping) == kept
 
 
 def test_each_plugin_is_tried(thirdparty):

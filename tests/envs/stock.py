@@ -12,7 +12,7 @@ import numpy as np
 import xmltodict
 
 from safeloop_envs.family import CATALOGUE
-from safeloop_envs.shim import import_safety_gymnasium
+from safeloop_envs.shim import bare, import_safety_gymnasium
 from safeloop_envs.world import _without_skybox
 
 
@@ -27,7 +27,8 @@ class WithoutSky(gymnasium.Wrapper):
 
 def make_stock(name: str) -> Any:
     """Safety-Gymnasium's own environment, which recompiles at every reset, behind its own time limit."""
-    made = import_safety_gymnasium().make(CATALOGUE[name].full_id, disable_env_checker=True)
+    limit = import_safety_gymnasium().wrappers.SafeTimeLimit
+    made = limit(bare(CATALOGUE[name].full_id), gymnasium.spec(CATALOGUE[name].full_id).max_episode_steps)
     return made if "Velocity" in name else WithoutSky(made)
 
 

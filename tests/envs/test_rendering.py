@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from safeloop.cmdp import UsageError
-from safeloop_envs import safety_gymnasium
+from safeloop_envs import locomotion, safety_gymnasium
 from safeloop_envs.rendering import choose_backend
 
 
@@ -34,6 +34,18 @@ def test_rendering_does_not_change_the_episode() -> None:
         rendered.render()
         np.testing.assert_array_equal(plain.step(np.ones(2))[0], rendered.step(np.ones(2))[0])
     rendered.close()
+
+
+@pytest.mark.parametrize(("family", "name"), [(locomotion, "HalfCheetah"), (safety_gymnasium, "HalfCheetahVelocity")])
+def test_the_camera_follows_a_robot_that_runs_away(family, name: str) -> None:
+    env = family.spec(name).make(render_mode="rgb_array")
+    env.reset(seed=0)
+    for metres in (0.0, 40.0):
+        env._stock.data.qpos[0] = metres
+        env.step(np.zeros(6))
+        red, _, blue = np.moveaxis(env.render().astype(int), -1, 0)
+        assert np.sum(red - blue > 40) > 2000  # the robot is brown, all else grey or green
+    env.close()
 
 
 def test_a_new_episode_is_rendered_anew() -> None:

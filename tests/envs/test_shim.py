@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -25,6 +26,26 @@ def test_import_restores_what_it_patches() -> None:
         "assert notifications == notices\n"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_import_leaves_no_stand_in_for_a_module_that_gymnasium_lacks() -> None:
+    done = run(
+        "import sys, gymnasium.wrappers as wrappers; before = set(vars(wrappers))\n"
+        "from safeloop_envs.shim import import_safety_gymnasium; import_safety_gymnasium()\n"
+        "there = [name for name in sys.modules if name.split('.')[0] == 'gymnasium']\n"
+        "assert not [name for name in there if sys.modules[name].__spec__ is None]\n"
+        "added = set(vars(wrappers)) - before\n"
+        "assert all(f'gymnasium.wrappers.{name}' in there for name in added), added\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_failed_import_leaves_no_stand_in_either() -> None:
+    added = {"gymnasium.wrappers.never": types.ModuleType("never")}
+    with pytest.raises(ImportError), shim._modules(added):
+        assert sys.modules["gymnasium.wrappers.never"] is added["gymnasium.wrappers.never"]
+        raise ImportError
+    assert "gymnasium.wrappers.never" not in sys.modules
 
 
 def test_import_prints_nothing() -> None:
