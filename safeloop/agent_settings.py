@@ -15,9 +15,15 @@ from safeloop.settings import check_range
 P = TypeVar("P", bound="PlanSettings")
 
 
+MANY = 100_000
+"""More of anything that is computed in each decision or gradient step is a slip of the finger."""
+TRANSITIONS = 100_000_000
+"""The largest buffer, and the most gradient steps of a fit."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """Settings that check themselves. `--set key=value` reaches each."""
+    """Settings that check themselves, each alone and then together. `--set key=value` reaches each."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value that can't be."""
@@ -37,7 +43,7 @@ class LearnerSettings(Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "batch_size", "hidden", least=1)
+        check_range(self, "batch_size", "hidden", least=1, most=MANY)
         check_range(self, "learning_rate", more_than=0)
         check_range(self, "discount", "polyak", least=0, most=1)
 
@@ -62,9 +68,12 @@ class OnlineLearnerSettings(LearnerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "capacity", "warmup", "warmup_hold", least=1)
-        check_range(self, "updates_per_decision", least=0)
+        check_range(self, "capacity", "warmup", "warmup_hold", least=1, most=TRANSITIONS)
+        check_range(self, "updates_per_decision", least=0, most=MANY)
         check_range(self, "initial_temperature", more_than=0)
+        for name in ("batch_size", "warmup"):
+            if getattr(self, name) > self.capacity:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at most capacity={self.capacity}, all kept")
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class OnlineModels(OnlineLearnerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "fit_every", "first_fit_steps", least=1)
+        check_range(self, "fit_every", "first_fit_steps", least=1, most=TRANSITIONS)
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,11 @@ class ModelSettings(LearnerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "members", "layers", "width", "entity_width", "fit_steps", least=1)
-        check_range(self, "fit_patience", "reward_weight", least=0)
+        check_range(self, "members", "layers", least=1, most=100)
+        check_range(self, "width", "entity_width", least=1, most=MANY)
+        check_range(self, "fit_steps", least=1, most=TRANSITIONS)
+        check_range(self, "fit_patience", least=0, most=TRANSITIONS)
+        check_range(self, "reward_weight", least=0)
         check_range(self, "model_learning_rate", more_than=0)
 
     def factored(self, spec: EnvSpec) -> bool:
@@ -155,8 +167,18 @@ class MBPOSettings(OnlineModels, ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "rollouts", "rollout_length", least=1)
+        check_range(self, "rollouts", "rollout_length", least=1, most=MANY)
         check_range(self, "real_fraction", least=0, most=1)
+        if self.imagined > TRANSITIONS:
+            raise ValueError(
+                f"fit_every={self.fit_every}, rollouts={self.rollouts}, rollout_length={self.rollout_length}: "
+                f"{self.imagined:,} imagined transitions between fits, expected at most {TRANSITIONS:,}"
+            )
+
+    @property
+    def imagined(self) -> int:
+        """Imagined transitions that are kept: all since the last fit."""
+        return self.fit_every * self.rollouts * self.rollout_length
 
 
 @dataclass(frozen=True)
@@ -170,7 +192,7 @@ class ExpansionSettings(OnlineModels, ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "horizon", least=1)
+        check_range(self, "horizon", least=1, most=1000)
 
 
 @dataclass(frozen=True)
@@ -200,17 +222,29 @@ class PlanSettings(ModelSettings):
     """Widening of the forbidden region of a known cost, in its unit (metres)."""
     threshold: float | None = None
     """d0: allowed cost in the horizon; None: 0.02 (known: metres), 0.5 (learned: expected violations)."""
-    min_feasible: int = 10
-    """m of Algorithm 4."""
+    min_feasible: int | None = None
+    """m of Algorithm 4; None: 10, or all sequences where they are fewer."""
     penalty: float | None = None
     """Return that a unit of cost outweighs where fewer are feasible; None: cost alone counts there (Algorithm 4)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "horizon", "population", "particles", "iterations", "min_feasible", least=1)
+        check_range(self, "horizon", "particles", "iterations", least=1, most=1000)
+        check_range(self, "population", "min_feasible", least=1, most=MANY)
         check_range(self, "inverse_temperature", "initial_variance", more_than=0)
-        check_range(self, "elites", "actor_fraction", "cost_margin", "threshold", "penalty", least=0)
-        check_range(self, "momentum", "noise_correlation", least=0, most=1)
+        check_range(self, "elites", "cost_margin", "threshold", "penalty", least=0)
+        check_range(self, "actor_fraction", "noise_correlation", least=0, most=1)
+        check_range(self, "momentum", least=0, below=1)
+        for name in ("elites", "min_feasible"):
+            value, made = getattr(self, name), f"population={self.population} and actor_fraction={self.actor_fraction}"
+            if value is not None and value > self.sequences:
+                raise ValueError(f"{name}={value}: expected at most {self.sequences}, the sequences of {made}")
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that an iteration scores: the Gaussian's and the actor's, or the actor's alone."""
+        actors = round(self.actor_fraction * self.population)
+        return actors if self.actor_fraction == 1 else self.population + actors
 
     def told(self, spec: EnvSpec, constrained: bool) -> list[str]:
         """As above. Raises `UsageError` for a threshold too that no sequence can be below."""
@@ -229,7 +263,8 @@ class PlanSettings(ModelSettings):
 
     def filled(self: P, spec: EnvSpec) -> P:
         """These, with numbers where None stands for one that depends on the dynamics."""
-        return replace(self, **asdict(self.by_dynamics(spec)))
+        needed = min(10, self.sequences) if self.min_feasible is None else self.min_feasible
+        return replace(self, min_feasible=needed, **asdict(self.by_dynamics(spec)))
 
 
 @dataclass(frozen=True)
@@ -273,7 +308,7 @@ class Settings(OnlineModels, PlanSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "behaviour_hidden", least=1)
+        check_range(self, "behaviour_hidden", least=1, most=MANY)
         check_range(self, "augmentation", least=0, most=1)
 
     def value_of(self, constrained: bool, learns: bool) -> str:

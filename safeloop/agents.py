@@ -224,7 +224,7 @@ class PlanningAgent(ModelAgent[Settings]):
         device: str,
     ):
         c = settings.filled(spec)
-        if c.augmentation and device == "cuda":
+        if c.augmentation and torch.device(device).type == "cuda":
             raise UsageError(f"augmentation={c.augmentation}: planning on CUDA is captured; use --device cpu")
         super().__init__(algorithm, spec, obs_dim, act_dim, c, seed, device)
         constrained = algorithm.constrained

@@ -26,7 +26,7 @@ from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
 from safeloop.runs import EvaluationEpisode, Run, RunSettings
-from safeloop.settings import build, check_whole
+from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,9 @@ def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
     """The seeds that `--seed S` or `--seeds N` stand for."""
     if seed is not None and seeds is not None:
         raise UsageError("give --seed S for one seed or --seeds N for the seeds 0 to N-1, not both")
-    if seeds is not None and seeds < 1:
-        raise UsageError(f"--seeds {seeds}: expected at least 1")
-    return list(range(seeds)) if seeds is not None else [seed or 0]
+    if seeds is not None:
+        return list(range(check_whole("--seeds", seeds, 1, MOST_SEEDS)))
+    return [seed or 0]
 
 
 def resume(
@@ -280,7 +280,7 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
 
     `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused.
     """
-    episodes = check_whole("--episodes", episodes, 1)
+    episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = records.open_run(path)
     records.read(run)
     recorder = Video(Path(video)) if video is not None else None

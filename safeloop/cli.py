@@ -29,28 +29,51 @@ lists = typer.Typer(
 )
 app.add_typer(lists, name="list")
 
+
+def _whole(text: Any) -> int:
+    """A whole number as a user writes one: `int` takes the digits of other scripts too."""
+    return text if isinstance(text, int) else _number(text, int, "a whole number")
+
+
+def _float(text: Any) -> float:
+    return text if isinstance(text, float) else _number(text, float, "a number")
+
+
+def _number(text: Any, kind: Any, expected: str) -> Any:
+    from safeloop.settings import plain, short
+
+    try:
+        return plain(text, kind)
+    except ValueError:
+        raise typer.BadParameter(f"{short(text)}: expected {expected}") from None
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Seed = Annotated[int | None, typer.Option(help="The seed [default: 0].")]
-Seeds = Annotated[int | None, typer.Option(metavar="N", help="Train with the seeds 0 to N-1.")]
+Seed = Annotated[int | None, typer.Option(metavar="S", parser=_whole, help="The seed [default: 0].")]
+Seeds = Annotated[int | None, typer.Option(metavar="N", parser=_whole, help="Train with the seeds 0 to N-1.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
 Budget = Annotated[
     float | None,
     typer.Option(
+        metavar="COST",
+        parser=_float,
         help="Cost return that an episode may have [default: the environment's]; baselines train for it, planners "
         "keep the cost in their horizon low (--set threshold).",
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
 ]
 EnvSet = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")]
-EvalEvery = Annotated[int, typer.Option(metavar="N", help="Steps between evaluations; 0: at the end only.")]
-EvalEpisodes = Annotated[int, typer.Option(metavar="N", help="Episodes of an evaluation; 0: none.")]
-Jobs = Annotated[int | None, typer.Option(metavar="N", help="Runs side by side [default: the cores].")]
-Threads = Annotated[int, typer.Option(metavar="N", help="Threads of each run; can change results.")]
+EvalEvery = Annotated[
+    int, typer.Option(metavar="N", parser=_whole, help="Steps between evaluations; 0: at the end only.")
+]
+EvalEpisodes = Annotated[int, typer.Option(metavar="N", parser=_whole, help="Episodes of an evaluation; 0: none.")]
+Jobs = Annotated[int | None, typer.Option(metavar="N", parser=_whole, help="Runs side by side [default: the cores].")]
+Threads = Annotated[int, typer.Option(metavar="N", parser=_whole, help="Threads of each run; can change results.")]
 Variant = Annotated[
     str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
 ]
@@ -119,7 +142,10 @@ def run(
     threads: Threads = 1,
     variant: Variant = "",
     keep_every: Annotated[
-        int, typer.Option(metavar="N", help="Simulator steps between checkpoints that are kept; 0: the last only.")
+        int,
+        typer.Option(
+            metavar="N", parser=_whole, help="Simulator steps between checkpoints that are kept; 0: the last only."
+        ),
     ] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -155,9 +181,9 @@ def collect(
         typer.Option(metavar="random|RUN[@STEP]", help="Who acts: several in turn, in equal parts; repeatable."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new dataset, in Minari's layout.")],
-    episodes: Annotated[int, typer.Option(metavar="N", help="Episodes in all.")] = 100,
+    episodes: Annotated[int, typer.Option(metavar="N", parser=_whole, help="Episodes in all.")] = 100,
     replay: Annotated[bool, typer.Option("--replay", help="Instead, what the run had stored in training.")] = False,
-    seed: Annotated[int, typer.Option(help="The seed.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", parser=_whole, help="The seed.")] = 0,
     env_set: EnvSet = None,
     quiet: Quiet = False,
 ) -> None:
@@ -199,7 +225,10 @@ def offline(
     threads: Threads = 1,
     variant: Variant = "",
     sweep: Annotated[
-        int, typer.Option(metavar="N", help="Choose the planner's settings: N of the paper's grid, on another seed.")
+        int,
+        typer.Option(
+            metavar="N", parser=_whole, help="Choose the planner's settings: N of the paper's grid, on another seed."
+        ),
     ] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -220,7 +249,9 @@ def offline(
 @app.command(epilog="Example: safeloop resume runs/PointGoal1/safeloop/seed-0")
 def resume(
     run: RunFolder,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads [default: as recorded].")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", parser=_whole, help="Threads [default: as recorded].")
+    ] = None,
     force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
     from_: Annotated[
         int | None, typer.Option("--from", metavar="N", help="From the checkpoint kept at N steps (run --keep-every).")
@@ -237,7 +268,7 @@ def resume(
              "safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 1 --video drive.mp4")  # fmt: skip
 def evaluate(
     run: RunFolder,
-    episodes: Annotated[int, typer.Option(metavar="N", help="Episodes to run.")] = 10,
+    episodes: Annotated[int, typer.Option(metavar="N", parser=_whole, help="Episodes to run.")] = 10,
     video: Annotated[Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -284,8 +315,8 @@ def speed(
     what: Annotated[str, typer.Argument(metavar="planner|env|train|all", help="What to measure.")] = "all",
     against: Annotated[str | None, typer.Option(metavar="NAME", help="Measure a peer beside it: omnisafe.")] = None,
     env: Annotated[str, typer.Option(metavar="ENV", help="Environment.")] = "PointGoal1",
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda, of planner and training.")] = "cpu",
+    threads: Annotated[int, typer.Option(metavar="N", parser=_whole, help="Threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, of planner and training.")] = "cpu",
     json_: Json = False,
 ) -> None:
     """Measure how fast planning, environments and training are on this machine, beside their bounds and peers."""

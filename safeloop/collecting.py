@@ -26,7 +26,7 @@ from safeloop.policies import Exploring
 from safeloop.registry import Policy, find_algorithm, find_env
 from safeloop.report.records import loading, open_run
 from safeloop.runs import AGENT, COLLECTION, Run, derived_seed
-from safeloop.settings import check_whole
+from safeloop.settings import LARGEST_SEED, MOST_EPISODES, check_whole
 
 RANDOM = "random"
 
@@ -68,8 +68,8 @@ def collect(
     """
     spec = find_env(env, pairs(env_options, "--env-set"))
     check_path(out, "--out")
-    check_whole("--episodes", episodes, len(policies) or 1)
-    check_whole("--seed", seed, 0)
+    episodes = check_whole("--episodes", episodes, len(policies) or 1, MOST_EPISODES)
+    seed = check_whole("--seed", seed, 0, LARGEST_SEED)
     if not policies or (replay and (len(policies) > 1 or policies[0] == RANDOM)):
         raise UsageError("--policy: give at least one" if not policies else "--replay: give one run as --policy")
     found = [acting(each, spec, seed) for each in policies]

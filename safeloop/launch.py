@@ -7,11 +7,12 @@ started, resumed or kept. `safeloop.processes` trains them.
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ from safeloop.processes import Job, Work
 from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env, whole_steps
 from safeloop.report import records
 from safeloop.runs import Run, RunSettings, versions
-from safeloop.settings import build, check_whole, nearest, split_pairs
+from safeloop.settings import (
+    LARGEST_SEED,
+    MOST_EPISODES,
+    MOST_SEEDS,
+    MOST_THREADS,
+    build,
+    check_whole,
+    nearest,
+    short,
+    split_pairs,
+)
 
 Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
@@ -37,7 +48,8 @@ OFFLINE, OFFLINE_WITH_COST = ("loop-crr", "crr"), ("safeloop-crr", "loop-crr", "
 WITHOUT_COST_PRESETS = {"default": "online", "paper": "online-paper"}
 """Presets that an algorithm may have for tasks where nothing costs, in place of those it has for all."""
 
-VARIANT = r"[A-Za-z0-9_.=+-]{1,40}"
+VARIANT = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,39}"
+DEVICE = r"cpu|cuda(:(0|[1-9][0-9]?))?"
 
 
 # Planning
@@ -66,12 +78,18 @@ def plan(
         raise UsageError(f"algos={algos!r}: expected a list of names, [{algos!r}]")
     if not isinstance(seeds, Iterable) or isinstance(seeds, str):
         raise UsageError(f"seeds={seeds!r}: expected a list of whole numbers, [0, 1, 2]")
-    seeds = [check_whole("--seed", seed, 0) for seed in seeds]
+    seeds = [check_whole("--seed", seed, 0, LARGEST_SEED) for seed in islice(seeds, MOST_SEEDS + 1)]
+    if len(seeds) > MOST_SEEDS:
+        raise UsageError(f"seeds: expected at most {MOST_SEEDS:,} at once")
     eval_every = check_whole("--eval-every", eval_every, 0)
-    eval_episodes = check_whole("--eval-episodes", eval_episodes, 0)
-    threads, keep_every = check_whole("--threads", threads, 1), check_whole("--keep-every", keep_every, 0)
+    eval_episodes = check_whole("--eval-episodes", eval_episodes, 0, MOST_EPISODES)
+    threads = check_whole("--threads", threads, 1, MOST_THREADS)
+    keep_every = check_whole("--keep-every", keep_every, 0)
     if variant and not re.fullmatch(VARIANT, variant):
-        raise UsageError(f"--variant {variant!r}: expected at most 40 letters, digits, dots, =, +, - or _")
+        raise UsageError(
+            f"--variant {short(variant)!r}: expected at most 40 letters, digits, dots, =, +, - or _, "
+            "the first a letter or digit"
+        )
     given = pairs(env_options, "--env-set")
     spec = find_env(env, given)
     algos = usual_algorithms(spec, dataset) if algos is None else algos
@@ -177,10 +195,16 @@ def canonical(name: str) -> str:
 
 def check_device(device: str) -> None:
     """Raise `UsageError` for a device that is unknown or not there."""
-    if device not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; use --device cpu")
+    if not re.fullmatch(DEVICE, device):
+        raise UsageError(f"--device {short(device)}: expected cpu or cuda, or cuda:N for the device numbered N from 0")
+    if device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise UsageError(f"--device {device}: this machine has no CUDA device that torch can use; use --device cpu")
+    count = torch.cuda.device_count()
+    if (torch.device(device).index or 0) >= count:
+        there = ", ".join(f"cuda:{i}" for i in range(count))
+        raise UsageError(f"--device {device}: this machine has no such device; it has {there}")
 
 
 def pairs(given: Pairs, option: str) -> dict[str, Any]:
@@ -189,14 +213,14 @@ def pairs(given: Pairs, option: str) -> dict[str, Any]:
 
 
 def _budget(spec: EnvSpec, asked: float | None) -> float | None:
-    value = spec.budget if asked is None else asked
-    if value is None:
-        return None
+    if asked is None:
+        return spec.budget if spec.budget is None else float(spec.budget)
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 <= asked <= sys.float_info.max:
+        shown = f"{asked:g}" if isinstance(asked, float) else short(asked)
+        raise UsageError(f"--budget {shown}: expected a cost return of at least 0")
     if spec.budget is None:
-        raise UsageError(f"--budget {value:g}: nothing costs in {spec.id}; leave it out")
-    if not math.isfinite(value) or value < 0:
-        raise UsageError(f"--budget {value:g}: expected a cost return of at least 0")
-    return float(value)
+        raise UsageError(f"--budget {asked:g}: nothing costs in {spec.id}; leave it out")
+    return float(asked)
 
 
 def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algorithm]) -> dict[str, int]:
@@ -209,7 +233,9 @@ def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algori
     items = list(steps.items()) if isinstance(steps, Mapping) else [_split_steps(text) for text in steps]
     for name, number in sorted(items, key=lambda item: bool(item[0])):  # a number for all comes first
         if name and name not in totals:
-            raise UsageError(f"--steps {name}={number}: {name!r} is not a selected algorithm: {', '.join(totals)}")
+            raise UsageError(
+                f"--steps {short(f'{name}={number}')}: {short(name)!r} is not a selected algorithm: {', '.join(totals)}"
+            )
         for each in [name] if name else totals:
             totals[each] = check_whole("--steps", number, 1)
     return totals
@@ -399,7 +425,7 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool, step: i
     run, work = records.open_run(check_path(path).resolve()), Work()
     settings = run.settings
     location = _known_dataset(run) if settings.dataset else ""
-    wanted = settings.threads if threads is None else check_whole("--threads", threads, 1)
+    wanted = settings.threads if threads is None else check_whole("--threads", threads, 1, MOST_THREADS)
     if wanted != settings.threads and not force_threads:
         raise UsageError(
             f"{path} ran with threads={settings.threads}; {wanted} would change its results: "

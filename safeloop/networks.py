@@ -30,6 +30,11 @@ class Captured:
 
     def __init__(self, call: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], streams: Streams):
         self.inputs = [x.clone() for x in inputs]
+        self.device = inputs[0].device
+        with torch.cuda.device(self.device):  # streams and graphs are the current device's
+            self._capture(call, streams)
+
+    def _capture(self, call: Callable[..., Sequence[Tensor]], streams: Streams) -> None:
         before = [g.get_state() for g in streams]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -46,10 +51,11 @@ class Captured:
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """What `call` gives for `inputs`, which have the shapes of the first ones."""
-        for kept, x in zip(self.inputs, inputs, strict=True):
-            kept.copy_(x)
-        self.graph.replay()
-        return [x.clone() for x in self.outputs]
+        with torch.cuda.device(self.device):
+            for kept, x in zip(self.inputs, inputs, strict=True):
+                kept.copy_(x)
+            self.graph.replay()
+            return [x.clone() for x in self.outputs]
 
 
 def bf16_is_fast(device: str) -> bool:
@@ -57,7 +63,8 @@ def bf16_is_fast(device: str) -> bool:
     if device == "cpu":
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every version of torch
         return any(getattr(torch.cpu, name, bool)() for name in names)
-    return torch.cuda.is_bf16_supported()
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported()
 
 
 def initialiser(generator: torch.Generator) -> torch.Generator:

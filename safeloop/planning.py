@@ -80,6 +80,7 @@ def constraint(settings: PlanSettings, spec: EnvSpec, constrained: bool) -> Cons
         return None
     usual = 0.5 if learns_cost(settings, spec, constrained) else 0.02
     threshold = settings.threshold if settings.threshold is not None else usual
+    assert settings.min_feasible is not None  # `filled`
     return Constraint(threshold, settings.min_feasible, settings.penalty)
 
 

@@ -20,7 +20,7 @@ from safeloop.files import append, disk_fault
 from safeloop.registry import find_algorithm, whole_steps
 from safeloop.report.progress import Quiet
 from safeloop.runs import Run
-from safeloop.settings import check_whole
+from safeloop.settings import MOST_THREADS, check_whole
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """glibc keeps freed memory, where it would otherwise fault in every page of every large tensor again."""
@@ -152,7 +152,7 @@ def cores() -> int:
 
 def check_jobs(jobs: int | None) -> int:
     """How many runs to train side by side: `jobs`, or one for each core."""
-    return cores() if jobs is None else check_whole("--jobs", jobs, 1)
+    return cores() if jobs is None else check_whole("--jobs", jobs, 1, MOST_THREADS)
 
 
 def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:

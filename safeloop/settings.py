@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +14,11 @@ from typing import Any, Literal, TypeVar
 from safeloop.cmdp import UsageError
 
 T = TypeVar("T")
+
+MOST = 1_000_000_000
+"""The largest whole number that an option may be, unless it has a bound of its own: as steps, a month and more."""
+MOST_SEEDS, MOST_EPISODES, MOST_THREADS = 1000, 100_000, 1024
+LARGEST_SEED = 2**32 - 1
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:
@@ -29,21 +35,36 @@ def split_pairs(pairs: typing.Iterable[str], option: str) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"{option} {pair!r}: expected key=value")
+            raise UsageError(f"{option} {short(pair)!r}: expected key=value")
         result[key.strip()] = value.strip()
     return result
 
 
-def check_whole(option: str, value: Any, least: int) -> int:
-    """The whole number that `value` is. Raises `UsageError` where it is none, or less than `least`."""
+def plain(text: str, kind: type[int] | type[float]) -> Any:
+    """The number that `text` stands for. Raises `ValueError` where it is not written in ASCII, or with underscores."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"{text!r} is no plain number")
+    return kind(text)
+
+
+def short(value: Any) -> str:
+    """The value as an error shows it: no longer than half a line."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
+
+
+def check_whole(option: str, value: Any, least: int, most: int = MOST) -> int:
+    """The whole number that `value` is. Raises `UsageError` where it is none, less than `least` or above `most`."""
     try:
-        number = int(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{option} {value}: expected a whole number") from None
-    if number != value and not isinstance(value, str):
-        raise UsageError(f"{option} {value}: expected a whole number")
+        number = plain(value, int) if isinstance(value, str) else int(value)
+        if isinstance(value, bool) or not (number == value or isinstance(value, str)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{option} {short(value)}: expected a whole number") from None
     if number < least:
-        raise UsageError(f"{option} {value}: expected at least {least}")
+        raise UsageError(f"{option} {short(value)}: expected at least {least}")
+    if number > most:
+        raise UsageError(f"{option} {short(value)}: expected at most {most:,}")
     return number
 
 
@@ -58,8 +79,8 @@ def build(cls: type[T], *layers: Mapping[str, Any], owner: str) -> T:
     for layer in layers:
         for key, value in layer.items():
             if key not in known:
-                raise UsageError(f"{owner} has no setting {key!r}; nearest: {nearest(key, known)}")
-            values[key] = _convert(value, known[key], f"{owner}: {key}={value}")
+                raise UsageError(f"{owner} has no setting {short(key)!r}; nearest: {nearest(key, known)}")
+            values[key] = _convert(value, known[key], f"{owner}: {key}={short(value)}")
     try:
         return cls(**values)
     except ValueError as error:
@@ -77,22 +98,31 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             return value
         raise UsageError(f"{where}: expected one of {', '.join(map(str, typing.get_args(kind)))}")
     if not isinstance(value, str):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if kind is bool and not isinstance(value, bool):
-            raise UsageError(f"{where}: expected true or false")
-        if kind is float and not number:
-            raise UsageError(f"{where}: expected a number")
-        if kind is int and not (number and float(value).is_integer()):
-            raise UsageError(f"{where}: expected a whole number")
-        return value
+        return _checked(value, kind, where)
     if kind is bool:
         if value.lower() in ("true", "false"):
             return value.lower() == "true"
         raise UsageError(f"{where}: expected true or false")
     try:
-        return kind(value)
+        return plain(value, kind) if kind in (int, float) else kind(value)
     except ValueError:
         raise UsageError(f"{where}: expected {'a whole number' if kind is int else 'a number'}") from None
+
+
+def _checked(value: Any, kind: Any, where: str) -> Any:
+    """A value that is no text, where it is one of its kind."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is bool and not isinstance(value, bool):
+        raise UsageError(f"{where}: expected true or false")
+    if kind is str:
+        raise UsageError(f"{where}: expected a name")
+    if kind is float and not (number and abs(value) <= sys.float_info.max):
+        raise UsageError(f"{where}: expected a number")
+    if kind is int:
+        if not (number and (isinstance(value, int) or value.is_integer())):
+            raise UsageError(f"{where}: expected a whole number")
+        return int(value)
+    return value
 
 
 def check_range(
@@ -105,7 +135,11 @@ def check_range(
 ) -> None:
     """Raise `ValueError` for the first of these fields that is not finite or not in the range; None may stand."""
     bounds = {"at least": least, "more than": more_than, "at most": most, "below": below}
-    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    wanted = " and ".join(
+        f"{word} {f'{bound:,}' if isinstance(bound, int) else f'{bound:g}'}"
+        for word, bound in bounds.items()
+        if bound is not None
+    )
     for name in names:
         value = getattr(settings, name)
         if value is not None and not (
@@ -115,4 +149,4 @@ def check_range(
             and (most is None or value <= most)
             and (below is None or value < below)
         ):
-            raise ValueError(f"{name}={value}: expected {wanted}")
+            raise ValueError(f"{name}={short(value)}: expected {wanted}")

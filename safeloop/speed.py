@@ -35,7 +35,7 @@ from safeloop.launch import check_device
 from safeloop.processes import ALLOCATOR
 from safeloop.registry import find_env
 from safeloop.runs import Recorder, Run, RunSettings, processor
-from safeloop.settings import build, check_whole
+from safeloop.settings import MOST_THREADS, build, check_whole
 from safeloop.training import train
 
 ENV = "PointGoal1"
@@ -317,7 +317,7 @@ def check(what: str, env: str, peer: str | None, device: str, threads: int) -> N
     """Raise `UsageError` for what `measure` can't do."""
     if what not in (*PARTS, "all"):
         raise UsageError(f"{what!r}: expected one of {', '.join(PARTS)}, all")
-    check_whole("--threads", threads, 1)
+    check_whole("--threads", threads, 1, MOST_THREADS)
     check_device(device)
     find_env(env)
     if peer is not None and peer not in _points("training"):

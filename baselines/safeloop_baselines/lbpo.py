@@ -79,7 +79,8 @@ class Settings:
     """Added to the diagonal of the Fisher matrix."""
 
     def __post_init__(self) -> None:
-        check_range(self, "episodes_per_epoch", "critic_iters", "hidden_layers", "hidden_units", "cg_iters", least=1)
+        check_range(self, "episodes_per_epoch", "critic_iters", "hidden_units", "cg_iters", least=1, most=100_000)
+        check_range(self, "hidden_layers", least=1, most=100)
         check_range(self, "exploration_noise", "target_kl", "critic_lr", "cg_damping", more_than=0)
         check_range(self, "beta", "barrier_threshold", least=0)
         check_range(self, "lam", least=0, most=1)

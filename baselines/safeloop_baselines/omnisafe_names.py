@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import yaml
 
 from safeloop.cmdp import UsageError
-from safeloop.settings import check_range, nearest
+from safeloop.settings import MOST, check_range, nearest
 from safeloop_baselines.omnisafe_algorithms import OmniSafeAlgorithm
 
 PREFIX = "omnisafe:"
@@ -96,7 +96,12 @@ class OmniSafeSettings:
         for field in dataclasses.fields(self):
             if field.type != "bool":
                 least = 1 if field.type == "int" and field.name not in MAY_BE_ZERO else 0
-                check_range(self, field.name, least=least, most=1 if field.name in FRACTIONS else None)
+                most = 1 if field.name in FRACTIONS else 100 if field.name == "hidden_layers" else MOST
+                check_range(self, field.name, least=least, most=most if field.type == "int" or most == 1 else None)
+        kept = getattr(self, "size", None)  # of an off-policy algorithm's buffer
+        for name in ("batch_size", "start_learning_steps"):
+            if kept is not None and getattr(self, name, 0) > kept:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at most size={kept}, all that are kept")
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
         """These settings as OmniSafe nests them, with `budget` (cost return of an episode) as the cost limit."""

@@ -39,8 +39,9 @@ class OnPolicySettings:
     """GAE's lambda for costs."""
 
     def __post_init__(self) -> None:
-        check_range(self, "batch_size", "update_iters", "critic_lr", "target_kl", more_than=0)
-        check_range(self, "episodes_per_epoch", "hidden_layers", "hidden_units", more_than=0)
+        check_range(self, "critic_lr", "target_kl", more_than=0)
+        check_range(self, "batch_size", "update_iters", "episodes_per_epoch", "hidden_units", least=1, most=100_000)
+        check_range(self, "hidden_layers", least=1, most=100)
         check_range(self, "gamma", "lam", "lam_c", least=0, most=1)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
@@ -80,7 +81,8 @@ class CPOSettings(OnPolicySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "cg_iters", "cg_damping", more_than=0)
+        check_range(self, "cg_iters", least=1, most=100_000)
+        check_range(self, "cg_damping", more_than=0)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
         """See `OnPolicySettings.omnisafe`."""

@@ -51,7 +51,7 @@ class ExactModel:
 def drive(env, index, horizon, elites, constrained):
     """Return, cost return and drifting fraction of one episode."""
     settings = PlannerSettings(horizon=horizon, actor_fraction=0.0, elites=elites)
-    constraint = Constraint(0.02, SETTINGS.min_feasible, SETTINGS.penalty) if constrained else None
+    constraint = Constraint(0.02, penalty=SETTINGS.penalty) if constrained else None
     streams = [torch.Generator().manual_seed(index)]
     planner = Planner(settings, constraint, ExactModel(env.task), 2, actor=None, value=None, streams=streams)
     obs, _ = env.reset(seed=derived_seed(0, EVALUATION, index))

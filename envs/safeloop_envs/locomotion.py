@@ -110,6 +110,9 @@ class Locomotion:
         if chosen.observation not in task.observations:
             valid = " or ".join(task.observations)
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
+        if chosen.action_repeat > task.episode_steps:
+            wanted = f"at most {task.episode_steps}, an episode"
+            raise UsageError(f"{short}: action_repeat={chosen.action_repeat}: expected {wanted}")
         return EnvSpec(
             id=short,
             suite=ROBOTICS if short == "PenGoal" else GYMNASIUM,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from safeloop.agent_settings import ByDynamics, LearnerSettings, PlanSettings
+from safeloop.agent_settings import MANY, ByDynamics, LearnerSettings, PlanSettings
 from safeloop.cmdp import EnvSpec
 from safeloop.settings import check_range
 
@@ -29,7 +29,7 @@ class CRRSettings(OfflineSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "samples", least=1)
+        check_range(self, "samples", least=1, most=1000)
         check_range(self, "advantage_temperature", more_than=0)
 
 
@@ -119,7 +119,7 @@ class MBOPSettings(OfflineSettings, OfflinePlanSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "return_horizon", least=1)
+        check_range(self, "return_horizon", least=1, most=MANY)
         check_range(self, "actor_mixture", least=0, most=1)
 
 

@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+from safeloop.cmdp import UsageError
+from safeloop.launch import check_device
 from tests.cli.conftest import TRAIN
 
 RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
@@ -64,6 +67,26 @@ RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
         ([*RUN, "--eval-every", "-1"], "--eval-every -1: expected at least 0"),
         ([*RUN, "--device", "tpu"], "--device tpu: expected cpu or cuda"),
         ([*RUN, "--seed", "one"], "--seed"),
+        ([*RUN, "--device", "cuda:"], "--device cuda:: expected cpu or cuda, or cuda:N"),
+        ([*RUN, "--device", "cuda:01"], "--device cuda:01: expected cpu or cuda, or cuda:N"),
+        ([*RUN, "--steps", "99999999999"], "--steps 99999999999: expected at most 1,000,000,000"),
+        ([*RUN, "--steps", "9" * 5000], "(5000 characters): expected a whole number"),
+        ([*RUN, "--seeds", "99999999999"], "--seeds 99999999999: expected at most 1,000"),
+        ([*RUN, "--seed", "4294967296"], "--seed 4294967296: expected at most 4,294,967,295"),
+        ([*RUN, "--jobs", "99999999"], "--jobs 99999999: expected at most 1,024"),
+        ([*RUN, "--threads", "99999999"], "--threads 99999999: expected at most 1,024"),
+        ([*RUN, "--eval-episodes", "99999999"], "--eval-episodes 99999999: expected at most 100,000"),
+        (["collect", "Hopper", "--policy", "random", "--episodes", "99999999", "--out", "d"], "at most 100,000"),
+        (["run", "Hopper", "--env-set", "action_repeat=99999999"], "action_repeat=99999999: expected at most 1000"),
+        ([*RUN, "--seed", "１２"], "'--seed': １２: expected a whole number"),
+        ([*RUN, "--seed", "1_000"], "'--seed': 1_000: expected a whole number"),
+        ([*RUN, "--steps", "１２"], "--steps １２: expected a whole number"),
+        ([*RUN, "--steps", "1_000"], "--steps 1_000: expected a whole number"),
+        ([*RUN, "--budget", "١٢"], "'--budget': ١٢: expected a number"),
+        ([*RUN, "--set", "population=١٢"], "population=١٢: expected a whole number"),
+        ([*RUN, "--set", "penalty=1_0"], "penalty=1_0: expected a number"),
+        ([*RUN, "--variant", "."], "--variant '.': expected at most 40 letters"),
+        ([*RUN, "--variant", ".."], "--variant '..': expected at most 40 letters"),
         ([*RUN, "--variant", "a/b"], "--variant 'a/b': expected at most 40 letters"),
         (["speed", "plan"], "'plan': expected one of planner, env, train, all"),
         (["speed", "planner", "--against", "omnisave"], "--against omnisave: expected one of"),
@@ -86,10 +109,20 @@ def test_one_clear_line_and_nothing_written(main, tmp_path, monkeypatch, argumen
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_a_device_that_is_not_there_is_refused(main, tmp_path):
-    code, _, errors = main(*RUN, "--device", "cuda", "--out", tmp_path / "out")
-    assert code == 2 and "no CUDA device" in errors and not (tmp_path / "out").exists()
+def test_a_device_that_is_not_there_is_refused(main, tmp_path, device):
+    code, _, errors = main(*RUN, "--device", device, "--out", tmp_path / "out")
+    assert code == 2 and f"--device {device}: this machine has no CUDA device" in errors
+    assert errors.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("device", "refused"), [("cuda", False), ("cuda:1", False), ("cuda:2", True)])
+def test_a_cuda_device_is_chosen_by_its_number(monkeypatch, device, refused):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match="no such device; it has cuda:0, cuda:1") if refused else nullcontext():
+        check_device(device)
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(main, tmp_path):

@@ -101,13 +101,13 @@ def test_pets_has_no_learner_and_plans_with_elites():
     for algorithm, constrained in ((pets, False), (safepets, True)):
         settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
         assert (settings.elites, settings.actor_fraction) == (20, 0.0)
-        a = agent(algorithm=algorithm, population=12, **CEM)
+        a = agent(algorithm=algorithm, population=20, **CEM)
         assert a.learner is None and a.planner.value is None and a.planner.actor is None
         assert (a.constraint is not None) == constrained
         a.update()
         plan = a.plan(np.zeros((1, 26)), True)
         assert plan.action.abs().max() <= 1 and plan.divergence.isnan()
-        other = agent(algorithm=algorithm, population=12, **CEM)
+        other = agent(algorithm=algorithm, population=20, **CEM)
         other.restore(a.checkpoint())
     with pytest.raises(UsageError, match="has no actor"):
         pets.told(Settings(elites=20), POINT)

@@ -21,7 +21,7 @@ NAMES = (
     "loop-sac", "loop-td3", "loop-sac-cem", "loop-sarsa", "sac-evalloop", "pets", "sac-ve", "mbpo", "sac", "td3",
 )  # fmt: skip
 SMALL = {
-    "members": 2, "width": 16, "layers": 1, "population": 10, "iterations": 2, "fit_every": 100, "fit_steps": 5,
+    "members": 2, "width": 16, "layers": 1, "population": 20, "iterations": 2, "fit_every": 100, "fit_steps": 5,
     "first_fit_steps": 10, "rollouts": 2, "updates_per_decision": 1, "hidden": 16, "behaviour_hidden": 16,
     "batch_size": 16, "warmup": 50,
 }  # fmt: skip
@@ -186,6 +186,10 @@ def test_augmentation_draws_a_share_of_each_batch_from_what_training_planned(mon
     a.update()
     real = [any(torch.equal(s, r) for r in a.replay.data.next_obs[:60]) for s in Batch(*seen[0]).next_obs]
     assert len(real) == 40 and sum(real) == 30
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_augmentation_is_refused_on_every_cuda_device(device):
+    algorithm = find_algorithm("loop-td3")
     with pytest.raises(UsageError, match="planning on CUDA is captured"):
-        algorithm = find_algorithm("loop-td3")
-        algorithm.agent(algorithm, PENDULUM, 4, 1, settings("loop-td3", augmentation=0.25), 0, "cuda")
+        algorithm.agent(algorithm, PENDULUM, 4, 1, settings("loop-td3", augmentation=0.25), 0, device)

@@ -22,6 +22,9 @@ SPEED_WEIGHT = HEADING_WEIGHT = 0.25
 OFFSET, TURN, DRIFT, SPIN = 0.25, math.pi / 3, 0.6, 2.0
 """Half widths of the starts: m from the path, rad from its direction, m/s sideways, rad/s."""
 
+LARGEST = 1000.0
+"""Of every length, speed and friction: the car is half a metre long, and single precision has its limits."""
+
 
 class Course(NamedTuple):
     """Where a car is with respect to its path; tensors `[...]`."""
@@ -59,8 +62,8 @@ class Task:
     def __post_init__(self) -> None:
         for name in ("speed", "radius", "limit", "friction", "sliding_friction"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}={value}: expected a number above 0")
+            if not (math.isfinite(value) and 0 < value <= LARGEST):
+                raise ValueError(f"{name}={value}: expected a number above 0 and at most {LARGEST:g}")
         for name, choices in (
             ("path", ("circle", "line")), ("tyres", ("brush", "linear")), ("observation", OBSERVATIONS),
         ):  # fmt: skip
