@@ -69,7 +69,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items()} for e in self.episodes]
+        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
         return {
             "run": str(self.run), "budget": self.budget, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,

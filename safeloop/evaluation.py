@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,6 +117,11 @@ def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callabl
 def record_evaluation(env: Recorder, run: Run, policy: Policy) -> None:
     """Evaluate `policy` now and append the episodes to the run's; its time does not count as training."""
     with env.clock_stopped():
-        episodes, seed = run.settings.eval_episodes, run.settings.seed
-        for row in evaluate(policy, env.safeloop_spec, episodes, seed, env.simulator_steps):
-            run.evaluations.append(row)
+        timed_evaluation(policy, env.safeloop_spec, run, env.simulator_steps)
+
+
+def timed_evaluation(policy: Policy, spec: EnvSpec, run: Run, steps: int) -> None:
+    """Evaluate `policy` as the run asks for, `steps` into the training, and append the episodes with their seconds."""
+    begun = time.perf_counter()
+    for row in evaluate(policy, spec, run.settings.eval_episodes, run.settings.seed, steps):
+        run.evaluations.append(replace(row, wall_seconds=time.perf_counter() - begun))

@@ -140,6 +140,8 @@ class EvaluationEpisode:
     cost_return: float = column()
     violations: int = column(least=0)
     length: int = column(least=1)
+    wall_seconds: float = column(most=ANY, default=math.nan, compare=False)
+    """Seconds since the evaluation began; NaN where that was not recorded."""
 
 
 @dataclass(frozen=True)

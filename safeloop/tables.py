@@ -29,9 +29,19 @@ TEXTS = {
 KINDS = {"int": int, "float": float, "str": str}
 
 
-def column(*, least: float | None = None, most: float | None = None, order: str = "", default: Any = MISSING) -> Any:
-    """A field of a row (or of settings) with its range and, of a row, its order. Without `most`: any finite number."""
-    return field(default=default, metadata={"least": least, "most": most, "order": order})
+def column(
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    order: str = "",
+    default: Any = MISSING,
+    compare: bool = True,
+) -> Any:
+    """A field of a row (or of settings) with its range and, of a row, its order. Without `most`: any finite number.
+
+    Rows that differ only in columns without `compare` are equal.
+    """
+    return field(default=default, compare=compare, metadata={"least": least, "most": most, "order": order})
 
 
 def mistake(of: Field[Any], value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from safeloop.cmdp import EnvSpec
-from safeloop.evaluation import evaluate
+from safeloop.evaluation import timed_evaluation
 from safeloop.offline.agents import OfflineAgent, OfflinePlanner
 from safeloop.runs import Fit, Run, Update
 
@@ -41,8 +41,7 @@ def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
         due = last or (settings.eval_every and done % settings.eval_every == 0)
         if due and settings.eval_episodes:
             before = time.perf_counter()
-            for row in evaluate(agent.policy(settings.seed), spec, settings.eval_episodes, settings.seed, done):
-                run.evaluations.append(row)
+            timed_evaluation(agent.policy(settings.seed), spec, run, done)
             clock += time.perf_counter() - before
         if done % CHECKPOINT_EVERY == 0 or last:
             run.save_checkpoint({"agent": agent.checkpoint(), "steps": done, "seconds": time.perf_counter() - clock})

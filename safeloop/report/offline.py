@@ -37,7 +37,10 @@ class Row:
     score: float | None
     """The return, normalised: 0 is a random policy's, 100 an expert's (D4RL); None where there are no references."""
     evaluation_episodes: float | None
-    minutes: float | None
+    training_minutes: float | None
+    """The models' fit included."""
+    evaluation_minutes: float | None
+    """None where it was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def row(recorded: Recorded) -> Row:
         settings.name, str(settings.seed), recorded.state, settings.told or "nothing", changed(settings),
         updates[-1].simulator_steps if updates else 0, final[0].simulator_steps if final else 0,
         value, cost, score(settings, value), len(final),
-        updates[-1].wall_seconds / 60 if updates else 0.0,
+        updates[-1].wall_seconds / 60 if updates else 0.0, recorded.evaluation_minutes,
     )  # fmt: skip
 
 
@@ -100,7 +103,7 @@ def _place(recorded: Recorded) -> tuple[str, bool, str]:
 
 NUMBERS = (
     "gradient_steps", "evaluated_at", "evaluation_return", "evaluation_cost_return", "score", "evaluation_episodes",
-    "minutes",
+    "training_minutes", "evaluation_minutes",
 )  # fmt: skip
 """Columns that have a median over seeds."""
 
@@ -175,7 +178,8 @@ def cells(r: Row) -> dict[str, str]:
     return {
         "algorithm": r.algo, "seed": r.seed, "state": r.state, "gradient steps": _number(r.gradient_steps, 0),
         "return": _number(r.evaluation_return), "cost": _number(r.evaluation_cost_return), "score": _number(r.score),
-        "episodes": _number(r.evaluation_episodes, 0), "minutes": _number(r.minutes),
+        "episodes": _number(r.evaluation_episodes, 0), "minutes": _number(r.training_minutes),
+        "eval minutes": _number(r.evaluation_minutes),
     }  # fmt: skip
 
 
@@ -200,7 +204,7 @@ def terms(records: Sequence[Recorded]) -> list[str]:
         f"{data['return']:g}{cost} (fingerprint {data['fingerprint']}). Environment: {settings.env}.",
         "Return"
         + ", cost" * (budget is not None)
-        + ": mean of the last evaluation's episodes."
+        + ": mean of the last evaluation's episodes. Minutes: of training, and beside it of all evaluations."
         + " Score: 100 is D4RL's expert, 0 its random policy." * (score(settings, 0.0) is not None),
         "Told beside the dataset: " + "; ".join(f"{name}: {text}" for name, text in told.items()) + ".",
     ]

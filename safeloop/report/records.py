@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,13 @@ class Recorded:
     diagnostics: list[Diagnostic]
     plans: list[PlanSummary]
     updates: list[Update]
+
+    @property
+    def evaluation_minutes(self) -> float | None:
+        """Minutes that all evaluations took; None where that was not recorded."""
+        ends = {row.simulator_steps: row.wall_seconds for row in self.evaluations}  # the last episode of each
+        minutes = sum(ends.values()) / 60
+        return minutes if math.isfinite(minutes) else None
 
     @property
     def last_evaluation(self) -> list[EvaluationEpisode]:

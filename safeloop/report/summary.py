@@ -53,8 +53,9 @@ class Row:
     evaluation_episodes: float | None
     within_budget: str
     """Whether the evaluation's cost return is at most the budget: yes or no; for a median, how many are."""
-    minutes: float | None
-    """Training time, evaluations excluded."""
+    training_minutes: float | None
+    evaluation_minutes: float | None
+    """None where it was not recorded."""
     diagnostics: dict[str, float]
     """By name, a column each: the mean over the last training episodes of what else the environment reports."""
 
@@ -84,7 +85,8 @@ def row(recorded: Recorded) -> Row:
         evaluation_cost_return=cost,
         evaluation_episodes=len(final),
         within_budget="" if cost is None or settings.budget is None else ("yes" if cost <= settings.budget else "no"),
-        minutes=episodes[-1].wall_seconds / 60 if episodes else 0.0,
+        training_minutes=episodes[-1].wall_seconds / 60 if episodes else 0.0,
+        evaluation_minutes=recorded.evaluation_minutes,
         diagnostics={
             name: statistics.fmean([d.mean for d in recorded.diagnostics if d.name == name][-LAST:])
             for name in sorted({d.name for d in recorded.diagnostics})
@@ -179,7 +181,9 @@ def terms(records: Sequence[Recorded]) -> list[str]:
         lines.append(f"Steps: training ends with a whole episode or epoch: {found}.")
     lines.append(
         f"Training return{' and cost' * costs}: mean of the last {LAST} episodes. Evaluation: mean of the last "
-        "evaluation's episodes." + " Violations: simulator steps with a cost, in the whole training." * costs
+        "evaluation's episodes. Minutes: of training, and beside it of all evaluations."
+        + " Violations: simulator steps with a cost, in the whole training."
+        * costs
     )
     return lines
 
@@ -214,7 +218,8 @@ def cells(r: Row, costs: bool) -> dict[str, str]:
         "eval cost": _number(r.evaluation_cost_return),
         "eval episodes": _number(r.evaluation_episodes, 0),
         "in budget": r.within_budget or "-",
-        "minutes": _number(r.minutes, 1),
+        "minutes": _number(r.training_minutes, 1),
+        "eval minutes": _number(r.evaluation_minutes, 1),
         **{name: _number(value) for name, value in r.diagnostics.items()},
     }
     return {head: text for head, text in found.items() if costs or head not in COSTS}

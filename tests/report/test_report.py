@@ -10,7 +10,7 @@ import pytest
 from safeloop import launch
 from safeloop.cmdp import UsageError
 from safeloop.report import curves, pictures, records, style, summary, violations
-from safeloop.runs import Diagnostic, PlanSummary, Run, RunSettings
+from safeloop.runs import Diagnostic, EvaluationEpisode, PlanSummary, Run, RunSettings
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
 EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
@@ -37,8 +37,21 @@ def test_a_row_is_computed_from_the_tables(tmp_path):
         "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper", "diagnostics": {},
         "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
         "violations": 24, "violation_rate": 0.02, "evaluation_return": 6.5, "evaluation_cost_return": 4.5,
-        "evaluation_episodes": 2, "within_budget": "no", "minutes": 6.0,
+        "evaluation_episodes": 2, "within_budget": "no", "training_minutes": 6.0, "evaluation_minutes": None,
     }  # fmt: skip
+
+
+def test_minutes_of_evaluations_stand_beside_those_of_training(tmp_path):
+    run = make(tmp_path, "a", episodes=twelve(), evaluations=["600,0,1.0,9.0,9,100"])
+    older = records.read(run)
+    run.evaluations.path.unlink()
+    for steps, episode, seconds in ((600, 0, 20.0), (600, 1, 30.0), (1200, 0, 90.0)):
+        run.evaluations.append(EvaluationEpisode(steps, episode, 1.0, 9.0, 9, 100, seconds))
+    assert summary.row(older).evaluation_minutes is None  # recorded before there was the column
+    row = summary.row(records.read(run))
+    assert (row.training_minutes, row.evaluation_minutes) == (6.0, 2.0)
+    cells = summary.cells(row, True)
+    assert (cells["minutes"], cells["eval minutes"]) == ("6.0", "2.0")
 
 
 def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
@@ -101,9 +114,14 @@ def test_a_median_is_over_the_seeds_that_finished(tmp_path):
         make(tmp_path, "b", seed, episodes=twelve(), state="failed")
     rows = summary.rows([records.read(run) for run in records.runs_under(tmp_path / "Toy")])
     (over, none) = (r for r in rows if r.seed == "median")
-    assert (over.state, over.violations, over.minutes, over.steps) == ("2 of 4 finished", 12 * 6, 6.0, 1200)
+    assert (over.state, over.violations, over.training_minutes, over.steps) == ("2 of 4 finished", 12 * 6, 6.0, 1200)
     assert (over.evaluation_cost_return, over.within_budget) == (6.0, "1 of 2")
-    assert (none.state, none.violations, none.training_return, none.minutes) == ("0 of 2 finished", None, None, None)
+    assert (none.state, none.violations, none.training_return, none.training_minutes) == (
+        "0 of 2 finished",
+        None,
+        None,
+        None,
+    )
     assert summary.cells(none, True)["violations"] == "-"
 
 
