@@ -476,6 +476,11 @@ class Recorder(gymnasium.Wrapper):
 
     def _finish(self) -> None:
         self._tick()
+        if not math.isfinite(self._return + self._cost):
+            raise ValueError(
+                f"episode {self.episode} is not finite (return {self._return}, cost return {self._cost}): "
+                "the simulator diverged"
+            )
         row = Episode(
             self.episode, self.simulator_steps, self.decisions, self._return, self._cost,
             self._violations, self._length, self.wall_seconds,
