@@ -35,8 +35,8 @@ setup: $(READY)  ## install everything into .venv (GYMNASIUM=1: into .venv-gymna
 run: $(READY)  ## the main job: safeloop, CPO and PPO-Lagrangian on PointGoal1, table and pictures in runs/
 	$(BIN)/safeloop run PointGoal1 --out $(OUT)
 
-test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest -n 2
+test: $(READY)  ## the fast tests (TESTS=tests/envs: those of the environments alone)
+	$(BIN)/python -m pytest -n 2 $(TESTS)
 
 test-slow: $(READY)  ## the learning-regression tests
 	$(BIN)/python -m pytest -m slow

@@ -17,6 +17,7 @@ import torch
 from safeloop.cmdp import UsageError
 from safeloop.speed import Stopwatch
 from safeloop_baselines.omnisafe_bridge import contained, omnisafe
+from safeloop_envs.shim import bare, import_safety_gymnasium
 
 ACTION_REPEAT = 5
 
@@ -30,6 +31,15 @@ def safeloop_of_omnisafe(env: str) -> Callable[[Mapping[str, Any], int, int], di
     if env_id not in omnisafe.envs.support_envs():
         raise UsageError(f"--against omnisafe: its SafeLOOP has no environment {env_id}; try PointGoal1 or CarGoal1")
     return partial(_train, env_id)
+
+
+def own_environments() -> Any:
+    """A context within which OmniSafe can make its own environments: `safety_gymnasium.make` fails on Gymnasium 1.x."""
+
+    def make(id: str, autoreset: bool, **options: Any) -> Any:
+        return bare(id, **options)  # navigation tasks truncate their episodes themselves
+
+    return mock.patch.object(import_safety_gymnasium(), "make", make)
 
 
 def _train(env_id: str, setting: Mapping[str, Any], warmup: int, trained: int) -> dict[str, Any]:
@@ -66,7 +76,7 @@ def _train(env_id: str, setting: Mapping[str, Any], warmup: int, trained: int) -
             "total_steps": total, "vector_env_nums": 1, "parallel": 1, "torch_threads": torch.get_num_threads(),
             "device": "cpu",
         }  # fmt: skip
-        with mock.patch.dict(os.environ):
+        with mock.patch.dict(os.environ), own_environments():
             agent = omnisafe.Agent("SafeLOOP", env_id, terminal, custom).agent
         stopwatch = Stopwatch()
         stopwatch.watch("planner", agent._planner, "output_action")
