@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,7 @@ from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
 from safeloop.launch import Pairs
 from safeloop.offline.sweep import tuned
-from safeloop.processes import Failure, Job, check_jobs, execute
+from safeloop.processes import Failure, Job, Stopped, Work, check_jobs, execute
 from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
 from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
@@ -40,6 +40,8 @@ class Comparison:
     """The same as a table for a terminal."""
     failures: list[Failure]
     """Runs that failed this time, with the reason."""
+    unwritten: str = ""
+    """Why there are no pictures and tables of runs that were trained; otherwise nothing."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ def learn(
         eval_every, eval_episodes, threads, variant, dataset=data,
     )  # fmt: skip
     if sweep:
-        with _threads(threads):
+        folder = Path(out) / asked[0].folder
+        with _threads(threads), _drawn_when_stopped(folder):
             given = launch.pairs(settings, "--set")
             asked = tuned(Path(out), asked, data.path, given, sweep, lambda: display(quiet))
     return _train(Path(out), asked, jobs, quiet, data.path)
@@ -169,8 +172,28 @@ def _train(
 ) -> Comparison:
     limit = check_jobs(jobs)
     work = launch.prepare(out, asked, dataset)
-    failures = execute(work, limit, display(quiet))
-    return _compare(out / asked[0].folder, failures)
+    return _execute(work, limit, quiet, out / asked[0].folder)
+
+
+def _execute(work: Work, limit: int, quiet: bool, folder: Path) -> Comparison:
+    """Train, and compare what is in `folder` then; a comparison that can't be drawn takes no result away."""
+    with _drawn_when_stopped(folder):
+        failures = execute(work, limit, display(quiet))
+    try:
+        return _compare(folder, failures)
+    except UsageError as error:
+        return Comparison(folder, [], "", failures, str(error))
+
+
+@contextmanager
+def _drawn_when_stopped(folder: Path) -> Iterator[None]:
+    """Where runs are stopped inside, draw what there is of them before that is passed on."""
+    try:
+        yield
+    except Stopped as stopped:
+        with suppress(UsageError, KeyboardInterrupt):
+            stopped.comparison = _compare(folder, [])
+        raise
 
 
 def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
@@ -183,16 +206,20 @@ def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
 
 
 def resume(
-    path: str | Path, *, threads: int | None = None, force_threads: bool = False, quiet: bool = False
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    force_threads: bool = False,
+    from_step: int | None = None,
+    quiet: bool = False,
 ) -> Comparison:
     """Train the run at `path` to its end, and redraw its comparison.
 
-    Another number of threads than the run was made with can change results: `force_threads` allows it.
+    Another number of threads than the run was made with can change results: `force_threads` allows it. With `from_step`
+    it goes on from the checkpoint that was kept then (`keep_every`); all that the run recorded later is made anew.
     """
-    work = launch.prepare_resume(Path(path), threads, force_threads)
-    failures = execute(work, 1, display(quiet))
-    folder = Path(path).resolve().parents[1]
-    return _compare(folder, failures)
+    work = launch.prepare_resume(Path(path), threads, force_threads, from_step)
+    return _execute(work, 1, quiet, Path(path).resolve().parents[1])
 
 
 def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
@@ -227,13 +254,8 @@ def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
     launch.check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     build(algorithm.settings, settings.algo_settings, owner=settings.algo)
-    try:
+    with records.loading(run):
         return algorithm.load(run, settings.seed if seed is None else seed), spec
-    except UsageError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(f"{run.path}: its checkpoint can't be loaded ({what}): restore it or train anew") from None
 
 
 def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
@@ -243,6 +265,7 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
     """
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = records.open_run(path)
+    records.read(run)
     recorder = Video(Path(video)) if video is not None else None
     policy, spec = _load(run)
     with _threads(run.settings.threads):

@@ -84,19 +84,29 @@ def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **options: An
     try:
         comparison = verb(*arguments, quiet=quiet, **options)
     except KeyboardInterrupt as stop:
+        if not quiet and (there := getattr(stop, "comparison", None)):
+            _print(there)
         print(f"safeloop: {stop or 'stopped'}", file=sys.stderr)
         raise typer.Exit(130) from None
     _report(comparison, quiet)
 
 
 def _report(comparison: Any, quiet: bool) -> None:
-    if not quiet:
-        print(f"{comparison.text}\n\npictures and tables: {comparison.folder}")
+    if not quiet and comparison.text:
+        _print(comparison)
     for failure in comparison.failures:
         kind = "error:" if failure.refused else f"{failure.job.name} failed:"
         print(f"safeloop: {kind} {failure.reason} (log: {failure.job.run.path / 'log.txt'})", file=sys.stderr)
+    if comparison.unwritten:
+        print(f"safeloop: error: {comparison.unwritten}", file=sys.stderr)
     if comparison.failures:
         raise typer.Exit(2 if all(failure.refused for failure in comparison.failures) else 1)
+    if comparison.unwritten:
+        raise typer.Exit(1)
+
+
+def _print(comparison: Any) -> None:
+    print(f"{comparison.text}\n\npictures and tables: {comparison.folder}")
 
 
 @app.command(epilog=RUN_EXAMPLES)
@@ -241,12 +251,15 @@ def resume(
         int | None, typer.Option(metavar="N", parser=_whole, help="Threads [default: as recorded].")
     ] = None,
     force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
+    from_: Annotated[
+        int | None, typer.Option("--from", metavar="N", help="From the checkpoint kept at N steps (run --keep-every).")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train an unfinished run to its end, as if it had never stopped."""
     from safeloop import api
 
-    _train(api.resume, run, threads=threads, force_threads=force_threads, quiet=quiet)
+    _train(api.resume, run, threads=threads, force_threads=force_threads, from_step=from_, quiet=quiet)
 
 
 @app.command("eval", epilog="Examples: safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 20 --json | "
@@ -362,9 +375,12 @@ def _explain(error: Exception) -> int | None:
     else:
         from safeloop.cmdp import UsageError
 
-        if not isinstance(error, UsageError):
+        if isinstance(error, OSError) and error.strerror:  # the disk's, mostly
+            message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        elif isinstance(error, UsageError):
+            message = str(error)
+        else:
             return None
-        message = str(error)
     print(f"safeloop: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 

@@ -6,7 +6,7 @@ was half trained (`replay`). medium-expert: as many episodes of a half trained o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from rich.progress import Progress
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset, Episode, pieces, read, writer
 from safeloop.evaluation import TOGETHER
+from safeloop.files import check_path
 from safeloop.launch import Pairs, pairs
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.policies import Exploring
 from safeloop.registry import Policy, find_algorithm, find_env
-from safeloop.report.records import open_run
+from safeloop.report.records import loading, open_run
 from safeloop.runs import AGENT, COLLECTION, Run, derived_seed
 from safeloop.settings import LARGEST_SEED, MOST_EPISODES, check_whole
 
@@ -66,6 +67,7 @@ def collect(
     stored up to then, and `episodes` says nothing. Raises `UsageError` for bad input, before anything is written.
     """
     spec = find_env(env, pairs(env_options, "--env-set"))
+    check_path(out, "--out")
     episodes = check_whole("--episodes", episodes, len(policies) or 1, MOST_EPISODES)
     seed = check_whole("--seed", seed, 0, LARGEST_SEED)
     if not policies or (replay and (len(policies) > 1 or policies[0] == RANDOM)):
@@ -75,13 +77,14 @@ def collect(
         "env": spec.id, "env_options": spec.options, "replay": replay,
         "policy": " + ".join(each.name for each in found),
     }  # fmt: skip
+    if replay:
+        assert found[0].run is not None
+        source = stored(found[0].run, spec)
+    else:
+        source = _with_bar(drive(found, spec, episodes, seed), episodes, quiet)
     with writer(out, about) as add:
-        if replay:
-            for episode in stored(found[0].run, spec):  # type: ignore[arg-type]
-                add(episode)
-        else:
-            for episode in _with_bar(drive(found, spec, episodes, seed), episodes, quiet):
-                add(episode)
+        for episode in source:
+            add(episode)
     return Collected(Path(out), read(out))
 
 
@@ -108,7 +111,8 @@ def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
     algorithm = find_algorithm(run.settings.algo)
     explorer = getattr(algorithm, "explorer", algorithm.load)
     name = f"{there[0]} {run.settings.name} seed {run.settings.seed}{at}{step if at else ''}"
-    return Acting(explorer(run, derived_seed(seed, COLLECTION)), name, run)
+    with loading(run):
+        return Acting(explorer(run, derived_seed(seed, COLLECTION)), name, run)
 
 
 def untrained(spec: EnvSpec, seed: int) -> Policy:
@@ -159,11 +163,17 @@ def _together(policy: Policy, envs: Sequence[Any], seeds: Sequence[int]) -> list
 
 def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
     """The replay buffer of a run's checkpoint, cut where an observation does not follow from the one before."""
-    state = run.load_checkpoint().get("agent", {})
-    if "replay" not in state:
+    state = run.load_checkpoint().get("agent")
+    if not isinstance(state, dict) or "replay" not in state:
         raise UsageError(f"{run.path}: {run.settings.algo} keeps no replay buffer in its checkpoint; use another run")
-    obs, act, reward, cost, terminated, event, next_obs = (x.numpy() for x in state["replay"]["data"])
-    n, added = len(reward), state["replay"]["added"]
+    with loading(run):
+        return pieces(_transitions(state["replay"], run, spec))
+
+
+def _transitions(replay: Mapping[str, Any], run: Run, spec: EnvSpec) -> Dataset:
+    """A checkpoint's replay buffer, in the order that its transitions were stored in."""
+    obs, act, reward, cost, terminated, event, next_obs = (x.numpy() for x in replay["data"])
+    n, added = len(reward), replay["added"]
     order = (added + np.arange(n)) % n if added > n else np.arange(n)  # a full ring begins anywhere
     obs, act, reward, cost, terminated, event, next_obs = (
         x[order] for x in (obs, act, reward, cost, terminated, event, next_obs)
@@ -171,11 +181,10 @@ def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
     ended = terminated.astype(bool)
     goes_on = np.append((next_obs[:-1] == obs[1:]).all(1), False) & ~ended
     costs = None if spec.budget is None else cost
-    data = Dataset(
+    return Dataset(
         run.path, run.path.name, spec.id, spec.options, obs, act, reward, costs, ended, ~goes_on & ~ended,
         event.astype(bool), next_obs, np.ones(n, bool),
     )  # fmt: skip
-    return pieces(data)
 
 
 def _with_bar(episodes: Iterable[Episode], total: int, quiet: bool) -> Iterator[Episode]:

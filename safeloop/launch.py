@@ -21,6 +21,7 @@ import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.datasets import Dataset
+from safeloop.files import check_folder, check_path
 from safeloop.processes import Job, Work
 from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env
 from safeloop.report import records
@@ -272,9 +273,11 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
     """Start, resume or keep each run, of the `dataset` there. Nothing is written before every folder was looked at."""
     work, aside, new = Work(), [], []
     for settings in asked:
-        path = Run.directory(out, settings)
+        path = Run.directory(check_path(out, "--out"), settings)
+        check_path(path / "settings.json", "--out")
+        check_folder(path)
         if not (path / "settings.json").exists():
-            if path.exists() and any(p.suffix == ".csv" for p in path.iterdir()):
+            if any(path.glob("*.csv")):
                 raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
             new.append(settings)
             continue
@@ -284,6 +287,7 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
             aside.append(run)
     folder = out / asked[0].folder
     records.check_same_terms(folder, asked[0])
+    records.check_readable(folder)
     _check_writable(folder)
     for run in aside:
         work.notices.append(set_aside(run))
@@ -292,10 +296,18 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
     work.jobs += [Job(Run.create(out, settings), settings.threads, fresh=True) for settings in new]
     if dataset:
         for job in work.jobs:
-            job.run.dataset = str(dataset.resolve())
+            set_dataset(job.run, str(dataset.resolve()))
     order = [Run.directory(out, settings) for settings in asked]
     work.jobs.sort(key=lambda job: order.index(job.run.path))
     return work
+
+
+def set_dataset(run: Run, location: str) -> None:
+    """Write where the run's dataset lies. Raises `UsageError` where that can't be written."""
+    try:
+        run.dataset = location
+    except OSError as error:
+        raise UsageError(f"can't write {error.filename}: {error.strerror}; choose another folder with --out") from None
 
 
 def all_random(settings: RunSettings) -> str:
@@ -339,7 +351,16 @@ def resumption(run: Run, threads: int, work: Work) -> str:
     if recorded.state != "new" and (lost or not algorithm.resumable):
         return "anew"
     if recorded.state != "new":
+        if run.has_checkpoint:
+            run.load_checkpoint()
+        elif run.kept:
+            raise UsageError(f"{run.checkpoint} is missing: {run.earlier_checkpoint}")
         work.notices.append(f"{run.path}: resumed ({recorded.state})")
+        work.notices += [
+            f"{table.path}: its last line was cut short and is dropped ({table.cut[:80]!r})"
+            for table in run.tables
+            if table.cut
+        ]
         changed = changed_versions(run)
         if changed:
             work.notices.append(f"{run.path}: made with other versions, results may differ: {changed}")
@@ -378,17 +399,20 @@ def set_aside(run: Run) -> str:
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(4096))  # a full disk still has names to give
     except OSError as error:
         raise UsageError(f"can't write {folder}: {error.strerror}; choose another folder with --out") from None
 
 
-def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work:
-    """What `safeloop resume` has to do. Raises `UsageError` where the run can't go on."""
-    run, work = records.open_run(path.resolve()), Work()
+def prepare_resume(path: Path, threads: int | None, force_threads: bool, step: int | None = None) -> Work:
+    """What `safeloop resume` has to do, from the checkpoint kept at `step` where that is given.
+
+    Raises `UsageError` where the run can't go on.
+    """
+    run, work = records.open_run(check_path(path).resolve()), Work()
     settings = run.settings
-    location = run.dataset if settings.dataset else ""
+    location = _known_dataset(run) if settings.dataset else ""
     wanted = settings.threads if threads is None else check_whole("--threads", threads, 1, MOST_THREADS)
     if wanted != settings.threads and not force_threads:
         raise UsageError(
@@ -398,7 +422,10 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work
     check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     algorithm.told(build(algorithm.settings, settings.algo_settings, owner=settings.algo), spec)
+    records.check_readable(run.path.parents[1])
     _check_writable(run.path)
+    if step is not None:
+        go_back(run, check_whole("--from", step, 1))
     if resumption(run, wanted, work) == "anew":
         out = run.path.parents[2]
         if Run.directory(out, settings) != run.path:
@@ -406,6 +433,27 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool) -> Work
         work.notices.append(set_aside(run))
         new = Run.create(out, settings)
         if location:
-            new.dataset = location
+            set_dataset(new, location)
         work.jobs.append(Job(new, wanted, fresh=True))
     return work
+
+
+def go_back(run: Run, step: int) -> None:
+    """Have the run go on from the checkpoint kept at `step`. Raises `UsageError` where it can't."""
+    try:
+        run.go_back(step)
+    except OSError as error:
+        raise UsageError(f"can't write {error.filename}: {error.strerror}") from None
+
+
+def _known_dataset(run: Run) -> str:
+    """Where the run's dataset lies. Raises `UsageError` where it is not there, or the run does not say."""
+    location = run.dataset
+    if not isinstance(run.settings.data.get("fingerprint"), str):
+        raise UsageError(f"{run.path} is damaged (settings.json: data has no fingerprint): restore it")
+    if not check_path(location, str(run.path / "dataset.txt")).exists():
+        raise UsageError(
+            f"{run.path}: its dataset {location} is not there: put it back, "
+            "or give `safeloop offline DATASET` with the run's options again"
+        )
+    return location

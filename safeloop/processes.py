@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from safeloop.files import append, disk_fault
 from safeloop.registry import find_algorithm
 from safeloop.report.progress import Quiet
 from safeloop.runs import Run
@@ -62,9 +63,12 @@ class Failure:
 class Stopped(KeyboardInterrupt):
     """The user stopped the runs; the message says how to go on."""
 
+    comparison: Any = None
+    """What there is of them (`api.Comparison`), where it could be drawn."""
+
 
 class _Child:
-    """One worker process and the pipe that its progress comes through."""
+    """One worker process and the pipe that its progress comes through. Raises `OSError` where it can't be started."""
 
     def __init__(self, job: Job):
         self.job, self.buffer, self.message = job, b"", {}  # type: ignore[var-annotated]
@@ -77,14 +81,17 @@ class _Child:
             sys.executable, "-m", "safeloop.worker", str(job.run.path), "--threads", threads,
             "--report", str(report), "--leash", str(leash),
         ]  # fmt: skip
+        began = f"{time.strftime('%Y-%m-%d %H:%M:%S')} started with {threads} thread(s)\n"
         try:
+            append(job.run.path / "log.txt", began.encode())
             with open(job.run.path / "log.txt", "a") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} started with {threads} thread(s)\n")
-                log.flush()
                 self.process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(report, leash),
                     env={**os.environ, **ALLOCATOR, **dict.fromkeys(names, threads)}, start_new_session=True,
                 )  # fmt: skip
+        except OSError:
+            self.close()
+            raise
         finally:
             os.close(report)
             os.close(leash)
@@ -112,13 +119,20 @@ class _Child:
         if reason is None:
             signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             reason = f"the process was ended by {signal_name}"
-            self.job.run.set_status("failed", reason)
+            with suppress(OSError):
+                self.job.run.set_status("failed", reason)
         return Failure(self.job, reason)
 
     def signal(self, number: int) -> None:
         """Signal the worker and whatever it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
+
+    def note_interruption(self) -> None:
+        """Say in the run's status that it was stopped, where it was; the worker has ended."""
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a status that is lost or damaged stays so
+            if self.job.run.status["state"] == "running":
+                self.job.run.set_status("interrupted")
 
     def close(self) -> None:
         """Let go of the pipes."""
@@ -145,7 +159,13 @@ def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
                 display.note(notice)
             while waiting or active:
                 while waiting and len(active) < limit:
-                    child = _Child(waiting.pop(0))
+                    job = waiting.pop(0)
+                    try:
+                        child = _Child(job)
+                    except OSError as error:
+                        reason = disk_fault(error, job.run.path) or f"{job.run.path} can't be started: {error}"
+                        failures.append(Failure(job, reason, refused=True))
+                        continue
                     active.append(child)
                     selector.register(child.pipe, selectors.EVENT_READ)
                     display.begin(child.job.name, child.job.run.settings.steps, child.job.fresh)
@@ -186,6 +206,7 @@ def _stop(children: Sequence[_Child]) -> None:
         except subprocess.TimeoutExpired:
             child.signal(signal.SIGKILL)
             child.process.wait()
+        child.note_interruption()
         child.close()
 
 

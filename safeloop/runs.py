@@ -4,7 +4,8 @@ DIR/<env or dataset>/<algo>/seed-<S>/
     settings.json     what was asked for, every setting resolved       written once
     versions.json     what it ran on                                   written once
     dataset.txt       where the dataset lies that is learned from      replaced atomically
-    status.json       new, running, finished or failed, with a reason  replaced atomically
+    status.json       new, running, interrupted, finished or failed,
+                      with a reason                                    replaced atomically
     episodes.csv      training episodes                                append-only
     evaluations.csv   evaluation episodes                              append-only
     fits.csv          fits of the ensemble (planning agents)           append-only
@@ -14,25 +15,24 @@ DIR/<env or dataset>/<algo>/seed-<S>/
     checkpoint/       enough to load the policy, and to resume         replaced atomically
     log.txt           what the run printed
 
+A checkpoint has a checksum; tables are checked row by row in reading, against the dataclasses below.
 Where a run learns from a dataset, `simulator_steps` in these tables are gradient steps: no simulator is stepped.
 """
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import importlib.metadata
 import io
 import json
 import math
-import os
 import platform
 import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,7 +42,9 @@ import numpy as np
 import torch
 
 from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.files import SEAL_LENGTH, remove_temporary, sealed, unsealed, write_atomically
 from safeloop.networks import bf16_is_fast
+from safeloop.tables import ANY, COUNTS, GROUPS, NEW, RISES, Table, column
 
 SCHEMA = 1
 """Version of the layout above; a run folder of another version is refused."""
@@ -51,19 +53,16 @@ TRAINING, EVALUATION, AGENT, COLLECTION = 0, 1, 2, 3
 """Streams of random numbers of one run: all are derived from its seed, none is shared."""
 
 
+FILES = (
+    "settings.json", "versions.json", "dataset.txt", "status.json", "episodes.csv", "evaluations.csv", "fits.csv",
+    "plans.csv", "updates.csv", "diagnostics.csv", "log.txt", ".lock", "checkpoint/state.pt",
+)  # fmt: skip
+"""What is a file, where it is there."""
+
+
 def derived_seed(seed: int, stream: int, index: int = 0) -> int:
     """A 32-bit seed for one use (`stream`, `index`) of a run's `seed`; distinct uses are independent."""
     return int(np.random.SeedSequence([seed, stream, index]).generate_state(1)[0])
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees the old file or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -76,11 +75,11 @@ class RunSettings:
 
     env: str
     algo: str
-    steps: int
+    steps: int = column(least=1)
     """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them. Of a dataset:
     gradient steps."""
-    seed: int
-    budget: float | None
+    seed: int = column(least=0)
+    budget: float | None = column(least=0)
     """Allowed cost return of an episode; None: nothing costs."""
     preset: str = "default"
     env_options: dict[str, Any] = field(default_factory=dict)
@@ -89,17 +88,17 @@ class RunSettings:
     told: str = ""
     """What the algorithm was told beside samples (privileged knowledge)."""
     device: str = "cpu"
-    threads: int = 1
-    eval_every: int = 0
+    threads: int = column(least=1, default=1)
+    eval_every: int = column(least=0, default=0)
     """Simulator steps between evaluations; 0 evaluates at the end only."""
-    eval_episodes: int = 5
+    eval_episodes: int = column(least=0, default=5)
     variant: str = ""
     """Tells runs of one algorithm with different settings apart: `H=4` in an ablation."""
     dataset: str = ""
     """The name of the dataset that is learned from; "": learns while acting."""
     data: dict[str, Any] = field(default_factory=dict)
     """What it was (`Dataset.summary`)."""
-    keep_every: int = 0
+    keep_every: int = column(least=0, default=0)
     """Simulator steps between checkpoints that are kept for good; 0: the last one only."""
     schema: int = SCHEMA
 
@@ -118,16 +117,16 @@ class RunSettings:
 class Episode:
     """One finished episode, as a row of `episodes.csv`. Steps are cumulative over the run."""
 
-    episode: int
-    simulator_steps: int
-    decisions: int
-    return_: float
-    cost_return: float
-    violations: int
+    episode: int = column(order=COUNTS)
+    simulator_steps: int = column(least=1, order=RISES)
+    decisions: int = column(least=1, order=RISES)
+    return_: float = column()
+    cost_return: float = column()
+    violations: int = column(least=0)
     """Simulator steps of this episode whose cost was positive."""
-    length: int
+    length: int = column(least=1)
     """Simulator steps of this episode."""
-    wall_seconds: float
+    wall_seconds: float = column(least=0)
     """Seconds of training so far, evaluations excluded."""
 
 
@@ -135,45 +134,45 @@ class Episode:
 class EvaluationEpisode:
     """One evaluation episode, as a row of `evaluations.csv`, `simulator_steps` into the training."""
 
-    simulator_steps: int
-    episode: int
-    return_: float
-    cost_return: float
-    violations: int
-    length: int
+    simulator_steps: int = column(least=0, order=GROUPS)
+    episode: int = column(order=COUNTS)
+    return_: float = column()
+    cost_return: float = column()
+    violations: int = column(least=0)
+    length: int = column(least=1)
 
 
 @dataclass(frozen=True)
 class Fit:
     """One fit of the ensemble, as a row of `fits.csv`: held-out error before and after (mean over models)."""
 
-    simulator_steps: int
-    fit_steps: int
-    holdout_before: float
-    holdout: float
+    simulator_steps: int = column(least=0, order=RISES)
+    fit_steps: int = column(least=0)
+    holdout_before: float = column(most=ANY)
+    holdout: float = column(most=ANY)
 
 
 @dataclass(frozen=True)
 class PlanSummary:
     """The planned decisions of one training episode, as a row of `plans.csv` (means over decisions)."""
 
-    simulator_steps: int
-    planned: int
+    simulator_steps: int = column(least=1, order=RISES)
+    planned: int = column(least=1)
     """Planned decisions."""
-    best_return: float
-    lowest_cost: float
-    feasible: float
+    best_return: float = column(most=ANY)
+    lowest_cost: float = column(most=ANY)
+    feasible: float = column(least=0)
     """Feasible sequences in the last iteration."""
-    unsafe: float
+    unsafe: float = column(least=0, most=1)
     """Fraction of decisions with fewer feasible sequences than m."""
-    divergence: float
-    """L2 from the actor's mean action to the planned one."""
-    usage: float = math.nan
+    divergence: float = column(most=ANY)
+    """L2 from the actor's mean action to the planned one; NaN without an actor, as `usage`."""
+    usage: float = column(most=ANY, default=math.nan)
     """Share of the weights, or of the elites, on the actor's sequences."""
-    model_error: float = math.nan
+    model_error: float = column(most=ANY, default=math.nan)
     """Root mean square, over decisions and observed numbers, of what the ensemble's mean misses of one step's change,
     before it was fitted on it; in standard deviations of such changes."""
-    value_error: float = math.nan
+    value_error: float = column(most=ANY, default=math.nan)
     """The value at the horizon less the discounted return that followed, after the episode."""
 
 
@@ -181,11 +180,11 @@ class PlanSummary:
 class Update:
     """How far learning from a dataset is, as a row of `updates.csv`."""
 
-    simulator_steps: int
+    simulator_steps: int = column(least=1, order=RISES)
     """Gradient steps."""
-    wall_seconds: float
+    wall_seconds: float = column(least=0)
     """Seconds so far, the models' fit included, evaluations not."""
-    value: float
+    value: float = column(most=ANY)
     """Mean value of some of the dataset's observations."""
 
 
@@ -193,73 +192,10 @@ class Update:
 class Diagnostic:
     """The mean over a training episode's decisions of one of the environment's `info["diagnostics"]`."""
 
-    simulator_steps: int
-    episode: int
-    name: str
-    mean: float
-
-
-def _columns(row_type: type) -> list[str]:
-    return [f.name.rstrip("_") for f in fields(row_type)]
-
-
-class Table:
-    """An append-only CSV file of rows of one dataclass. A half-written last line is dropped on reading.
-
-    Fields with a default came later: a file without these columns is read too.
-    """
-
-    def __init__(self, path: Path, row_type: type):
-        self.path, self.row_type = path, row_type
-
-    def read(self) -> list[Any]:
-        """All complete rows. Raises `UsageError` where the file is damaged."""
-        if not self.path.exists():
-            return []
-        text = self.path.read_text()
-        complete = text[: text.rfind("\n") + 1]
-        reader = csv.DictReader(io.StringIO(complete))
-        columns = _columns(self.row_type)
-        older = columns[: len(columns) - sum(f.default is not MISSING for f in fields(self.row_type))]
-        if complete and reader.fieldnames not in (columns, older):
-            raise UsageError(
-                f"{self.path} is damaged: expected the columns {','.join(_columns(self.row_type))}; "
-                "restore the file or start a new run"
-            )
-        rows = []
-        for number, row in enumerate(reader, start=2):
-            try:
-                rows.append(self._parse(row))
-            except (TypeError, ValueError) as error:
-                raise UsageError(
-                    f"{self.path}, line {number} is damaged ({error}); restore the file or start a new run"
-                ) from None
-        return rows
-
-    def _parse(self, row: dict[str, str]) -> Any:
-        types = {"int": int, "float": float, "str": str}
-        named = {f: f.name.rstrip("_") for f in fields(self.row_type)}
-        values = {f.name: types[str(f.type)](row[name]) for f, name in named.items() if name in row}
-        return self.row_type(**values)
-
-    def _lines(self, rows: list[Any], header: bool) -> str:
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        if header:
-            writer.writerow(_columns(self.row_type))
-        for row in rows:
-            writer.writerow([round(v, 6) if isinstance(v, float) else v for v in asdict(row).values()])
-        return out.getvalue()
-
-    def append(self, row: Any) -> None:
-        """Add one row at the end."""
-        new = not self.path.exists() or self.path.stat().st_size == 0
-        with open(self.path, "a") as file:
-            file.write(self._lines([row], header=new))
-
-    def keep(self, rows: list[Any]) -> None:
-        """Replace the file by `rows`, atomically."""
-        write_atomically(self.path, self._lines(rows, header=True).encode())
+    simulator_steps: int = column(least=1, order=GROUPS)
+    episode: int = column(least=0, order=GROUPS)
+    name: str = column(order=NEW)
+    mean: float = column(most=ANY)
 
 
 class Run:
@@ -277,6 +213,11 @@ class Run:
         """The checkpoint in use; of a run `at` an earlier step, the one kept then."""
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         """Where progress goes: called with a dict of numbers. Set by whoever shows it."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table of the run."""
+        return self.episodes, self.evaluations, self.fits, self.plans, self.updates, self.diagnostics
 
     @staticmethod
     def directory(out: Path, settings: RunSettings) -> Path:
@@ -308,6 +249,9 @@ class Run:
             raise UsageError(
                 f"{path} is not a run: expected a folder with settings.json, such as runs/PointGoal1/safeloop/seed-0"
             )
+        for name in FILES:
+            if (path / name).exists() and not (path / name).is_file():
+                raise UsageError(f"{path} is damaged: {name} is not a file: move it away, or start a new run")
         try:
             values = json.loads((path / "settings.json").read_text())
             schema = values["schema"]
@@ -318,26 +262,31 @@ class Run:
                 )
             run = cls(path, RunSettings(**values))
             run.status  # noqa: B018  (damaged status files should be told now)
-        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{path} is damaged ({error}): restore it or start a new run") from None
         return run
 
     @property
     def status(self) -> dict[str, str]:
-        """`{"state": "new" | "running" | "finished" | "failed", "reason": str}`."""
+        """`{"state": "new" | "running" | "interrupted" | "finished" | "failed", "reason": str}`."""
         value = json.loads((self.path / "status.json").read_text())
         return {"state": value["state"], "reason": value["reason"]}
 
     @property
     def dataset(self) -> str:
         """Where the dataset lies that the run learns from. Raises `UsageError` where that is not known here."""
+        again = "give `safeloop offline DATASET` with the run's options again"
         try:
-            return (self.path / "dataset.txt").read_text().strip()
+            location = (self.path / "dataset.txt").read_text().removesuffix("\n")
         except OSError:
             raise UsageError(
-                f"{self.path}: where its dataset {self.settings.dataset} lies is not known here: "
-                "give `safeloop offline DATASET` with the run's options again"
+                f"{self.path}: where its dataset {self.settings.dataset} lies is not known here: {again}"
             ) from None
+        except UnicodeDecodeError:
+            location = ""
+        if not location or not location.isprintable():
+            raise UsageError(f"{self.path / 'dataset.txt'} is damaged: expected a path: {again}")
+        return location
 
     @dataset.setter
     def dataset(self, location: str) -> None:
@@ -349,11 +298,11 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. Raises `UsageError` where another process holds it."""
+        """Hold the run for this process. Raises `UsageError` where another process holds it, `OSError` for a fault."""
         with open(self.path / ".lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise UsageError(f"{self.path} is in use by another process: wait for it or stop it") from None
             yield
 
@@ -364,37 +313,81 @@ class Run:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write `state` (tensors, numbers, strings and containers of them), atomically."""
-        buffer = io.BytesIO()
+        buffer = io.BytesIO(bytes(SEAL_LENGTH))
+        buffer.seek(SEAL_LENGTH)
         torch.save(state, buffer)
-        write_atomically(self.checkpoint, buffer.getvalue())
+        write_atomically(self.checkpoint, sealed(buffer))
 
     def keep_checkpoint(self, at: int) -> None:
         """Keep a copy of the checkpoint as the one at so many simulator steps."""
         write_atomically(self.checkpoint.with_name(f"at-{at}.pt"), self.checkpoint.read_bytes())
+
+    @property
+    def kept(self) -> list[int]:
+        """The simulator steps that checkpoints were kept at, in order."""
+        found = (re.fullmatch(r"at-([0-9]{1,18})\.pt", path.name) for path in self.checkpoint.parent.glob("at-*.pt"))
+        return sorted(int(match[1]) for match in found if match)
 
     def at(self, step: int) -> Run:
         """This run as it was at so many simulator steps. Raises `UsageError` where no checkpoint of then was kept."""
         earlier = Run(self.path, self.settings)
         earlier.checkpoint = self.checkpoint.with_name(f"at-{step}.pt")
         if not earlier.checkpoint.is_file():
-            kept = sorted(int(p.stem[3:]) for p in self.checkpoint.parent.glob("at-*.pt"))
-            there = ", ".join(map(str, kept)) or "none; --keep-every N keeps some"
+            there = ", ".join(map(str, self.kept)) or "none; --keep-every N keeps some"
             raise UsageError(f"{self.path} has no checkpoint at {step} steps (there are: {there})")
         return earlier
 
     def load_checkpoint(self) -> dict[str, Any]:
-        """Read the checkpoint, without executing anything in it. Raises `UsageError` where it can't."""
-        path = self.checkpoint
-        if not path.is_file():
+        """Read the checkpoint, without executing anything in it.
+
+        Raises `UsageError` where it is missing or not as it was written; that names an earlier one which was kept.
+        """
+        if not self.has_checkpoint:
             raise UsageError(f"{self.path} has no checkpoint yet: `safeloop resume {self.path}` trains it")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return self._read_checkpoint()
         except Exception as error:
-            raise UsageError(f"{path} is damaged ({type(error).__name__}): restore it or start a new run") from None
+            what = str(error) if type(error) is ValueError else type(error).__name__
+            raise UsageError(f"{self.checkpoint} is damaged ({what}): {self.earlier_checkpoint}") from None
+
+    def _read_checkpoint(self) -> dict[str, Any]:
+        content = io.BytesIO(unsealed(self.checkpoint.read_bytes()))
+        state = torch.load(content, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"it holds a {type(state).__name__}")
+        return state
+
+    @property
+    def earlier_checkpoint(self) -> str:
+        """How to go on where the checkpoint is of no use: from the last one kept that is whole, where there is any."""
+        for step in reversed(self.kept):
+            earlier = self.at(step)
+            with suppress(Exception):
+                earlier._read_checkpoint()
+                return f"`safeloop resume {self.path} --from {step}` goes on from the checkpoint kept then"
+        return "restore it or start a new run"
+
+    def go_back(self, step: int) -> None:
+        """Put the checkpoint kept at so many simulator steps in the place of the last one; the run is to be resumed.
+
+        Raises `UsageError` where there is none or it is damaged, or a process works on the run.
+        """
+        earlier = self.at(step)
+        earlier.load_checkpoint()
+        with self.locked():
+            self.set_status("interrupted", f"went back to {step} steps")
+            write_atomically(self.checkpoint, earlier.checkpoint.read_bytes())
+
+    def repair(self) -> None:
+        """Remove whatever a kill left half written. Only who holds the run may do so."""
+        for folder in (self.path, self.checkpoint.parent):
+            remove_temporary(folder)
+        for table in self.tables:
+            table.repair()
 
     def drop_rows_after(self, simulator_steps: int) -> None:
         """Forget rows that a checkpoint at `simulator_steps` has not seen."""
-        for table in (self.episodes, self.evaluations, self.fits, self.plans, self.updates, self.diagnostics):
+        for table in self.tables:
             if table.path.exists():
                 table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])
 

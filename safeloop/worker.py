@@ -15,12 +15,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from safeloop.cmdp import UsageError
 from safeloop.datasets import read
+from safeloop.files import disk_fault
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.records import open_run
 from safeloop.runs import Recorder, Run
@@ -50,23 +53,27 @@ def work(run: Run, threads: int, send: Callable[[dict[str, Any]], None]) -> int:
     with run.locked():
         before = run.status
         run.report = send
-        run.set_status("running")
         try:
+            run.set_status("running")
+            run.repair()
             train(run, threads)
+            run.set_status("finished")
+            return 0
         except UsageError as error:
             new = before["state"] == "new"
-            run.set_status("failed" if new else before["state"], str(error) if new else before["reason"])
-            print(f"safeloop: error: {error}", file=sys.stderr, flush=True)
-            send({"refused": str(error)})
-            return 2
+            status = ("failed", str(error)) if new else (before["state"], before["reason"])
+            log, message, code = f"safeloop: error: {error}", {"refused": str(error)}, 2
         except Exception as error:
-            traceback.print_exc()
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            run.set_status("failed", reason)
-            send({"failed": reason})
-            return 1
-        run.set_status("finished")
-    return 0
+            fault = disk_fault(error, run.path)
+            reason = fault or " ".join(f"{type(error).__name__}: {error}".split())
+            status, message, code = ("failed", reason), {"failed": reason}, 1
+            log = f"safeloop: error: {fault}" if fault else traceback.format_exc()
+        with suppress(OSError):  # the disk may be full; the launcher is told in any case
+            run.set_status(*status)
+        with suppress(OSError):
+            print(log, file=sys.stderr, flush=True)
+        send(message)
+    return code
 
 
 def _die_with(leash: int) -> None:
@@ -105,6 +112,9 @@ def main() -> int:
         print(f"safeloop: error: {error}", file=sys.stderr)
         send({"refused": str(error)})
         return 2
+    except OSError as error:  # the run can't be held
+        send({"failed": disk_fault(error, Path(arguments.run)) or str(error)})
+        return 1
 
 
 if __name__ == "__main__":

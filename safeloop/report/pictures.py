@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safeloop.cmdp import UsageError
+from safeloop.files import REMEDIES
 from safeloop.report import curves, offline, records, summary, violations
 from safeloop.report.records import Recorded
 
@@ -16,6 +17,8 @@ def write(folder: Path, planning: bool = False) -> list[Recorded]:
     """
     records.check_same_terms(folder)
     found = [records.read(run) for run in records.runs_under(folder)]
+    if not found:
+        raise UsageError(f"{folder} holds no runs any more: nothing to draw")
     try:
         if found[0].run.settings.dataset:
             offline.write(folder, found)
@@ -30,5 +33,8 @@ def write(folder: Path, planning: bool = False) -> list[Recorded]:
         if planning and any(recorded.plans for recorded in found):
             curves.draw_planning(found, folder / "planning.png")
     except OSError as error:
-        raise UsageError(f"can't write the pictures and tables in {folder}: {error.strerror}") from None
+        raise UsageError(
+            f"can't write the pictures and tables in {folder}: {error.strerror}: "
+            f"{REMEDIES.get(error.errno or 0, 'see to it')}, then `safeloop plot {folder}`"
+        ) from None
     return found

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from safeloop.cmdp import UsageError
+from safeloop.files import check_path
 from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Run, RunSettings, Update
+from safeloop.tables import mistake
 
-STATES = ("new", "running", "finished", "failed")
+STATES = ("new", "running", "interrupted", "finished", "failed")
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,12 @@ class Recorded:
 
 def open_run(path: str | Path) -> Run:
     """Reopen a run. Raises `UsageError` where it is missing, damaged or from another version."""
-    path = Path(path)
+    path = check_path(path)
     try:
         run = Run.open(path)
-        _check_types(run.settings)
-        if run.status["state"] not in STATES:
-            raise ValueError(f"unknown state {run.status['state']!r}")
+        _check_settings(run.settings)
+        if run.status["state"] not in STATES or not isinstance(run.status["reason"], str):
+            raise ValueError(f"status.json: unknown state {run.status['state']!r}")
     except UsageError:
         raise
     except (OSError, ValueError, AttributeError) as error:
@@ -48,16 +52,32 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def _check_types(settings: RunSettings) -> None:
+def _check_settings(settings: RunSettings) -> None:
     types: dict[str, tuple[type, ...]] = {"int": (int,), "float | None": (int, float, type(None)), "str": (str,)}
     for field in fields(settings):
-        value = getattr(settings, field.name)
-        if not isinstance(value, types.get(str(field.type), (dict,))):
-            raise ValueError(f"settings.json: {field.name}={value!r} is not {field.type}")
+        value, kind = getattr(settings, field.name), str(field.type)
+        if not isinstance(value, types.get(kind, (dict,))) or isinstance(value, bool):
+            raise ValueError(f"settings.json: {field.name}={value!r} is not {kind}")
+        if value is not None and (expected := mistake(field, value)):
+            raise ValueError(f"settings.json: {field.name}={value!r}, expected {expected}")
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def loading(run: Run) -> Iterator[None]:
+    """Tell a checkpoint that lacks what its algorithm looks for, or has it otherwise, as a `UsageError`."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError) as error:
+        what = _one_line(error)
+        raise UsageError(
+            f"{run.checkpoint} can't be loaded ({type(error).__name__}: {what}): {run.earlier_checkpoint}"
+        ) from None
 
 
 def in_use(run: Run) -> bool:
@@ -75,7 +95,7 @@ def in_use(run: Run) -> bool:
 def state_of(run: Run) -> str:
     """What the run is doing: a run that says `running` while no process holds it was interrupted."""
     status = run.status
-    if status["state"] in ("running", "new") and in_use(run):
+    if status["state"] in ("running", "new", "interrupted") and in_use(run):
         return "running"
     if status["state"] == "running":
         return "interrupted"
@@ -86,7 +106,14 @@ def read(run: Run) -> Recorded:
     """Everything a report needs of a run. Raises `UsageError` where a table is damaged."""
     try:
         tables = (run.episodes, run.evaluations, run.diagnostics, run.plans, run.updates)
-        return Recorded(run, state_of(run), *(table.read() for table in tables))
+        state, rows = state_of(run), [table.read() for table in tables]
+        run.fits.read()
+        if state == "finished" and (cut := [table for table in run.tables if table.cut]):
+            raise UsageError(
+                f"{cut[0].path} is damaged: its last line {cut[0].cut[:80]!r} was cut, and the run had finished; "
+                "restore the file or start a new run"
+            )
+        return Recorded(run, state, *rows)
     except UsageError:
         raise
     except (OSError, ValueError) as error:
@@ -103,7 +130,7 @@ def runs_under(folder: Path) -> list[Run]:
 
 def folders_under(folder: str | Path) -> list[Path]:
     """The folders of environments that `folder` (OUT, or OUT/<env>) stands for."""
-    folder = Path(folder)
+    folder = check_path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: give the --out folder of `safeloop run`")
     candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
@@ -111,6 +138,12 @@ def folders_under(folder: str | Path) -> list[Path]:
     if not found:
         raise UsageError(f"{folder} holds no runs: expected <env>/<algo>/seed-<S> or <algo>/seed-<S> in it")
     return found
+
+
+def check_readable(folder: Path) -> None:
+    """Raise `UsageError` where a run in `folder` is damaged, so that its comparison could not be drawn."""
+    for run in runs_under(folder):
+        read(run)
 
 
 def check_same_terms(folder: Path, asked: RunSettings | None = None) -> None:

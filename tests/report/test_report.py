@@ -66,11 +66,21 @@ def test_a_run_without_episodes_has_a_row_of_blanks(tmp_path):
     assert (row.state, row.steps, row.training_return, row.within_budget) == ("failed: it broke", 0, None, "")
 
 
-def test_a_half_written_line_is_left_out(tmp_path):
-    run = make(tmp_path, "a", episodes=twelve())
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+def test_a_half_written_line_is_left_out(tmp_path, state):
+    run = make(tmp_path, "a", episodes=twelve(), state=state)
     with open(run.path / "episodes.csv", "a") as file:
         file.write("12,1300,260,99")
     assert summary.row(records.read(run)).episodes == 12
+
+
+def test_a_half_written_line_of_a_finished_run_is_damage(tmp_path):
+    """No kill leaves one: the run's last rows are missing, and its numbers would be those of another run."""
+    run = make(tmp_path, "a", episodes=twelve())
+    with open(run.path / "episodes.csv", "a") as file:
+        file.write("12,1300,260,99")
+    with pytest.raises(UsageError, match=r"episodes.csv is damaged: its last line '12,1300,260,99' was cut"):
+        records.read(run)
 
 
 def test_several_seeds_get_a_median_row(tmp_path):

@@ -74,8 +74,9 @@ def test_rows_beyond_the_checkpoint_are_dropped(uninterrupted, tmp_path):
         time.sleep(0.02)
     process.kill()
     process.wait()
-    known = run.episodes.read()
-    run.episodes.append(type(known[0])(99, known[-1].simulator_steps + 1000, 9, 9.0, 9.0, 9, 9, 9.0))
+    last = run.episodes.read()[-1]
+    beyond = (last.episode + 1, last.simulator_steps + 1000, last.decisions + 9, 9.0, 9.0, 9, 9, 9.0)
+    run.episodes.append(type(last)(*beyond))
     (run.path / "episodes.csv").open("a").write("7,70")  # and half a line
     finish(run)
     assert records(run) == records(uninterrupted)

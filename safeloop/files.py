@@ -1,0 +1,135 @@
+"""Write files so that a crash, a kill or a full disk leaves all that was recorded, and tell such faults in a line."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safeloop.cmdp import UsageError
+
+SEAL = b"safeloop checkpoint, sha256 "
+"""A sealed file begins with this, the hexadecimal digest of all that follows the line, and a line's end."""
+SEAL_LENGTH = len(SEAL) + 64 + 1
+
+REMEDIES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "allow larger files",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EIO: "see to the disk",
+    errno.ENOENT: "put it back",
+    errno.ENOTDIR: "put it back",
+    errno.ESTALE: "put it back",
+}
+"""Faults of the disk that a run's folder is on, and what to do about each."""
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` to `path` so that a reader, or a crash, sees the old file or the new one, whole.
+
+    Raises `OSError` with the file's name where it can't; nothing but the old file is left then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _named(path), open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with _named(path):
+            os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove the files that killed processes were writing in `folder`. No other process may be at work there."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add `data` at the end. Raises `OSError` with the file's name where it can't; the file is as it was then."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with _named(path), open(path, "ab", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+    except OSError:
+        with suppress(OSError):
+            os.truncate(path, before)
+        raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Have errors of writing name the file, which the system's own often don't."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def sealed(content: io.BytesIO) -> memoryview:
+    """All of `content`, whose first `SEAL_LENGTH` bytes are replaced by a seal of the rest."""
+    view = content.getbuffer()
+    view[:SEAL_LENGTH] = SEAL + hashlib.sha256(view[SEAL_LENGTH:]).hexdigest().encode() + b"\n"
+    return view
+
+
+def unsealed(data: bytes) -> memoryview:
+    """What a seal is of. Raises `ValueError` where the content is not as it was sealed; without a seal it is all."""
+    view = memoryview(data)
+    if not data.startswith(SEAL):
+        return view  # written before there were seals
+    content = view[SEAL_LENGTH:]
+    if data[len(SEAL) : SEAL_LENGTH] != hashlib.sha256(content).hexdigest().encode() + b"\n":
+        raise ValueError("its checksum differs")
+    return content
+
+
+def check_path(path: str | Path, option: str = "") -> Path:
+    """The path, which need not exist. Raises `UsageError` where the system can't have it (a name too long)."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{option} {str(path)!r}: {why}; give another path".strip()) from None
+    return Path(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise `UsageError` where a file is in the place of the folder `path`, or of one that it is to be in."""
+    for each in (path, *path.parents):
+        if os.path.lexists(each):
+            if not os.path.isdir(each):  # unlike the methods of Path these never raise
+                raise UsageError(f"can't write {path}: {each} is not a folder; move it away, or choose another --out")
+            return
+
+
+def disk_fault(error: BaseException | None, folder: Path) -> str | None:
+    """What kept a run in `folder` from writing, and what to do about it; None for any other error.
+
+    An error's causes are looked at too. Files that are missing count where they belong to `folder`.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in REMEDIES:
+            file = str(error.filename or folder)
+            known_anywhere = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+            if known_anywhere or Path(file).is_relative_to(folder):
+                return f"{file}: {error.strerror}: {REMEDIES[error.errno]}, then `safeloop resume {folder}`"
+        error = error.__cause__
+    return None

@@ -1,0 +1,192 @@
+"""Append-only CSV tables of rows of one dataclass, checked against it in reading and in writing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, asdict, field, fields
+from pathlib import Path
+from typing import Any
+
+from safeloop.cmdp import UsageError
+from safeloop.files import append, write_atomically
+
+RISES, GROUPS, COUNTS, NEW = "rises", "groups", "counts", "new"
+"""What a column says of the rows' order: more in each row; the same or more; 0, 1, 2, ...; not twice. The last two
+begin anew where a column that `GROUPS` changes."""
+ANY = math.inf
+"""As the limit of a column: NaN and infinity too."""
+LARGEST = {"int": 2**63 - 1, "float": 1e100}
+"""No number that is recorded is larger, unless its column may hold any."""
+TEXTS = {
+    "int": re.compile(r"-?[0-9]{1,20}"),
+    "float": re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|nan|-?inf"),
+    "str": re.compile(r".+", re.DOTALL),
+}
+KINDS = {"int": int, "float": float, "str": str}
+
+
+def column(*, least: float | None = None, most: float | None = None, order: str = "", default: Any = MISSING) -> Any:
+    """A field of a row (or of settings) with its range and, of a row, its order. Without `most`: any finite number."""
+    return field(default=default, metadata={"least": least, "most": most, "order": order})
+
+
+def mistake(of: Field[Any], value: Any) -> str:
+    """What a whole number or a number of the field `of` has to be, where `value` is not that; otherwise nothing."""
+    kind, least, most = str(of.type).removesuffix(" | None"), of.metadata.get("least"), of.metadata.get("most")
+    if kind not in LARGEST or most == ANY:
+        return ""
+    upper = LARGEST[kind] if most is None else most
+    if (-LARGEST[kind] if least is None else least) <= value <= upper:
+        return ""
+    what = "a whole number" if kind == "int" else "a finite number"
+    if least is None:
+        return what
+    return f"{what} of at least {least:g}" + ("" if most is None else f" and at most {most:g}")
+
+
+def names(row_type: type) -> list[str]:
+    """The columns of a table of `row_type`."""
+    return [f.name.rstrip("_") for f in fields(row_type)]
+
+
+class Table:
+    """An append-only CSV file of rows of one dataclass. A last line cut short by a kill is left out on reading.
+
+    Columns are the dataclass's fields, in their order; `column` gives what their values may be. Fields with a default
+    came later: a file without the last of these columns is read too.
+    """
+
+    def __init__(self, path: Path, row_type: type):
+        self.path, self.row_type = path, row_type
+
+    def read(self) -> list[Any]:
+        """All complete rows. Raises `UsageError` naming file, line and column where the file is damaged."""
+        data = self._bytes()
+        complete = data[: len(data) - len(self._cut(data))]
+        try:
+            text = complete.decode()
+        except UnicodeDecodeError as error:
+            raise self._damaged(complete.count(b"\n", 0, error.start) + 1, "not text") from None
+        reader = csv.reader(io.StringIO(text, newline=""))
+        try:
+            head = next(reader, None)
+            return [] if head is None else list(self._rows(reader, self._head(head)))
+        except csv.Error as error:
+            raise self._damaged(reader.line_num, str(error)) from None
+
+    @property
+    def cut(self) -> str:
+        """The last line where it was cut short, as by a kill; otherwise nothing."""
+        return self._cut(self._bytes()).decode(errors="replace")
+
+    def repair(self) -> None:
+        """Drop a last line that was cut short."""
+        data = self._bytes()
+        if cut := self._cut(data):
+            write_atomically(self.path, data[: -len(cut)])
+
+    def append(self, row: Any) -> None:
+        """Add one row at the end; where that fails, the table is as it was.
+
+        Raises `ValueError` for a row that could not be read again, `OSError` where the file can't be written.
+        """
+        for each in fields(self.row_type):
+            value = getattr(row, each.name)
+            if expected := mistake(each, value):
+                raise ValueError(f"{self.path.name}: {each.name.rstrip('_')}={value}: expected {expected}")
+        new = not self.path.exists() or self.path.stat().st_size == 0
+        append(self.path, self._lines([row], header=new))
+
+    def keep(self, rows: list[Any]) -> None:
+        """Replace the file by `rows`, atomically."""
+        write_atomically(self.path, self._lines(rows, header=True))
+
+    def _bytes(self) -> bytes:
+        return self.path.read_bytes() if self.path.exists() else b""
+
+    @staticmethod
+    def _cut(data: bytes) -> bytes:
+        return data[data.rfind(b"\n") + 1 :]
+
+    def _lines(self, rows: list[Any], header: bool) -> bytes:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        if header:
+            writer.writerow(names(self.row_type))
+        for row in rows:
+            writer.writerow([round(v, 6) if isinstance(v, float) else v for v in asdict(row).values()])
+        return out.getvalue().encode()
+
+    def _damaged(self, line: int, what: str, name: str = "") -> UsageError:
+        where = f"line {line}, column {name}" if name else f"line {line}"
+        return UsageError(f"{self.path} is damaged: {where}: {what}; restore the file or start a new run")
+
+    def _head(self, found: list[str]) -> list[Field[Any]]:
+        """The fields that the file has. Raises `UsageError` for the first column that is another."""
+        known = fields(self.row_type)
+        columns = names(self.row_type)
+        for index, name in enumerate(columns):
+            there = found[index] if index < len(found) else None
+            if there is None and known[index].default is not MISSING:
+                break
+            if there != name:
+                what = "missing" if there is None else f"expected here, found {there!r}"
+                raise self._damaged(1, what, name)
+        if len(found) > len(columns):
+            raise self._damaged(1, "not expected", repr(found[len(columns)]))
+        return list(known[: len(found)])
+
+    def _rows(self, reader: Any, columns: list[Field[Any]]) -> Iterator[Any]:
+        order, shown = _Order(columns), [c.name.rstrip("_") for c in columns]
+        for texts in reader:
+            if len(texts) != len(columns):
+                name = shown[min(len(texts), len(shown) - 1)]
+                raise self._damaged(reader.line_num, f"{len(texts)} values, expected {len(columns)}", name)
+            row = {}
+            for each, name, text in zip(columns, shown, texts, strict=True):
+                kind = str(each.type)
+                value = KINDS[kind](text) if TEXTS[kind].fullmatch(text) else None
+                expected = (mistake(each, value) or order.mistake(each, value)) if value is not None else _NOUNS[kind]
+                if expected:
+                    raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", name)
+                row[each.name] = value
+            order.add(row)
+            yield self.row_type(**row)
+
+
+_NOUNS = {"int": "a whole number", "float": "a number", "str": "a name"}
+
+
+class _Order:
+    """The order of a table's rows, as its columns ask for it."""
+
+    def __init__(self, columns: list[Field[Any]]):
+        self.columns = [c for c in columns if c.metadata.get("order")]
+        self.last: dict[str, Any] = {}
+        self.seen: set[Any] = set()
+        self.fresh = True
+        """Whether a group has just begun."""
+
+    def mistake(self, of: Field[Any], value: Any) -> str:
+        """What the next row's `value` has to be, where it is not that; call it column by column."""
+        order, last = of.metadata.get("order"), self.last.get(of.name)
+        if order == GROUPS and last != value:
+            if last is not None and value < last:
+                return f"at least {last}, as in the row before"
+            self.fresh, self.seen = True, set()
+        if order == RISES and last is not None and value <= last:
+            return f"more than the {last} of the row before"
+        if order == COUNTS and value != (expected := 0 if self.fresh else self.last[of.name] + 1):
+            return f"{expected}, the next"
+        if order == NEW and value in self.seen:
+            return "another than before: the row is there twice"
+        return ""
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take in a row that is in order."""
+        self.last, self.fresh = row, False
+        self.seen.update(row[c.name] for c in self.columns if c.metadata["order"] == NEW)
