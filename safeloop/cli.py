@@ -254,7 +254,10 @@ def resume(
     ] = None,
     force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
     from_: Annotated[
-        int | None, typer.Option("--from", metavar="N", help="From the checkpoint kept at N steps (run --keep-every).")
+        int | None,
+        typer.Option(
+            "--from", metavar="N", parser=_whole, help="From the checkpoint kept at N steps (run --keep-every)."
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

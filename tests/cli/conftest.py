@@ -118,6 +118,11 @@ def table(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file under a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def worker_of(launcher: int) -> int:
     """The process that trains for the process `launcher`."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()

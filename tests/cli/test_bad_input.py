@@ -9,7 +9,7 @@ import torch
 
 from safeloop.cmdp import UsageError
 from safeloop.launch import check_device
-from tests.cli.conftest import TRAIN
+from tests.cli.conftest import TRAIN, contents
 
 RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
 
@@ -142,18 +142,18 @@ def test_an_output_folder_that_cannot_be_written_is_refused(main, tmp_path):
     ],
 )
 def test_a_run_with_other_settings_is_never_overwritten(main, trained, change, message):
-    before = _contents(trained)
+    before = contents(trained)
     code, _, errors = main(*TRAIN, *change, "--out", trained)
     assert code == 2 and message in errors and errors.count("\n") == 1
-    assert _contents(trained) == before
+    assert contents(trained) == before
 
 
 @pytest.mark.parametrize("change", [["--budget", "6"], ["--env-set", "wall=0.7"]])
 def test_runs_in_one_folder_share_budget_and_environment_options(main, trained, change):
-    before = _contents(trained)
+    before = contents(trained)
     code, _, errors = main(*RUN, "--seed", "5", *change, "--out", trained)
     assert code == 2 and "cem-linear/seed-0 ran with" in errors
-    assert _contents(trained) == before
+    assert contents(trained) == before
 
 
 def _edit(name, **changes):
@@ -185,12 +185,12 @@ DAMAGE = {
 def test_a_damaged_run_is_refused(main, trained, damage, verb):
     run = trained / "WallStop/cem-linear/seed-0"
     DAMAGE[damage](run)
-    before = _contents(trained)
+    before = contents(trained)
     arguments = {"plot": ["plot", trained], "run": [*TRAIN, "--out", trained]}.get(verb, [verb, run])
     code, out, errors = main(*arguments)
     assert code == 2 and out == "" and errors.count("\n") == 1
     assert "damaged" in errors or "another version" in errors
-    assert _contents(trained) == before
+    assert contents(trained) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
@@ -210,10 +210,10 @@ def test_a_damaged_checkpoint_is_refused_and_the_run_left_as_it_was(main, traine
 def test_results_without_settings_are_not_overwritten(main, trained):
     run = trained / "WallStop/cem-linear/seed-0"
     (run / "settings.json").unlink()
-    before = _contents(trained)
+    before = contents(trained)
     code, _, errors = main(*TRAIN, "--out", trained)
     assert code == 2 and "holds results but no settings.json" in errors
-    assert _contents(trained) == before
+    assert contents(trained) == before
 
 
 def test_a_run_without_a_checkpoint_cannot_be_evaluated(main, trained):
@@ -231,7 +231,3 @@ def test_a_video_that_cannot_be_written_is_refused(main, trained, tmp_path, name
 def test_eval_wants_at_least_one_episode(main, trained):
     code, _, errors = main("eval", trained / "WallStop/cem-linear/seed-0", "--episodes", "0")
     assert code == 2 and "expected at least 1" in errors
-
-
-def _contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
