@@ -29,7 +29,7 @@ def test_what_is_declared_takes_both_tested_versions_of_gymnasium():
     declared = (REQUIREMENTS.parent / "pyproject.toml").read_text()
     accepted = Requirement(re.search(r'^ +"(gymnasium\b.*?)"', declared, re.MULTILINE)[1]).specifier
     assert all(accepted.contains(version) for version in doctor.GYMNASIUMS)
-    assert not accepted.contains("0.28.1") and not accepted.contains("2.0.0")
+    assert not any(accepted.contains(version) for version in ("0.28.1", "1.0.0", "1.1.1", "1.2.3", "1.3.0", "1.5.0"))
 
 
 @pytest.fixture
