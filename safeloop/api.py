@@ -19,8 +19,9 @@ from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
 from safeloop.launch import Pairs
 from safeloop.offline.sweep import tuned
+from safeloop.policies import Checked
 from safeloop.processes import Failure, Job, Stopped, Work, check_jobs, execute
-from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
+from safeloop.registry import algorithm_names, families, find_algorithm, find_env
 from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
@@ -241,21 +242,22 @@ def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> C
     return Comparison(folder, tables.rows(found), tables.text(found), failures)  # type: ignore[attr-defined]
 
 
-def load(path: str | Path, seed: int | None = None) -> Policy:
+def load(path: str | Path, seed: int | None = None) -> Checked:
     """The policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
 
-    `seed` (default: the run's) seeds whatever the policy draws when it acts.
+    `seed` (default: the run's) seeds whatever the policy draws when it acts. Its `act` raises `UsageError` for what is
+    no observation of the run's environment; `policy` is the algorithm's own, without that check.
     """
     return _load(records.open_run(path), seed)[0]
 
 
-def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
+def _load(run: Run, seed: int | None = None) -> tuple[Checked, EnvSpec]:
     settings = run.settings
     launch.check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     build(algorithm.settings, settings.algo_settings, owner=settings.algo)
     with records.loading(run):
-        return algorithm.load(run, settings.seed if seed is None else seed), spec
+        return Checked(algorithm.load(run, settings.seed if seed is None else seed), spec), spec
 
 
 def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
