@@ -70,8 +70,8 @@ def learned(out, algo="sac"):
     small = {key: value for key, value in SMALL.items() if key in known}
     values = build(algorithm.settings, algorithm.presets["online"], small, owner=algo)
     asked = RunSettings(
-        "InvertedPendulum", algo, 400, seed=1, budget=None, algo_settings=asdict(values), eval_every=150, env_options=PENDULUM.options,
-        eval_episodes=1, keep_every=100,
+        "InvertedPendulum", algo, 400, seed=1, budget=None, algo_settings=asdict(values), eval_every=150,
+        eval_episodes=1, keep_every=100, env_options=PENDULUM.options,
     )  # fmt: skip
     run = Run.create(out, asked)
     algorithm.learn(Recorder(PENDULUM.make(), PENDULUM, run), None, run)
