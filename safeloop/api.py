@@ -17,6 +17,7 @@ from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
 from safeloop.collecting import collect
 from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
+from safeloop.files import check_path
 from safeloop.launch import Pairs
 from safeloop.offline.sweep import tuned
 from safeloop.policies import Checked
@@ -154,7 +155,7 @@ def learn(
     that plan are the best of so many of the paper's grid on another seed, and their variant is `tuned`.
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
-    data = read(dataset)
+    data = read(check_path(dataset))
     name, options = launch.fitting_env(data, env, env_options)
     asked = launch.plan(
         name, algos, steps, seeds, preset, budget, device, settings, options,
@@ -268,7 +269,7 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = records.open_run(path)
     records.read(run)
-    recorder = Video(Path(video)) if video is not None else None
+    recorder = Video(check_path(video, "--video")) if video is not None else None
     policy, spec = _load(run)
     with _threads(run.settings.threads):
         if recorder is None:

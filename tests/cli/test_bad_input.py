@@ -223,7 +223,7 @@ def test_a_run_without_a_checkpoint_cannot_be_evaluated(main, trained):
     assert code == 2 and "no checkpoint" in errors
 
 
-@pytest.mark.parametrize("name", ["drive.avi", "nowhere/drive.mp4"])
+@pytest.mark.parametrize("name", ["drive.avi", "nowhere/drive.mp4", f"{'a' * 300}.mp4"])
 def test_a_video_that_cannot_be_written_is_refused(main, trained, tmp_path, name):
     code, _, errors = main("eval", trained / "WallStop/cem-linear/seed-0", "--video", tmp_path / name)
     assert code == 2 and "--video" in errors and errors.count("\n") == 1

@@ -4,6 +4,7 @@ import pytest
 
 from safeloop import evaluation
 from safeloop.cmdp import EnvSpec
+from safeloop.runs import Recorder, Run, RunSettings
 
 
 class Countdown(gymnasium.Env):
@@ -50,3 +51,14 @@ def test_episodes_driven_together_are_those_driven_alone(monkeypatch, together):
         assert (row.return_, row.cost_return, row.violations) == (n * (n + 1) / 2, n / 2, n)
     monkeypatch.setattr(evaluation, "TOGETHER", 1)
     assert rows == list(evaluation.evaluate(Follow(), spec(), episodes=7, seed=1, simulator_steps=9))
+
+
+def test_an_evaluation_after_as_many_steps_is_replaced(tmp_path):
+    run = Run.create(tmp_path, RunSettings("Countdown", "follow", 100, seed=0, budget=1.0, eval_episodes=2))
+    env = Recorder(Countdown(), spec(), run)
+    for _ in range(2):
+        evaluation.record_evaluation(env, run, Follow())
+    assert [row.episode for row in run.evaluations.read()] == [0, 1]
+    env.simulator_steps = 10
+    evaluation.record_evaluation(env, run, Follow())
+    assert [(row.simulator_steps, row.episode) for row in run.evaluations.read()] == [(0, 0), (0, 1), (10, 0), (10, 1)]
