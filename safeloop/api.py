@@ -18,10 +18,12 @@ from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
 from safeloop.collecting import collect
 from safeloop.datasets import read
 from safeloop.evaluation import evaluate as evaluation_episodes
+from safeloop.files import check_path
 from safeloop.launch import Pairs
 from safeloop.offline.sweep import tuned
+from safeloop.policies import Checked
 from safeloop.processes import Failure, Job, Stopped, Work, check_jobs, execute
-from safeloop.registry import Policy, algorithm_names, families, find_algorithm, find_env
+from safeloop.registry import algorithm_names, families, find_algorithm, find_env
 from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
@@ -156,7 +158,7 @@ def learn(
     that plan are the best of so many of the paper's grid on another seed, and their variant is `tuned`.
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
-    data = read(dataset)
+    data = read(check_path(dataset))
     name, options = launch.fitting_env(data, env, env_options)
     asked = launch.plan(
         name, algos, steps, seeds, preset, budget, device, settings, options,
@@ -258,21 +260,22 @@ def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymna
     return find_env(env, launch.pairs(options, "options")).make(render_mode=render_mode)
 
 
-def load(path: str | Path, seed: int | None = None) -> Policy:
+def load(path: str | Path, seed: int | None = None) -> Checked:
     """The policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
 
-    `seed` (default: the run's) seeds whatever the policy draws when it acts.
+    `seed` (default: the run's) seeds whatever the policy draws when it acts. Its `act` raises `UsageError` for what is
+    no observation of the run's environment; `policy` is the algorithm's own, without that check.
     """
     return _load(records.open_run(path), seed)[0]
 
 
-def _load(run: Run, seed: int | None = None) -> tuple[Policy, EnvSpec]:
+def _load(run: Run, seed: int | None = None) -> tuple[Checked, EnvSpec]:
     settings = run.settings
     launch.check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     build(algorithm.settings, settings.algo_settings, owner=settings.algo)
     with records.loading(run):
-        return algorithm.load(run, settings.seed if seed is None else seed), spec
+        return Checked(algorithm.load(run, settings.seed if seed is None else seed), spec), spec
 
 
 def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
@@ -283,7 +286,7 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = records.open_run(path)
     records.read(run)
-    recorder = Video(Path(video)) if video is not None else None
+    recorder = Video(check_path(video, "--video")) if video is not None else None
     policy, spec = _load(run)
     with _threads(run.settings.threads):
         if recorder is None:

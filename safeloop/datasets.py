@@ -35,6 +35,9 @@ WHERE = (
     "and `safeloop collect` makes one like them"
 )
 
+DAMAGE = (KeyError, ValueError, TypeError, RuntimeError, AttributeError, UnicodeError, OverflowError)
+"""What h5py raises for files whose bytes are not as they were written."""
+
 
 class Episode(NamedTuple):
     """One episode, or a piece of one, of L decisions."""
@@ -116,8 +119,12 @@ def read(path: str | Path) -> Dataset:
             found = _episodes(file, main, path) if minari else _flat(file, path)
     except OSError as error:
         raise UsageError(f"{main} can't be read as HDF5 ({error}): is it whole? {WHERE}") from None
-    except KeyError as error:
-        raise UsageError(f"{main} is damaged ({' '.join(str(error).split())}): get it again") from None
+    except MemoryError:
+        raise UsageError(f"{main} does not fit into memory: is it whole? {WHERE}") from None
+    except UsageError:
+        raise
+    except DAMAGE as error:
+        raise UsageError(f"{main} is damaged ({type(error).__name__}: {error}): get it again") from None
     return _checked(path, found)
 
 
@@ -127,14 +134,12 @@ def _array(group: h5py.Group, key: str, where: str, flat: bool = False) -> np.nd
     if item is None:
         there = ", ".join(sorted(group.keys())) or "nothing"
         raise UsageError(f"{where}: {key} is missing (there are {there})")
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub" or item.shape is None:
         raise UsageError(f"{where}: {key} is not an array of numbers: only flat observations and actions can be used")
-    values = item[()]
-    if flat and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != (1 if flat else 2) or 0 in values.shape[1:]:
-        raise UsageError(f"{where}: {key} has the shape {values.shape}, expected {'[T]' if flat else '[T, n]'}")
-    return values
+    column = flat and item.ndim == 2 and item.shape[1] == 1
+    if (item.ndim != (1 if flat else 2) or 0 in item.shape[1:]) and not column:
+        raise UsageError(f"{where}: {key} has the shape {item.shape}, expected {'[T]' if flat else '[T, n]'}")
+    return item[:, 0] if column else item[()]
 
 
 def _flags(group: h5py.Group, key: str, where: str) -> np.ndarray:
@@ -160,6 +165,7 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
     found["truncated"] = np.zeros(n, bool)
     if "timeouts" in file:
         found["truncated"] = _flags(file, "timeouts", where)
+    ended = found["terminated"].any() or found["truncated"].any()
     found["cost"] = _array(file, "costs", where, flat=True) if "costs" in file else None
     found["event"], found["complete"] = None, np.ones(n, bool)
     if "next_observations" in file:
@@ -168,6 +174,7 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
         if "timeouts" not in file and sizes_fit:  # an episode was cut off where it does not go on
             goes_on = np.isclose(found["next_obs"][:-1], found["obs"][1:], equal_nan=True).all(1)
             found["truncated"][:-1] = ~goes_on
+            ended = ended or not goes_on.all()
     elif all(values is None or len(values) == n for values in found.values()):
         # The observation after an episode's last decision was not kept: what was cut off there is of no use, but a
         # termination is, to a learner.
@@ -181,6 +188,9 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
         cut = found["truncated"] | (last & ~found["terminated"])
         found["truncated"] = np.roll(cut, -1) & use & ~found["terminated"]
         found = {name: None if values is None else values[use] for name, values in found.items()}
+    if n and not ended:
+        marks = "terminals and timeouts" if "timeouts" in file else "terminals and next_observations"
+        raise UsageError(f"{where}: no episode ends by {marks}: use a version of the dataset that says where they do")
     return {**found, "name": path.stem, "env": _named(path.stem), "env_options": {}}
 
 
@@ -272,14 +282,17 @@ def _metadata(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
         ours = metadata.get(OURS, {})
         spec = json.loads(metadata["env_spec"]) if "env_spec" in metadata else {}
         name = ours.get("env") or re.sub(r"-v\d+$", "", spec.get("id", "")) or None
-        called = path.stem if path.is_file() else path.name
+        called = path.stem if path.is_file() else path.resolve().name
         if OURS not in metadata:
             called = re.sub(r"[^A-Za-z0-9_.-]", "-", metadata.get("dataset_id", called))
         space = json.loads(metadata.get("action_space", "{}"))
         bounds = [np.array(space.get(key, []), float) for key in ("low", "high")]
         if not all(each.ndim == 1 and np.isfinite(each).all() for each in bounds) or (bounds[0] >= bounds[1]).any():
             bounds = [np.zeros(0), np.zeros(0)]
-        return {"name": called, "env": name, "env_options": dict(ours.get("env_options", {})), "bounds": bounds}
+        options = ours.get("env_options", {})
+        if not isinstance(name, str | None) or not isinstance(options, dict):
+            raise ValueError(f"its environment is {name!r} with {options!r}")
+        return {"name": called, "env": name, "env_options": options, "bounds": bounds}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"{beside} is damaged ({error}): get the dataset again") from None
 
@@ -288,8 +301,8 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
     """The dataset, or a `UsageError` that names what does not fit and where."""
     n = len(found["reward"])
     place: Callable[[str, int], str] = found.pop("place", lambda key, row: f"{key}[{row}]")
-    if not n:
-        raise UsageError(f"{path} holds no transitions")
+    if n < 2:
+        raise UsageError(f"{path}: rewards has 1 row, expected at least 2" if n else f"{path} holds no transitions")
     called = {"obs": "observations", "act": "actions", "reward": "rewards", "next_obs": "next_observations",
               "cost": "costs", "terminated": "terminals", "truncated": "timeouts"}  # fmt: skip
     for name, values in found.items():

@@ -115,8 +115,14 @@ def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callabl
 
 
 def record_evaluation(env: Recorder, run: Run, policy: Policy) -> None:
-    """Evaluate `policy` now and append the episodes to the run's; its time does not count as training."""
+    """Evaluate `policy` now and append the episodes to the run's; its time does not count as training.
+
+    An evaluation after as many simulator steps, of a policy that has learned since, is replaced.
+    """
     with env.clock_stopped():
+        before = run.evaluations.read()
+        if before and before[-1].simulator_steps == env.simulator_steps:
+            run.evaluations.keep([row for row in before if row.simulator_steps < env.simulator_steps])
         timed_evaluation(policy, env.safeloop_spec, run, env.simulator_steps)
 
 

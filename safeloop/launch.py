@@ -112,6 +112,8 @@ def plan(
         if spec.budget is None and WITHOUT_COST_PRESETS.get(used) in algorithm.presets:
             used = WITHOUT_COST_PRESETS[used]
         values: Any = build(algorithm.settings, algorithm.presets[used], overrides[name], owner=name)
+        if dataset is not None and hasattr(algorithm, "check"):
+            algorithm.check(dataset, values, spec)
         for seed in dict.fromkeys(seeds):
             asked = RunSettings(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.cmdp import EnvSpec, UsageError
 from safeloop.networks import Streams
 from safeloop.planner import Plan, Planner
 from safeloop.runs import EVALUATION, derived_seed
+from safeloop.settings import MOST_EPISODES, check_whole
+
+if TYPE_CHECKING:
+    from safeloop.registry import Policy
 
 PLANNER = 2**31
 """Index of the evaluation planners' first random stream, beyond every episode's."""
@@ -29,6 +34,56 @@ class Plans(Protocol):
     def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
         """The planner's decisions for `obs [B, S]`."""
         ...
+
+
+class Checked:
+    """A policy that refuses what is no observation of its environment, for whoever calls it from elsewhere."""
+
+    def __init__(self, policy: Policy, spec: EnvSpec):
+        self.policy, self.name, self.episodes = policy, spec.id, 0
+        env = spec.make()
+        self.shape = env.observation_space.shape or ()
+        env.close()
+
+    def reset(self, episodes: int = 1) -> None:
+        """Begin so many episodes. Raises `UsageError` for a number below 1."""
+        self.episodes = check_whole("episodes", episodes, 1, MOST_EPISODES)
+        self.policy.reset(self.episodes)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with the episodes at these places alone."""
+        self.episodes = len(rows)
+        if hasattr(self.policy, "keep"):
+            self.policy.keep(rows)
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Observations `[B, S]`, one of each episode under way, to actions `[B, A]`; one, `[S]`, to `[A]`.
+
+        Raises `UsageError` for another shape, another number of episodes, and what is not a finite number.
+        """
+        try:
+            values = np.asarray(obs)
+        except (TypeError, ValueError, RuntimeError):
+            values = np.array(None)  # ragged, or a tensor elsewhere
+        sizes = ", ".join(map(str, self.shape))
+        if values.dtype.kind not in "fiu":
+            raise UsageError(
+                f"an observation of {self.name} is an array [{sizes}] of numbers, not {type(obs).__name__}"
+            )
+        if values.shape[-len(self.shape) :] != self.shape or values.ndim > len(self.shape) + 1:
+            raise UsageError(
+                f"an observation of {self.name} has the shape [{sizes}], several together [B, {sizes}]: "
+                f"got {list(values.shape)}"
+            )
+        given = 1 if values.shape == self.shape else len(values)
+        if self.episodes and given != self.episodes:
+            raise UsageError(f"{given} observations where reset() began {self.episodes} episodes: give one of each")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(values.astype(np.float32))
+        if not finite.all():
+            where = [int(i) for i in np.argwhere(~finite)[0]]
+            raise UsageError(f"the observation's number {where} is {values[tuple(where)]}: expected finite numbers")
+        return self.policy.act(values)
 
 
 class ActorPolicy:

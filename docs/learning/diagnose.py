@@ -186,7 +186,7 @@ def diagnose(path):
     """Rows (measure, decisions, group, number, count) of one run."""
     settings = Run.open(Path(path)).settings
     spec = find_env(settings.env, settings.env_options)
-    agent = safeloop.load(path).agent
+    agent = safeloop.load(path).policy.agent
     parts = [measure(agent, spec, settings.seed, episode) for episode in range(EPISODES)]
     fresh = [measure(agent, spec, settings.seed, episode, planned=False) for episode in range(EPISODES)]
     return [

@@ -47,7 +47,7 @@ def main():
         for path in runs:
             run = Run.open(Path(path))
             settings, episodes = run.settings, run.episodes.read()
-            spec, agent = find_env(settings.env, settings.env_options), safeloop.load(path).agent
+            spec, agent = find_env(settings.env, settings.env_options), safeloop.load(path).policy.agent
             planner = [e.return_ for e in run.evaluations.read()]
             actor = fmean(e.return_ for e in evaluate(ActorPolicy(agent.learner, "cpu"), spec, EPISODES, settings.seed))
             value, returned = value_and_return(agent, agent.replay.last(episodes[-1].length))

@@ -37,7 +37,7 @@ def main():
         more = [f"{name}_after_{MORE}_more" for name in names]
         writer.writerow(("run", "transitions", "held_out", "share_fast", *names, *more))
         for path in runs:
-            agent = safeloop.load(path).agent
+            agent = safeloop.load(path).policy.agent
             batch = agent.replay.rows(agent.replay.split()[1])
             velocities = -(-batch.obs.shape[1] // 2)  # positions but the first, then velocities
             both = torch.cat([batch.obs[:, -velocities:], batch.next_obs[:, -velocities:]], dim=1)

@@ -61,6 +61,19 @@ def buffer(dataset: Dataset, spec: EnvSpec, device: str, rows: np.ndarray | None
     return replay
 
 
+def taught(dataset: Dataset, horizon: int, discount: float) -> np.ndarray:
+    """What a truncated value is taught, `[T]`, NaN where that is not known (`truncated_returns`).
+
+    Raises `UsageError` where it is known nowhere.
+    """
+    found = truncated_returns(dataset.reward, dataset.terminated, dataset.truncated, horizon, discount)
+    if np.isnan(found).all():
+        raise UsageError(
+            f"{dataset.path}: nowhere are return_horizon={horizon} decisions in a row recorded: give a smaller one"
+        )
+    return found
+
+
 class OfflineAgent:
     """A learner of a dataset, for `steps` gradient steps. Without one (`dataset` None) it can only act."""
 
@@ -92,13 +105,8 @@ class OfflineAgent:
             size = (WATCHED,)
             self.watched = torch.randint(len(self.replay), size, generator=self.generators[3], device=device)
             if algorithm.learner == "mbop":  # its value is of what followed, not of a step
-                d, h = dataset, c.return_horizon
-                taught = truncated_returns(d.reward, d.terminated, d.truncated, h, c.discount)
-                if np.isnan(taught).all():
-                    raise UsageError(
-                        f"{d.path}: nowhere are return_horizon={h} decisions in a row recorded: give a smaller one"
-                    )
-                self.replay.data.reward[:] = torch.as_tensor(taught, device=device)
+                returns = taught(dataset, c.return_horizon, c.discount)
+                self.replay.data.reward[:] = torch.as_tensor(returns, device=device)
 
     def update(self) -> None:
         """One gradient step of the learner."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from safeloop.cmdp import EnvSpec, UsageError, sizes
 from safeloop.datasets import Dataset
-from safeloop.offline.agents import OfflineAgent, OfflinePlanner
+from safeloop.offline.agents import OfflineAgent, OfflinePlanner, events, taught
 from safeloop.offline.settings import (
     TABLE_4,
     CRRSettings,
@@ -60,6 +60,14 @@ class Offline:
         if not isinstance(settings, OfflinePlanSettings):
             return ""
         return ", ".join(settings.told(spec, self.constrained))
+
+    def check(self, dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
+        """Raise `UsageError` where the dataset lacks what would be learned of it."""
+        events(dataset, spec)
+        if isinstance(settings, OfflinePlanSettings) and not dataset.complete.any():
+            raise UsageError(f"{dataset.path}: next_observations is missing, and follows from no other observation")
+        if isinstance(settings, MBOPSettings):
+            taught(dataset, settings.return_horizon, settings.discount)
 
     def _agent(self, run: Run, dataset: Dataset | None, changes: Mapping[str, Any]) -> OfflineAgent:
         settings: Any = build(self.settings, run.settings.algo_settings, changes, owner=self.name)

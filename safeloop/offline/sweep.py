@@ -22,7 +22,8 @@ from safeloop.processes import execute
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.progress import Quiet
 from safeloop.report.records import open_run
-from safeloop.runs import Run, RunSettings, Table
+from safeloop.runs import Run, RunSettings
+from safeloop.tables import Table
 
 
 def candidates(count: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+import safeloop
 from safeloop.cmdp import UsageError
 from safeloop.launch import check_device
 from tests.cli.conftest import TRAIN, contents
@@ -222,7 +223,7 @@ def test_a_run_without_a_checkpoint_cannot_be_evaluated(main, trained):
     assert code == 2 and "no checkpoint" in errors
 
 
-@pytest.mark.parametrize("name", ["drive.avi", "nowhere/drive.mp4"])
+@pytest.mark.parametrize("name", ["drive.avi", "nowhere/drive.mp4", f"{'a' * 300}.mp4"])
 def test_a_video_that_cannot_be_written_is_refused(main, trained, tmp_path, name):
     code, _, errors = main("eval", trained / "WallStop/cem-linear/seed-0", "--video", tmp_path / name)
     assert code == 2 and "--video" in errors and errors.count("\n") == 1
@@ -231,3 +232,12 @@ def test_a_video_that_cannot_be_written_is_refused(main, trained, tmp_path, name
 def test_eval_wants_at_least_one_episode(main, trained):
     code, _, errors = main("eval", trained / "WallStop/cem-linear/seed-0", "--episodes", "0")
     assert code == 2 and "expected at least 1" in errors
+
+
+def test_a_loaded_policy_refuses_what_is_no_observation(trained):
+    policy = safeloop.load(trained / "WallStop/cem-linear/seed-0")
+    policy.reset()
+    for wrong in ([0.8], [0.8, float("nan")], "here", {"position": 0.8}):
+        with pytest.raises(UsageError, match="observation"):
+            policy.act(wrong)
+    assert policy.act([0.8, 0.0]).shape == (1,)

@@ -80,8 +80,28 @@ def test_a_stopped_command_says_how_to_go_on(start, main, tmp_path, number):
     launcher.send_signal(number)
     _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode == 130 and not is_alive(worker)
-    assert f"safeloop resume {run}" in errors and "Traceback" not in errors
-    assert "interrupted" in main("show", run)[1]
+    assert errors.splitlines()[-1] == f"safeloop: stopped; to continue: safeloop resume {run}"
+    assert "Traceback" not in errors
+    assert json.loads((run / "status.json").read_text()) == {"state": "interrupted", "reason": ""}
+    assert f"{run}: interrupted" in main("show", run)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_there_is_of_stopped_runs_is_drawn_and_those_not_begun_are_new(start, main, tmp_path, number):
+    algorithms = ["--algo", "cem-linear", "--algo", "random-walk", "--jobs", "1"]
+    launcher = start("run", "WallStop", *algorithms, "--steps", f"{STEPS}", "--out", tmp_path)
+    run, waiting = tmp_path / RUN, tmp_path / "WallStop/random-walk/seed-0"
+    wait_for(lambda: len(lines(run / "episodes.csv")) > 20)
+    launcher.send_signal(number)
+    printed, errors = launcher.communicate(timeout=60)
+    folder = tmp_path / "WallStop"
+    assert launcher.returncode == 130 and errors.splitlines()[-1].startswith("safeloop: stopped; to continue: ")
+    assert [row["state"] for row in table(folder / "summary.csv")] == ["interrupted", "new"]
+    assert (folder / "curves.png").is_file() and (folder / "violations.png").is_file()
+    assert "interrupted" in printed and f"pictures and tables: {folder}" in printed
+    assert json.loads((waiting / "status.json").read_text())["state"] == "new"
+    code, _, errors = main("resume", run)
+    assert code == 0 and f"{run}: resumed (interrupted)" in errors
 
 
 def test_what_cannot_be_resumed_is_kept_and_started_anew(start, main, tmp_path):

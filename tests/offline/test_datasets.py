@@ -222,6 +222,14 @@ def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
         ({"timeouts": np.full(15, np.inf)}, r"timeouts\[0\] is not finite"),
         ({"actions": np.zeros((15, 0))}, r"actions has the shape \(15, 0\), expected \[T, n\]"),
         ({"timeouts": None, "next_observations": None}, "neither timeouts nor next_observations"),
+        ({"terminals": np.zeros(15), "timeouts": np.zeros(15)}, "no episode ends by terminals and timeouts"),
+        ({"terminals": np.zeros(15), "timeouts": None, "observations": np.zeros((15, S)),
+          "next_observations": np.zeros((15, S))}, "no episode ends by terminals and next_observations"),
+        ({"rewards": np.zeros((15, 2))}, r"rewards has the shape \(15, 2\), expected \[T\]"),
+        ({"rewards": h5py.Empty("f")}, "rewards is not an array of numbers"),
+        ({"actions": np.r_[np.zeros((5, A)), np.full((10, A), np.nan)]}, r"actions\[5\] is not finite"),
+        ({"observations": np.full((15, S), 1e300)}, r"observations\[0\] is not finite"),
+        ({"observations": np.zeros((14, S)), "next_observations": np.zeros((14, S))}, "observations has 14 rows"),
         (dict.fromkeys(("observations", "actions", "next_observations"), np.zeros((0, S))) | dict.fromkeys(
             ("rewards", "terminals", "timeouts"), np.zeros(0)), "holds no transitions"),
     ],
@@ -287,3 +295,34 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         pass
     metadata = json.loads((tmp_path / "d" / "data" / "metadata.json").read_text())
     assert metadata["total_episodes"] == 1 and metadata["safeloop"] == ABOUT
+
+
+def test_one_row_is_no_dataset(tmp_path):
+    flat(tmp_path / "d.hdf5", lengths=(1,), terminated=(0,))
+    with pytest.raises(UsageError, match="rewards has 1 row, expected at least 2"):
+        read(tmp_path / "d.hdf5")
+    write(tmp_path / "made", [episode(1)])
+    with pytest.raises(UsageError, match="rewards has 1 row, expected at least 2"):
+        read(tmp_path / "made")
+
+
+def test_a_file_that_claims_more_than_memory_holds_is_refused(tmp_path):
+    flat(tmp_path / "d.hdf5")
+    with h5py.File(tmp_path / "d.hdf5", "a") as file:
+        del file["observations"]
+        file.create_dataset("observations", (10**14, S), "f8", chunks=(1024, S))
+    with pytest.raises(UsageError, match="does not fit into memory"):
+        read(tmp_path / "d.hdf5")
+
+
+def test_metadata_that_names_no_environment_is_refused(tmp_path):
+    for number, wrong in enumerate(({"env": 5}, {"env": "Hopper", "env_options": [["a", 1]]})):
+        write(tmp_path / str(number), [episode(4)], {**ABOUT, **wrong})
+        with pytest.raises(UsageError, match=r"metadata\.json is damaged"):
+            read(tmp_path / str(number))
+
+
+def test_a_dataset_is_named_by_its_folder_from_within_too(tmp_path, monkeypatch):
+    write(tmp_path / "medium-v0", [episode(4)])
+    monkeypatch.chdir(tmp_path / "medium-v0")
+    assert read(".").name == "medium-v0"

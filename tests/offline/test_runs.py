@@ -427,3 +427,17 @@ def test_what_can_not_be_is_told_before_anything_is_written(pendulum, tmp_path, 
     with pytest.raises(UsageError, match=message):
         safeloop.learn(pendulum, **{"out": tmp_path / "out", "quiet": True, **options})
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_dataset_lacks_is_told_before_anything_is_written(pendulum, point):
+    with pytest.raises(UsageError, match="nowhere are return_horizon=500 decisions in a row recorded"):
+        cut = replace(read(point), terminated=np.zeros(len(read(point)), bool))
+        launch.plan(
+            "PointGoal1", ["mbop"], 10, [0], "default", None, "cpu", {"return_horizon": 500}, (), 0, 0, 1, "",
+            dataset=cut,
+        )  # fmt: skip
+    bare = replace(read(pendulum), complete=np.zeros(len(read(pendulum)), bool))
+    with pytest.raises(UsageError, match="next_observations is missing"):
+        launch.plan(
+            "InvertedPendulum", ["loop-crr"], 10, [0], "default", None, "cpu", {}, (), 0, 0, 1, "", dataset=bare
+        )

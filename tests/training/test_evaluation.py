@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ import torch
 from safeloop import evaluation
 from safeloop.cmdp import EnvSpec
 from safeloop.planner import Planner, PlannerSettings
-from safeloop.policies import PlannerPolicy
+from safeloop.policies import Checked, PlannerPolicy
+from safeloop.runs import Recorder, Run, RunSettings
 from tests.core.toy import LinearModel
 
 
@@ -59,6 +62,16 @@ def test_episodes_driven_together_are_those_driven_alone(monkeypatch, together):
     assert rows == list(evaluation.evaluate(Follow(), spec(), episodes=7, seed=1, simulator_steps=9))
 
 
+def test_a_checked_policy_goes_on_with_the_episodes_that_are_left():
+    class Seen(Countdown):
+        observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+
+    where = replace(spec(), make=lambda render_mode=None: Seen())
+    rows = list(evaluation.evaluate(Checked(Follow(), where), where, episodes=5, seed=1))
+    assert rows == list(evaluation.evaluate(Follow(), where, episodes=5, seed=1))
+    assert len({row.length for row in rows}) > 2
+
+
 class Broken(Countdown):
     """Ends with an observation that is not finite, as a simulator that diverges does."""
 
@@ -98,3 +111,14 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
     for i, row in enumerate(rows):  # each as if it had been driven alone
         generators[0].manual_seed(i)
         assert driven([i + 1])[0] == pytest.approx(row, abs=1e-4)
+
+
+def test_an_evaluation_after_as_many_steps_is_replaced(tmp_path):
+    run = Run.create(tmp_path, RunSettings("Countdown", "follow", 100, seed=0, budget=1.0, eval_episodes=2))
+    env = Recorder(Countdown(), spec(), run)
+    for _ in range(2):
+        evaluation.record_evaluation(env, run, Follow())
+    assert [row.episode for row in run.evaluations.read()] == [0, 1]
+    env.simulator_steps = 10
+    evaluation.record_evaluation(env, run, Follow())
+    assert [(row.simulator_steps, row.episode) for row in run.evaluations.read()] == [(0, 0), (0, 1), (10, 0), (10, 1)]
