@@ -386,7 +386,7 @@ def test_what_a_sweep_chooses_can_not_be_given_and_its_steps_are_those_of_the_ru
 def test_a_gain_is_the_median_of_the_seeds_own_gains():
     def rows(*returns):
         return [
-            report.Row("a", str(seed), "finished", "", "", 9, 9, value, None, None, 1, 0.1)
+            report.Row("a", str(seed), "finished", "", "", 9, 9, value, None, None, 1, 0.1, None)
             for seed, value in enumerate(returns)
         ]
 
