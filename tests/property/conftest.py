@@ -83,15 +83,15 @@ def refusal(call: Callable[[], object]) -> str:
     return ""
 
 
-def told(*arguments: str) -> tuple[int, str]:
-    """The exit code of the command line and what it prints on stderr, in this process."""
+def told(*arguments: str) -> tuple[int, str, str]:
+    """The exit code of the command line and what it prints on stdout and stderr, in this process."""
     out, errors = io.StringIO(), io.StringIO()
     with _limited(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         before, sys.argv = sys.argv, ["safeloop", *arguments]
         try:
             cli.main()
         except SystemExit as stop:
-            return int(stop.code or 0), errors.getvalue()
+            return int(stop.code or 0), out.getvalue(), errors.getvalue()
         finally:
             sys.argv = before
     raise AssertionError("the command line did not exit")
