@@ -22,6 +22,8 @@ import pytest
 import safeloop
 from safeloop import api, cli, collecting, runs
 from safeloop.cmdp import UsageError
+from safeloop.offline import sweep
+from safeloop.offline.settings import GRID
 from safeloop.report import curves, offline, violations
 from tests.cli.conftest import _trained, command, contents, thirdparty  # noqa: F401  (fixtures)
 
@@ -31,7 +33,7 @@ HEALTH = list(hypothesis.HealthCheck)
 for name, number in (("fast", 125), ("slow", 250), ("all", 1120)):
     hypothesis.settings.register_profile(
         name, max_examples=number, derandomize=True, database=None, deadline=None, suppress_health_check=HEALTH,
-        print_blob=False,
+        print_blob=False, phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink], report_multiple_bugs=False,
     )  # fmt: skip
 hypothesis.settings.load_profile("fast")
 
@@ -128,7 +130,9 @@ def material(_trained: Any, tmp_path: Path) -> Path:  # noqa: F811
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave training, drawing and long simulations out: the rest of the command line is as it is."""
-    monkeypatch.setattr(api, "execute", lambda *_: [])
+    for module in (api, sweep):
+        monkeypatch.setattr(module, "execute", lambda *_: [])
+    monkeypatch.setattr(sweep, "choose", lambda run, *_: {name: run.settings.algo_settings[name] for name in GRID})
     monkeypatch.setattr(runs, "commit", lambda: "")
     drive, evaluate = collecting.drive, api.evaluation_episodes
     monkeypatch.setattr(collecting, "drive", lambda found, spec, number, seed: drive(found, spec, min(number, 3), seed))
