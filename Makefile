@@ -10,7 +10,7 @@ READY := $(VENV)/.ready-$(VERSION)
 OUT ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow bench lint format clean
+.PHONY: help setup run test test-property test-slow bench lint format clean
 
 help:  ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ run: $(READY)  ## the main job: safeloop, CPO and PPO-Lagrangian on PointGoal1, 
 
 test: $(READY)  ## the fast tests (TESTS=tests/envs: those of the environments alone)
 	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+test-property: $(READY)  ## 10,000 random and mutated inputs: success or one line
+	$(BIN)/python -m pytest tests/property --hypothesis-profile=all --hypothesis-show-statistics
 
 test-slow: $(READY)  ## the learning-regression tests
 	$(BIN)/python -m pytest -m slow

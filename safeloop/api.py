@@ -158,6 +158,7 @@ def learn(
     that plan are the best of so many of the paper's grid on another seed, and their variant is `tuned`.
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
+    check_jobs(jobs)  # before a sweep trains anything
     data = read(check_path(dataset))
     name, options = launch.fitting_env(data, env, env_options)
     asked = launch.plan(
@@ -166,7 +167,7 @@ def learn(
     )  # fmt: skip
     if sweep:
         folder = Path(out) / asked[0].folder
-        with _threads(threads), _drawn_when_stopped(folder):
+        with _threads(asked[0].threads), _drawn_when_stopped(folder):
             given = launch.pairs(settings, "--set")
             asked = tuned(Path(out), asked, data.path, given, sweep, lambda: display(quiet))
     return _train(Path(out), asked, jobs, quiet, data.path)

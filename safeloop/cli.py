@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from safeloop.texts import one_line, plain, short
+
 HELP = {"help_option_names": ["-h", "--help"]}
 RUN_EXAMPLES = """Examples:
 safeloop run PointGoal1 --steps 30000 |
@@ -40,8 +42,6 @@ def _float(text: Any) -> float:
 
 
 def _number(text: Any, kind: Any, expected: str) -> Any:
-    from safeloop.settings import plain, short
-
     try:
         return plain(text, kind)
     except ValueError:
@@ -386,7 +386,7 @@ def _explain(error: Exception) -> int | None:
             message = str(error)
         else:
             return None
-    print(f"safeloop: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"safeloop: error: {one_line(message)}", file=sys.stderr)
     return 2
 
 

@@ -22,12 +22,17 @@ import gymnasium
 import torch
 from torch import Tensor
 
+from safeloop.texts import one_line
+
 Known = Callable[..., Tensor]
 """`f(obs [..., S], act [..., A], next_obs [..., S]) -> [...]`, batched over any leading dimensions."""
 
 
 class UsageError(ValueError):
     """A mistake in what the user asked for: shown as one line, exit code 2."""
+
+    def __init__(self, message: object):
+        super().__init__(one_line(str(message)))
 
 
 @dataclass(frozen=True)

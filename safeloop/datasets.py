@@ -28,6 +28,8 @@ MINARI_VERSION = "0.5.3"
 """Of the layout that is written."""
 OURS = "safeloop"
 """Where a dataset of ours says, among Minari's metadata, which environment it is of and who acted."""
+LARGEST = 1e15
+"""Squares of larger numbers, and sums of them, leave single precision."""
 EDGE = 1e-3
 """Actions may lie so far outside [-1, 1], by rounding; they are clipped."""
 WHERE = (
@@ -316,10 +318,11 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
             continue
         with np.errstate(over="ignore"):
             found[name] = found[name].astype(np.float32)
-        finite = np.isfinite(found[name]).reshape(n, -1).all(1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise UsageError(f"{path}: {place(called[name], row)} is not finite: {found[name][row].tolist()}")
+        usable = (np.abs(found[name]) <= LARGEST).reshape(n, -1).all(1)
+        if not usable.all():
+            row = int(np.argmin(usable))
+            what = "beyond any use" if np.isfinite(found[name][row]).all() else "not finite"
+            raise UsageError(f"{path}: {place(called[name], row)} is {what}: {found[name][row].tolist()}")
     beyond = np.abs(found["act"]).max(1) > 1 + EDGE
     if beyond.any():
         row = int(np.argmax(beyond))

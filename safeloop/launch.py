@@ -34,9 +34,9 @@ from safeloop.settings import (
     build,
     check_whole,
     nearest,
-    short,
     split_pairs,
 )
+from safeloop.texts import short
 
 Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""

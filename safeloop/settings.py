@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
 from safeloop.cmdp import UsageError
+from safeloop.texts import plain, short
 
 T = TypeVar("T")
 
@@ -38,19 +39,6 @@ def split_pairs(pairs: typing.Iterable[str], option: str) -> dict[str, str]:
             raise UsageError(f"{option} {short(pair)!r}: expected key=value")
         result[key.strip()] = value.strip()
     return result
-
-
-def plain(text: str, kind: type[int] | type[float]) -> Any:
-    """The number that `text` stands for. Raises `ValueError` where it is not written in ASCII, or with underscores."""
-    if not text.isascii() or "_" in text:
-        raise ValueError(f"{text!r} is no plain number")
-    return kind(text)
-
-
-def short(value: Any) -> str:
-    """The value as an error shows it: no longer than half a line."""
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
 
 
 def check_whole(option: str, value: Any, least: int, most: int = MOST) -> int:
@@ -143,7 +131,7 @@ def check_range(
     for name in names:
         value = getattr(settings, name)
         if value is not None and not (
-            math.isfinite(value)
+            abs(value) < math.inf
             and (least is None or value >= least)
             and (more_than is None or value > more_than)
             and (most is None or value <= most)

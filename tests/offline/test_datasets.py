@@ -228,6 +228,7 @@ def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
         ({"rewards": np.zeros((15, 2))}, r"rewards has the shape \(15, 2\), expected \[T\]"),
         ({"rewards": h5py.Empty("f")}, "rewards is not an array of numbers"),
         ({"actions": np.r_[np.zeros((5, A)), np.full((10, A), np.nan)]}, r"actions\[5\] is not finite"),
+        ({"rewards": np.full(15, 1e38)}, r"rewards\[0\] is beyond any use"),
         ({"observations": np.full((15, S), 1e300)}, r"observations\[0\] is not finite"),
         ({"observations": np.zeros((14, S)), "next_observations": np.zeros((14, S))}, "observations has 14 rows"),
         (dict.fromkeys(("observations", "actions", "next_observations"), np.zeros((0, S))) | dict.fromkeys(

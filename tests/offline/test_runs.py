@@ -441,3 +441,9 @@ def test_what_a_dataset_lacks_is_told_before_anything_is_written(pendulum, point
         launch.plan(
             "InvertedPendulum", ["loop-crr"], 10, [0], "default", None, "cpu", {}, (), 0, 0, 1, "", dataset=bare
         )
+
+
+def test_jobs_are_checked_before_a_sweep_trains_anything(pendulum, tmp_path):
+    with pytest.raises(UsageError, match="--jobs 0: expected at least 1"):
+        safeloop.learn(pendulum, ["loop-crr"], sweep=2, jobs=0, out=tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
