@@ -44,7 +44,7 @@ class Comparison:
     failures: list[Failure]
     """Runs that failed this time, with the reason."""
     notices: list[str] = field(default_factory=list)
-    """What was asked for and is not there, with the reason."""
+    """A line for each thing that was asked for and is not there, with the reason."""
     unwritten: str = ""
     """Why there are no pictures and tables of runs that were trained; otherwise nothing."""
 
@@ -193,7 +193,7 @@ def _execute(work: Work, limit: int, quiet: bool, folder: Path) -> Comparison:
 
 @contextmanager
 def _drawn_when_stopped(folder: Path) -> Iterator[None]:
-    """Where runs are stopped inside, draw what there is of them before that is passed on."""
+    """Draw what there is of runs that are stopped inside, then pass the stop on."""
     try:
         yield
     except Stopped as stopped:

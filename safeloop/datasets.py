@@ -38,7 +38,7 @@ WHERE = (
 )
 
 DAMAGE = (KeyError, ValueError, TypeError, RuntimeError, AttributeError, UnicodeError, OverflowError)
-"""What h5py raises for files whose bytes are not as they were written."""
+"""The errors that h5py raises for files whose bytes are not as they were written."""
 
 
 class Episode(NamedTuple):

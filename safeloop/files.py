@@ -89,7 +89,10 @@ def sealed(content: io.BytesIO) -> memoryview:
 
 
 def unsealed(data: bytes) -> memoryview:
-    """What a seal is of. Raises `ValueError` where the content is not as it was sealed; without a seal it is all."""
+    """Return the sealed content, or all of `data` where it has no seal.
+
+    Raises `ValueError` where the content is not as it was sealed.
+    """
     view = memoryview(data)
     if not data.startswith(SEAL):
         return view  # written before there were seals
@@ -121,7 +124,7 @@ def check_folder(path: Path) -> None:
 
 
 def disk_fault(error: BaseException | None, folder: Path) -> str | None:
-    """What kept a run in `folder` from writing, and what to do about it; None for any other error.
+    """Tell which fault kept a run in `folder` from writing, and its remedy; None for any other error.
 
     An error's causes are looked at too. Files that are missing count where they belong to `folder`.
     """

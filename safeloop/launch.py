@@ -420,7 +420,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def prepare_resume(path: Path, threads: int | None, force_threads: bool, step: int | None = None) -> Work:
-    """What `safeloop resume` has to do, from the checkpoint kept at `step` where that is given.
+    """Plan the work of `safeloop resume`, from the checkpoint kept at `step` where that is given.
 
     Raises `UsageError` where the run can't go on.
     """
@@ -461,7 +461,7 @@ def go_back(run: Run, step: int) -> None:
 
 
 def _known_dataset(run: Run) -> str:
-    """Where the run's dataset lies. Raises `UsageError` where it is not there, or the run does not say."""
+    """Return the place of the run's dataset. Raises `UsageError` where it is not there, or the run does not say."""
     location = run.dataset
     if not isinstance(run.settings.data.get("fingerprint"), str):
         raise UsageError(f"{run.path} is damaged (settings.json: data has no fingerprint): restore it")

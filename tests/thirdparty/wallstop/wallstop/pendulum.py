@@ -19,7 +19,7 @@ def make(render_mode=None):
 
 
 class Pendulum:
-    """What the entry point loads to."""
+    """The family that the entry point names."""
 
     def names(self):
         return ["Pendulum"]
