@@ -1,7 +1,7 @@
 """Learning regressions on real tasks (a few minutes): safe from the first planned episode on, and useful."""
 
 from dataclasses import asdict
-from statistics import fmean
+from statistics import fmean, median
 
 import pytest
 import torch
@@ -40,12 +40,19 @@ def test_without_the_constraint_the_same_planner_pays_with_cost(tmp_path):
     assert fmean(e.cost_return for e in planned) > 10
 
 
-def test_loop_sac_keeps_the_pendulum_up_within_8000_steps(tmp_path):
-    torch.set_num_threads(1)
+def returns_on_the_pendulum(out, seed):
+    """Mean returns of the first 50 training episodes and of the evaluation after 8,000 steps of a small agent."""
     small = {"hidden": 64, "layers": 2, "width": 64, "members": 3, "population": 30, "iterations": 2}
     values = asdict(build(Settings, loop_sac.presets["online"], small, owner="loop-sac"))
-    asked = RunSettings("InvertedPendulum", "loop-sac", 8000, 0, None, algo_settings=values, eval_episodes=5)
-    run, spec = Run.create(tmp_path, asked), find_env("InvertedPendulum")
+    asked = RunSettings("InvertedPendulum", "loop-sac", 8000, seed, None, algo_settings=values, eval_episodes=5)
+    run, spec = Run.create(out, asked), find_env("InvertedPendulum")
     loop_sac.learn(Recorder(spec.make(), spec, run), None, run)
-    assert fmean(e.return_ for e in run.episodes.read()[:50]) < 20
-    assert fmean(e.return_ for e in run.evaluations.read()) > 500  # 1000 is an episode without a fall
+    return fmean(e.return_ for e in run.episodes.read()[:50]), fmean(e.return_ for e in run.evaluations.read())
+
+
+def test_loop_sac_keeps_the_pendulum_up_within_8000_steps(tmp_path):
+    """In the median of three seeds: about one seed in six has lost its balance again by then."""
+    torch.set_num_threads(1)
+    before, after = zip(*(returns_on_the_pendulum(tmp_path / str(seed), seed) for seed in range(3)), strict=True)
+    assert max(before) < 20
+    assert median(after) > 500  # 1000 is an episode without a fall
