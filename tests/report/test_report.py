@@ -125,6 +125,14 @@ def test_a_median_is_over_the_seeds_that_finished(tmp_path):
     assert summary.cells(none, True)["violations"] == "-"
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1.0, 5.0, 2.0], 2.0), ([1.0, 4.0], 2.5), ([1.0, None, 2.0], None), ([None], None), ([], None)],
+)
+def test_a_median_needs_every_value(values, expected):
+    assert summary.median(values) == expected
+
+
 def test_a_picture_says_of_how_many_seeds_its_median_is(tmp_path, monkeypatch):
     for seed in range(3):
         make(tmp_path, "a", seed, episodes=twelve(seed), state="failed" if seed == 2 else "finished")

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -122,3 +123,11 @@ def test_an_evaluation_after_as_many_steps_is_replaced(tmp_path):
     env.simulator_steps = 10
     evaluation.record_evaluation(env, run, Follow())
     assert [(row.simulator_steps, row.episode) for row in run.evaluations.read()] == [(0, 0), (0, 1), (10, 0), (10, 1)]
+
+
+def test_the_seconds_of_an_evaluation_are_recorded_with_its_episodes(tmp_path, monkeypatch):
+    clock = iter(range(100, 200, 7))
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    run = Run.create(tmp_path, RunSettings("Countdown", "follow", 100, seed=0, budget=1.0, eval_episodes=3))
+    evaluation.timed_evaluation(Follow(), spec(), run, 0)
+    assert [row.wall_seconds for row in run.evaluations.read()] == [7.0, 14.0, 21.0]
