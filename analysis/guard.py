@@ -23,10 +23,10 @@ TIMES = ("wall_seconds",)
 EVALUATED_ALONE = ("crr", "plas", "loop-crr", "mbop", "sac-ve", "mbpo", "lbpo")
 """Agents that have no plans in training: the episodes of their evaluation are compared."""
 
-PLANS = "warmup=200 first_fit_steps=100 fit_steps=30 batch_size=64".split()
-FALLS = "warmup=150 fit_every=40 first_fit_steps=100 fit_steps=30 batch_size=64 hidden=64".split()
-SMALL = "layers=2 width=48 members=3 population=20".split()
-OFFLINE = "fit_steps=150 layers=2 width=48 members=3 population=20 batch_size=64".split()
+PLANS = ["warmup=200", "first_fit_steps=100", "fit_steps=30", "batch_size=64"]
+FALLS = ["warmup=150", "fit_every=40", "first_fit_steps=100", "fit_steps=30", "batch_size=64", "hidden=64"]
+SMALL = ["layers=2", "width=48", "members=3", "population=20"]
+OFFLINE = ["fit_steps=150", "layers=2", "width=48", "members=3", "population=20", "batch_size=64"]
 
 CASES: dict[str, list[str]] = {
     "safeloop": ["run", "PointGoal1", "--steps", "3000", *PLANS],
@@ -71,7 +71,8 @@ def command(root: Path, case: str, out: Path) -> list[str]:
 
 def prepare(commit: str) -> Path:
     """Return a worktree of the commit with an environment, and make the dataset where there is none."""
-    found = subprocess.run(["git", "rev-parse", "--short", commit], cwd=HERE, capture_output=True, text=True)
+    asked = ["git", "rev-parse", "--short", commit]
+    found = subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False)
     if found.returncode:
         sys.exit(f"guard: {commit}: expected a commit of this repository")
     root = GUARD / found.stdout.strip()

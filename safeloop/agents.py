@@ -26,7 +26,7 @@ from safeloop.learners.imagined import Witness, branch, mixed
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.learners.targets import expanded
 from safeloop.learners.td3 import TD3, TD3Settings
-from safeloop.lookahead import Model
+from safeloop.models.trajectories import Model
 from safeloop.networks import Streams
 from safeloop.planner import Plan, Planner
 from safeloop.planning import constraint, ensemble, planner, planning_world, world
@@ -242,7 +242,7 @@ class PlanningAgent(ModelAgent[Settings]):
         self.imagined, model = None, None
         if c.augmentation:
             self.imagined = Replay(AUGMENTATION, obs_dim, act_dim, device)
-            model = Witness(self.model, c.by_dynamics(spec).horizon, WITNESSED, self.imagined, self.generators[5])
+            model = Witness(self.model, WITNESSED, self.imagined, self.generators[5])
         self.planner = self.new_planner([self.generators[3]], model, draws=c.exploration == "draw")
 
     @property
@@ -288,7 +288,7 @@ class PlanningAgent(ModelAgent[Settings]):
                 self.value_after_event = self.value(self.replay.rows(rows).next_obs).mean()
 
     def model_errors(self, count: int) -> list[float]:
-        """The ensemble's squared one-step errors on the last `count` transitions (`Dynamics.errors`)."""
+        """The ensemble's squared one-step errors on the last `count` transitions (`Ensemble.errors`)."""
         return self.dynamics.errors(self.replay.last(count)).tolist() if count else []
 
     def value_error(self, count: int) -> float:

@@ -7,41 +7,13 @@ K models, B plans at once (each of its own observation), P particles, N sequence
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import Known
-from safeloop.dynamics import Dynamics
+from safeloop.models.trajectories import Model, rollout, survival
 from safeloop.networks import Streams
-
-
-class Judgement(NamedTuple):
-    """What M transitions of each model bring."""
-
-    reward: Tensor  # [K, M], the bonus of an event included
-    cost: Tensor  # [K, M]
-    terminated: Tensor | None  # [K, M], probability; None where it can't happen
-    event: Tensor | None  # [K, M], probability; None where there are none
-
-
-class Model(Protocol):
-    """What the lookahead needs of a model. Rollouts are stepped first and judged after, all steps at once."""
-
-    members: int
-
-    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """The next observations `[K, M, S]` of `obs [K, M, S]` under `act [K, M, A]`; model k keeps row k.
-
-        The rows belong to the streams in equal parts, in order. Beside the observations whatever `judge` needs of
-        the step, `[K, M, X]`.
-        """
-        ...
-
-    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
-        """What transitions `[K, M, .]` bring; `memory [K, M, X]` is what `step` kept of each."""
-        ...
 
 
 class Scores(NamedTuple):
@@ -49,48 +21,6 @@ class Scores(NamedTuple):
 
     returns: Tensor  # [B, N]
     costs: Tensor  # [B, N], the maximum over models and particles (or the mean)
-
-
-class WorldModel:
-    """The ensemble's observations, with each of reward, cost, termination and event known or learned."""
-
-    def __init__(
-        self,
-        dynamics: Dynamics,
-        *,
-        reward: Known | None = None,
-        cost: Known | None = None,
-        terminated: Known | None = None,
-        event: Known | None = None,
-        event_bonus: float = 0.0,
-        noise: bool = True,
-    ):
-        self.dynamics, self.members = dynamics, dynamics.members
-        self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
-        self.event_bonus, self.noise = event_bonus, noise
-
-    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """The ensemble's next observations (its means without `noise`), and its networks' memory of the step."""
-        return self.dynamics.step(obs, act, streams if self.noise else None)
-
-    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
-        """Known models where given, the ensemble's heads otherwise."""
-        reward, chance = self.dynamics.judge(obs, act, next_obs, memory)
-        transition = (obs, act, next_obs)
-        event = self.event(*transition).float() if self.event else chance.get("event")
-        if self.reward is not None:
-            reward = self.reward(*transition)
-            if event is not None:
-                reward = reward + event * self.event_bonus
-        cost = self.cost(*transition) if self.cost else chance["violated"]
-        terminated = self.terminated(*transition).float() if self.terminated else chance.get("terminated")
-        return Judgement(reward, cost, terminated, event)
-
-
-def survival(chance: Tensor | None, like: Tensor) -> Tensor:
-    """Probability that nothing of `chance [K, H, M]` (None: 0, shaped as `like`) happened before step t = 0..H."""
-    first = torch.ones_like(like[:, :1])
-    return torch.cat((first, (1 - chance).cumprod(1) if chance is not None else torch.ones_like(like)), 1)
 
 
 @torch.no_grad()
@@ -120,16 +50,9 @@ def lookahead(
     """
     k, (b, n, horizon, _) = model.members, actions.shape
     plan = actions.repeat(1, particles, 1, 1).flatten(0, 1).transpose(0, 1).expand(k, -1, -1, -1)  # [K, H, B*P*N, A]
-    path, memory = [obs.repeat_interleave(particles * n, 0).expand(k, -1, -1)], []
-    for t in range(horizon):
-        s, kept = model.step(path[-1], plan[:, t], streams)
-        path.append(s)
-        memory.append(kept)
-    states = torch.stack(path, 1)  # [K, H+1, B*P*N, S]
-    transitions = (states[:, :-1], plan, states[:, 1:], torch.stack(memory, 1))
-    judged = model.judge(*(x.flatten(1, 2) for x in transitions))
-    reward, cost, terminated, event = (None if x is None else x.view(k, horizon, -1) for x in judged)
-    assert reward is not None and cost is not None
+    start = obs.repeat_interleave(particles * n, 0).expand(k, -1, -1)
+    imagined = rollout(model, start, lambda t, _: plan[:, t], horizon, streams)
+    reward, cost, terminated, event = imagined.outcome
     going, pursuing = survival(terminated, reward), survival(event, reward)
     if event is not None:
         following = discount * value_after_event * event
@@ -138,10 +61,10 @@ def lookahead(
     returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)  # [K, B*P*N]
     costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
     if value is not None:
-        with torch.autocast(s.device.type, enabled=False):  # a value of hundreds in bfloat16 is off by whole units
-            returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(s.float())
+        with torch.autocast(obs.device.type, enabled=False):  # a value of hundreds in bfloat16 is off by whole units
+            returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(imagined.obs[:, -1].float())
     rows = (k, b, particles, n)
-    finite = (returns + costs + states.sum((1, 3))).isfinite().view(rows).all(2).all(0)  # [B, N]
+    finite = (returns + costs + imagined.obs.sum((1, 3))).isfinite().view(rows).all(2).all(0)  # [B, N]
     by_model = returns.view(rows).mean(2)  # [K, B, N]
     mean = by_model.mean(0)
     if pessimism:

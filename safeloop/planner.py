@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from safeloop.cmdp import Constraint
-from safeloop.lookahead import Model, Scores, lookahead
+from safeloop.lookahead import Scores, lookahead
+from safeloop.models.trajectories import Model, rollout
 from safeloop.networks import Captured, Streams, normals
 
 
@@ -150,20 +151,21 @@ def actor_rollouts(
     """
     b, k = len(obs), model.members
     m = -(-count // k)  # of each model; where K does not divide `count` some too many
-    s, sequence = obs.repeat_interleave(m * k, 0), []  # [B*m*K, S]
 
-    def by_model(x: Tensor) -> Tensor:
-        return x.view(b, m, k, -1).permute(2, 0, 1, 3).reshape(k, b * m, -1)
+    def by_plan(x: Tensor) -> Tensor:  # [K, B*m, .] to [B*m*K, .]
+        return x.view(k, b, m, -1).permute(1, 2, 0, 3).flatten(0, 2)
 
-    for before in previous.unbind(1):
-        a = actor(s)
+    def controller(t: int, s: Tensor) -> Tensor:
+        a = actor(by_plan(s))
         if noise:
             a = (a + noise * normals(a.shape, streams)).clamp(-1, 1)
         if mixture:
-            a = torch.lerp(a, before.repeat_interleave(m * k, 0), mixture)
-        sequence.append(a)
-        s = model.step(by_model(s), by_model(a), streams)[0].view(k, b, m, -1).permute(1, 2, 0, 3).flatten(0, 2)
-    return torch.stack(sequence, 1).unflatten(0, (b, m * k))[:, :count]
+            a = torch.lerp(a, previous[:, t].repeat_interleave(m * k, 0), mixture)
+        return a.view(b, m, k, -1).permute(2, 0, 1, 3).reshape(k, b * m, -1)
+
+    start = obs.repeat_interleave(m, 0).expand(k, -1, -1)
+    acts = rollout(model, start, controller, previous.shape[1], streams, judged=False).act  # [K, H, B*m, A]
+    return acts.unflatten(2, (b, m)).permute(2, 3, 0, 1, 4).flatten(1, 2)[:, :count]
 
 
 class Planner:

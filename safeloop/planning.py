@@ -11,8 +11,10 @@ from torch import Tensor
 
 from safeloop.agent_settings import ModelSettings, PlanSettings
 from safeloop.cmdp import Constraint, EnvSpec, Known, zero_cost
-from safeloop.dynamics import Dynamics, Heads
-from safeloop.lookahead import Model, WorldModel
+from safeloop.models.ensemble import Ensemble
+from safeloop.models.full import Heads
+from safeloop.models.trajectories import Model
+from safeloop.models.world import World
 from safeloop.networks import Streams, bf16_is_fast
 from safeloop.planner import Planner, PlannerSettings
 
@@ -30,7 +32,7 @@ def ensemble(
     act_dim: int,
     generator: torch.Generator,
     device: str,
-) -> Dynamics:
+) -> Ensemble:
     """The models, with a head for whatever the environment does not tell."""
     c, known_reward = settings, settings.reward == "known"
     assert c.layers is not None and c.width is not None
@@ -40,7 +42,7 @@ def ensemble(
         terminated=spec.terminates and spec.terminated is None,
         violated=learns_cost(c, spec, constrained),
     )
-    return Dynamics(
+    return Ensemble(
         obs_dim, act_dim,
         members=c.members, sizes=[c.width] * c.layers,
         heads=heads, parts=spec.parts, factored=c.factored(spec), entity_width=c.entity_width,
@@ -49,11 +51,11 @@ def ensemble(
 
 
 def world(
-    dynamics: Dynamics, settings: ModelSettings, spec: EnvSpec, cost: Known | None = zero_cost, noise: bool = True
-) -> WorldModel:
+    dynamics: Ensemble, settings: ModelSettings, spec: EnvSpec, cost: Known | None = zero_cost, noise: bool = True
+) -> World:
     """The ensemble with what is known beside it; `cost` None: it is learned."""
     known_reward = settings.reward == "known"
-    return WorldModel(
+    return World(
         dynamics,
         reward=spec.reward if known_reward else None,
         cost=cost,
@@ -64,7 +66,7 @@ def world(
     )
 
 
-def planning_world(dynamics: Dynamics, settings: PlanSettings, spec: EnvSpec, constrained: bool) -> WorldModel:
+def planning_world(dynamics: Ensemble, settings: PlanSettings, spec: EnvSpec, constrained: bool) -> World:
     """What a planner sees: under a constraint the cost, known (widened by its margin) or learned."""
     cost: Known | None = zero_cost
     if learns_cost(settings, spec, constrained):

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 import safeloop
+from safeloop.models.trajectories import rollout
 from safeloop.registry import find_env
 from safeloop.runs import EVALUATION, Run, derived_seed
 
@@ -62,17 +63,11 @@ def drive(agent, spec, seed, episode, planned):
 
 @torch.no_grad()
 def rolled(agent, obs, act, horizon):
-    """The ensemble's path `[K, H+1, W, S]` from each state under the actions taken, and what it judges of each step."""
+    """The rollouts of the models from each state under the actions taken, W windows of `horizon` decisions."""
     windows, k = len(act) - horizon + 1, agent.dynamics.members
-    path, memory = [obs[:windows].expand(k, -1, -1)], []
-    streams = [torch.Generator().manual_seed(0)]
-    taken = [act[h : h + windows].expand(k, -1, -1) for h in range(horizon)]
-    for a in taken:
-        s, kept = agent.model.step(path[-1], a, streams)
-        path.append(s)
-        memory.append(kept)
-    judged = [agent.model.judge(path[h], taken[h], path[h + 1], memory[h]) for h in range(horizon)]
-    return torch.stack(path, 1), judged
+    start = obs[:windows].expand(k, -1, -1)
+    taken = lambda h, _: act[h : h + windows].expand(k, -1, -1)  # noqa: E731
+    return rollout(agent.model, start, taken, horizon, [torch.Generator().manual_seed(0)])
 
 
 def followed(reward, discount, last):
@@ -95,7 +90,7 @@ def binned(errors, distances):
 def measure(agent, spec, seed, episode, planned=True):
     """What is compared, of one episode: windows W of `HORIZON` decisions."""
     obs, act, reward, event, violations, feasible = drive(agent, spec, seed, episode, planned)
-    path, judged = rolled(agent, obs, act, HORIZON)
+    path, _, outcome = rolled(agent, obs, act, HORIZON)  # outcome: [K, H, W]
     windows = path.shape[2]
 
     def ahead(rows):
@@ -103,14 +98,14 @@ def measure(agent, spec, seed, episode, planned=True):
         return torch.stack([rows[h : h + windows] for h in range(HORIZON)])
 
     depth = spec.cost(obs[:-1], act, obs[1:])
-    predicted = torch.stack([j.reward.mean(0) for j in judged])
+    predicted = outcome.reward.mean(0)  # [H, W]
     return {
         "path": path, "obs": obs, "calm": ahead(event).cumsum(0) == 0,
         "reward": (predicted.cumsum(0) - ahead(reward).cumsum(0)).abs(),  # [H, W]
-        "deep": ahead(depth).sum(0), "worst": torch.stack([j.cost for j in judged]).sum(0).amax(0),
+        "deep": ahead(depth).sum(0), "worst": outcome.cost.sum(1).amax(0),
         "depth": depth[:windows], "next": violations[:windows], "later": ahead(violations).sum(0),
         "allowed": feasible[:windows] >= agent.settings.min_feasible,
-        "chance": judged[0].event.mean(0), "event": event[:windows],
+        "chance": outcome.event[:, 0].mean(0), "event": event[:windows],
         "value": agent.value(obs[:-1]),
         "returned": followed(reward, agent.settings.discount, agent.value(obs[-1:])[0]),
     }  # fmt: skip

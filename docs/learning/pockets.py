@@ -73,9 +73,8 @@ def drive(agent, spec, obs):
     going, decisions, inside = torch.ones(len(obs), dtype=torch.bool), torch.zeros(len(obs)), 0
     for t in range(DECISIONS):
         act = agent.plan(obs.numpy(), t == 0, planner).action
-        every = obs.expand(k, -1, -1), act.expand(k, -1, -1)
-        following, memory = agent.model.step(*every, streams)
-        met = agent.model.judge(*every, following, memory).event[0] > 0.5
+        _, following, outcome = agent.model.step(obs.expand(k, -1, -1), act.expand(k, -1, -1), streams)
+        met = outcome.event[0] > 0.5
         inside += int(((spec.cost(obs, act, following[0]) > 0) & going).sum())
         decisions += going
         going &= ~met

@@ -14,7 +14,7 @@ import torch
 from safeloop.agent_settings import RC_CAR, Settings
 from safeloop.algorithms import CEM
 from safeloop.cmdp import Constraint
-from safeloop.lookahead import Judgement
+from safeloop.models.trajectories import Outcome
 from safeloop.planner import Planner, PlannerSettings
 from safeloop.runs import EVALUATION, derived_seed
 from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEED, RCCar
@@ -25,27 +25,32 @@ SETTINGS = Settings(**RC_CAR)
 
 
 class ExactModel:
-    """`safeloop.lookahead.Model` of the car itself, on observations of the kind `path`."""
+    """`safeloop.models.trajectories.Model` of the car itself, on observations of the kind `path`."""
 
     members = 1
 
     def __init__(self, task):
         self.task = task
 
-    def step(self, obs, act, streams):
-        """The car's next observations: all places of the circle are alike, so it is put on the positive x-axis."""
+    def start(self, start):
+        """Observations `[1, M, S]`: they are all that is carried."""
+        return start, start
+
+    def step(self, carry, act, streams):
+        """The car's next observations, the task's reward, and its cost as the agents plan with it."""
+        following = self.after(carry, act)
+        cost = self.task.depth(carry, act, following, SETTINGS.cost_margin)
+        return following, following, Outcome(self.task.reward(carry, act, following), cost, None, None)
+
+    def after(self, obs, act):
+        """The next observations: all places of the circle are alike, so the car is put on the positive x-axis."""
         offset, cos, sin, v_x, v_y, rate = obs.double().reshape(-1, 6).T
         yaw = torch.atan2(sin, cos) + torch.pi / 2
         state = torch.stack((self.task.radius + offset, torch.zeros_like(offset), yaw, v_x, v_y, rate), 1)
         throttle, steering = act.double().reshape(-1, 2).T
         commands = torch.stack(((throttle + 1) / 2 * WHEEL_SPEED, steering * STEERING), 1)
         after = torch.from_numpy(advance(state.numpy(), commands.numpy(), Vehicle()))
-        return self.task.observe(after).to(obs.dtype).view(obs.shape), obs[..., :0]
-
-    def judge(self, obs, act, next_obs, memory):
-        """The task's reward, and its cost as the agents plan with it."""
-        cost = self.task.depth(obs, act, next_obs, SETTINGS.cost_margin)
-        return Judgement(self.task.reward(obs, act, next_obs), cost, None, None)
+        return self.task.observe(after).to(obs.dtype).view(obs.shape)
 
 
 def drive(env, index, horizon, elites, constrained):

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from safeloop.lookahead import Judgement, Model, survival
+from safeloop.models.trajectories import Controller, Model, Outcome, Trajectories, rollout, survival
 from safeloop.networks import Streams
 from safeloop.replay import Batch, Replay
 
 
-def as_transitions(obs: Tensor, act: Tensor, next_obs: Tensor, judged: Judgement, generator: torch.Generator) -> Batch:
-    """What a model says of `[K, M, .]` as transitions `[K * M]`; terminations are drawn."""
-    none = terminated = torch.zeros_like(judged.reward)
-    if judged.terminated is not None:
-        terminated = torch.bernoulli(judged.terminated, generator=generator)
-    return Batch(*(x.flatten(0, 1) for x in (obs, act, judged.reward, none, terminated, none, next_obs)))
+def as_transitions(obs: Tensor, act: Tensor, next_obs: Tensor, outcome: Outcome, generator: torch.Generator) -> Batch:
+    """Return imagined transitions `[K, M, .]` as a batch `[K * M]`; terminations are drawn."""
+    none = terminated = torch.zeros_like(outcome.reward)
+    if outcome.terminated is not None:
+        terminated = torch.bernoulli(outcome.terminated, generator=generator)
+    return Batch(*(x.flatten(0, 1) for x in (obs, act, outcome.reward, none, terminated, none, next_obs)))
 
 
 @torch.no_grad()
@@ -35,14 +36,17 @@ def branch(
     models anew, in equal parts: M is rounded down to a multiple of K.
     """
     k, s = model.members, start
+
+    def controller(_: int, obs: Tensor) -> Tensor:
+        return actor(obs.flatten(0, 1), [generator]).view(k, obs.shape[1], -1)
+
     for _ in range(length):
         s = s[: len(s) // k * k]
         if not len(s):
             return
-        a = actor(s, [generator])
-        here = s.view(k, -1, s.shape[-1]), a.view(k, -1, a.shape[-1])
-        following, memory = model.step(*here, [generator])
-        batch = as_transitions(*here, following, model.judge(*here, following, memory), generator)
+        step = rollout(model, s.view(k, -1, s.shape[-1]), controller, 1, [generator])
+        outcome = Outcome(*(None if x is None else x[:, 0] for x in step.outcome))  # type: ignore[arg-type]
+        batch = as_transitions(step.obs[:, 0], step.act[:, 0], step.obs[:, 1], outcome, generator)
         into.extend(batch)
         s = batch.next_obs[batch.terminated == 0]
 
@@ -50,33 +54,46 @@ def branch(
 class Witness:
     """A model that keeps `each` of the transitions of every search, drawn at random (workshop paper, appendix D).
 
-    A search looks `horizon` steps ahead; of steps beyond an imagined episode's end none is kept.
+    Of steps beyond an imagined episode's end none is kept.
     """
 
-    def __init__(self, model: Model, horizon: int, each: int, into: Replay, generator: torch.Generator):
-        self.model, self.members, self.horizon = model, model.members, horizon
+    def __init__(self, model: Model, each: int, into: Replay, generator: torch.Generator):
+        self.model, self.members = model, model.members
         self.each, self.into, self.generator = each, into, generator
 
-    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """The model's."""
-        return self.model.step(obs, act, streams)
+    def start(self, start: Any) -> tuple[Any, Tensor]:
+        """Return the model's."""
+        return self.model.start(start)
 
-    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
-        """The model's, of which some is kept."""
-        judged = self.model.judge(obs, act, next_obs, memory)
-        k, m = judged.reward.shape
-        size = (k, -(-self.each // k))
-        rows = torch.randint(m, size, generator=self.generator, device=obs.device)
-        models = torch.arange(k, device=obs.device).unsqueeze(1)
-        some = Judgement(*(None if x is None else x[models, rows] for x in judged))  # type: ignore[arg-type]
-        s, a, following = (x[models, rows] for x in (obs, act, next_obs))
-        found = as_transitions(s, a, following, some, self.generator)
-        if judged.terminated is not None:
-            reached = survival(judged.terminated.view(k, self.horizon, -1), judged.reward.view(k, self.horizon, -1))
-            there = torch.bernoulli(reached[:, :-1].flatten(1)[models, rows], generator=self.generator).flatten() > 0
-            found = Batch(*(x[there] for x in found))
-        self.into.extend(found)
-        return judged
+    def step(self, carry: Any, act: Tensor, streams: Streams) -> tuple[Any, Tensor, Outcome]:
+        """Return the model's."""
+        return self.model.step(carry, act, streams)
+
+    def rollout(
+        self, start: Any, controller: Controller, horizon: int, streams: Streams, judged: bool = True
+    ) -> Trajectories:
+        """Return the model's rollouts, of which some transitions are kept where they are judged."""
+        found = rollout(self.model, start, controller, horizon, streams, judged)
+        if judged:
+            self._keep(found)
+        return found
+
+    def _keep(self, found: Trajectories) -> None:
+        k, h, m = found.outcome.reward.shape
+        rows = torch.randint(h * m, (k, -(-self.each // k)), generator=self.generator, device=found.obs.device)
+        models = torch.arange(k, device=rows.device).unsqueeze(1)
+
+        def some(x: Tensor) -> Tensor:
+            return x.flatten(1, 2)[models, rows]
+
+        outcome = Outcome(*(None if x is None else some(x) for x in found.outcome))  # type: ignore[arg-type]
+        obs, act, following = (some(x) for x in (found.obs[:, :-1], found.act, found.obs[:, 1:]))
+        batch = as_transitions(obs, act, following, outcome, self.generator)
+        if found.outcome.terminated is not None:
+            reached = some(survival(found.outcome.terminated, found.outcome.reward)[:, :-1])
+            there = torch.bernoulli(reached, generator=self.generator).flatten() > 0
+            batch = Batch(*(x[there] for x in batch))
+        self.into.extend(batch)
 
 
 def mixed(real: Batch, imagined: Batch) -> Batch:

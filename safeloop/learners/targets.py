@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from safeloop.models.trajectories import Model, rollout
 from safeloop.networks import EnsembleMLP, q_values
 from safeloop.replay import Batch
 
 if TYPE_CHECKING:
     from safeloop.learners.sac import SAC
-    from safeloop.lookahead import Model
 
 
 class Targets(NamedTuple):
@@ -40,24 +40,29 @@ def expanded(sac: SAC, model: Model, batch: Batch, horizon: int) -> Targets:
     k, b, gamma = model.members, len(batch.reward), sac.settings.discount
     rows = torch.arange(-(-b // k) * k, device=batch.reward.device) % b  # as many for each model: some rows twice
     real = Batch(*(x[rows] for x in batch))
-    pairs, rewards, ended = [(real.obs, real.act)], [real.reward], [real.terminated]
-    bonuses: list[Tensor] = [torch.zeros_like(real.reward)]  # of the entropy; the real action is given
-    s = real.next_obs
-    for _ in range(horizon):
-        a, log_prob = sac.actor.sample(s, [sac.generator])
-        here = s.view(k, -1, s.shape[-1]), a.view(k, -1, a.shape[-1])
-        following, memory = model.step(*here, [sac.generator])
-        judged = model.judge(*here, following, memory)
-        pairs.append((s, a))
-        rewards.append(judged.reward.flatten())
-        ended.append(torch.zeros_like(real.reward) if judged.terminated is None else judged.terminated.flatten())
-        bonuses.append(sac.bonus(log_prob))
-        s = following.flatten(0, 1)
+    log_probs: list[Tensor] = []
+
+    def controller(_: int, obs: Tensor) -> Tensor:
+        a, log_prob = sac.actor.sample(obs.flatten(0, 1), [sac.generator])
+        log_probs.append(log_prob)
+        return a.view(k, obs.shape[1], -1)
+
+    def steps(x: Tensor) -> list[Tensor]:  # [K, H, M, ...] to H of [K * M, ...]
+        return [step.flatten(0, 1) for step in x.unbind(1)]
+
+    start = real.next_obs.view(k, -1, real.next_obs.shape[-1])
+    imagined = rollout(model, start, controller, horizon, [sac.generator])
+    *before, s = steps(imagined.obs)
+    none, terminated = torch.zeros_like(real.reward), imagined.outcome.terminated
+    rewards = [real.reward, *steps(imagined.outcome.reward)]
+    ended = [real.terminated, *([none] * horizon if terminated is None else steps(terminated))]
+    bonuses = [none, *map(sac.bonus, log_probs)]  # of the entropy; the real action is given
     value, targets = sac.next_value(s), []
     for reward, end, bonus in zip(reversed(rewards), reversed(ended), reversed(bonuses), strict=True):
         targets.append(torch.where(end < 1, reward + gamma * (1 - end) * value, reward))
         value = targets[-1] + bonus
-    obs, act, target = (torch.cat(list(x)) for x in (*zip(*pairs, strict=True), targets[::-1]))
+    obs, act = (torch.cat(x) for x in ([real.obs, *before], [real.act, *steps(imagined.act)]))
+    target = torch.cat(targets[::-1])
     survived = torch.stack([torch.zeros_like(ended[0]), *ended[:-1]]).neg().add(1).cumprod(0)
     # A model may say what is not finite, which no weight of zero makes good.
     finite = torch.cat((obs, act, target.unsqueeze(1)), 1).isfinite().all(1)

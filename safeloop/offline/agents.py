@@ -145,7 +145,7 @@ class OfflinePlanner(OfflineAgent):
         self.value_after_event = torch.zeros((), device=device)
 
     def fit(self) -> tuple[int, float, float]:
-        """Fit the models on all transitions whose outcome was recorded; see `Dynamics.fit`."""
+        """Fit the models on all transitions whose outcome was recorded; see `Ensemble.fit`."""
         c, data = self.settings, self.dataset
         assert data is not None
         replay = self.replay

@@ -7,7 +7,7 @@ import torch
 
 from safeloop.learners.imagined import Witness, branch, mixed
 from safeloop.learners.targets import Targets, expanded
-from safeloop.lookahead import Judgement
+from safeloop.models.trajectories import Outcome, rollout
 from safeloop.networks import EnsembleMLP
 from safeloop.replay import Batch, Replay
 from tests.core.test_sac import A, S, make
@@ -18,13 +18,16 @@ class Counting:
 
     members, ends = 3, True
 
-    def step(self, obs, act, streams):
-        which = torch.arange(1.0, 4.0).view(3, 1, 1)
-        return obs + which, act
+    def start(self, start):
+        return start, start
 
-    def judge(self, obs, act, next_obs, memory):
-        ended = (next_obs[..., 0] >= 8).float() if self.ends else None
-        return Judgement(obs[..., 0], torch.zeros_like(obs[..., 0]), ended, None)
+    def step(self, carry, act, streams):
+        following = self.following(carry)
+        ended = (following[..., 0] >= 8).float() if self.ends else None
+        return following, following, Outcome(carry[..., 0], torch.zeros_like(carry[..., 0]), ended, None)
+
+    def following(self, obs):
+        return obs + torch.arange(1.0, 4.0).view(3, 1, 1)
 
 
 def sac_with(monkeypatch, temperature=0.5, log_prob=-2.0, gamma=0.9, **settings):
@@ -102,27 +105,27 @@ def test_branched_rollouts_stop_where_their_model_ends_and_the_others_are_dealt_
 
 def test_a_witness_changes_nothing_and_keeps_true_transitions():
     into, model = Replay(40, S, A), Counting()
-    witness = Witness(model, 1, 10, into, torch.Generator().manual_seed(0))
-    obs, act = torch.randn(3, 11, S), torch.randn(3, 11, A)
-    following, memory = witness.step(obs, act, [])
-    judged = witness.judge(obs, act, following, memory)
-    for a, b in zip(judged, model.judge(obs, act, following, memory), strict=True):
-        assert a is None or torch.equal(a, b)
+    witness = Witness(model, 10, into, torch.Generator().manual_seed(0))
+    obs, act = torch.randn(3, 11, S), torch.randn(3, 2, 11, A)
+    found, plain = (rollout(m, obs, lambda t, _: act[:, t], 2, []) for m in (witness, model))
+    assert all(
+        a is None or torch.equal(a, b) for a, b in zip((*found[:2], *found[2]), (*plain[:2], *plain[2]), strict=True)
+    )
     assert len(into) == 12  # as many of each model
     kept = into.rows(torch.arange(12))
     assert (kept.next_obs - kept.obs)[:, 0].round().tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
     assert torch.equal(kept.reward, kept.obs[:, 0])
-    assert all(any(torch.equal(s, o) for o in obs.flatten(0, 1)) for s in kept.obs)
+    pairs = torch.cat((plain.obs[:, :-1], plain.act), -1).flatten(0, 2)
+    assert all(any(torch.equal(x, pair) for pair in pairs) for x in torch.cat((kept.obs, kept.act), -1))
+    rollout(witness, obs, lambda t, _: act[:, t], 2, [], judged=False)
+    assert len(into) == 12  # an actor's proposals are no search
 
 
 def test_a_witness_keeps_nothing_from_beyond_an_imagined_end():
     into, model = Replay(3000, S, A), Counting()
-    witness = Witness(model, 3, 900, into, torch.Generator().manual_seed(0))
-    path = [states(5.0, 7.0).expand(3, -1, -1)]  # of the first, model 0 ends at the third step, 2 at the first
-    for _ in range(3):
-        path.append(witness.step(path[-1], torch.zeros(3, 2, A), [])[0])
-    obs, following = (torch.stack(x, 1).flatten(1, 2) for x in (path[:-1], path[1:]))
-    witness.judge(obs, torch.zeros(3, 6, A), following, following)
+    witness = Witness(model, 900, into, torch.Generator().manual_seed(0))
+    start = states(5.0, 7.0).expand(3, -1, -1)  # of the first, model 0 ends at the third step, 2 at the first
+    rollout(witness, start, lambda t, obs: torch.zeros(3, 2, A), 3, [])
     kept = into.rows(torch.arange(len(into)))
     assert sorted(set(kept.obs[:, 0].tolist())) == [5, 6, 7] and len(into) < 900
     assert ((kept.next_obs[:, 0] >= 8) == kept.terminated.bool()).all()
@@ -130,9 +133,9 @@ def test_a_witness_keeps_nothing_from_beyond_an_imagined_end():
 
 def test_what_is_not_finite_is_not_taught(monkeypatch):
     sac, model = sac_with(monkeypatch), Counting()
-    step = model.step
-    burst = lambda obs, act, streams: (step(obs, act, streams)[0] + torch.tensor([0.0, 0, math.inf]).view(3, 1, 1), act)  # noqa: E731
-    monkeypatch.setattr(model, "step", burst)
+    following = model.following
+    burst = torch.tensor([0.0, 0, math.inf]).view(3, 1, 1)
+    monkeypatch.setattr(model, "following", lambda obs: following(obs) + burst)
     found = expanded(sac, model, real([0.0] * 3, [1.0, 1.0, 9.0], [1.0] * 3), horizon=2)
     # Model 2 bursts, and ends there: what came before is taught, what comes after is not.
     assert found.weight.tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 0]

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from safeloop.lookahead import Judgement, Scores, lookahead
+from safeloop.lookahead import Scores, lookahead
+from safeloop.models.trajectories import Outcome
 from tests.core.toy import A, B, H, K, LinearModel, N, P, S, closed_form
 
 DISCOUNT = 0.9
@@ -132,9 +133,9 @@ def test_the_value_after_an_event_needs_the_same_step_to_be_survived():
     class Both(LinearModel):
         """Each step ends the episode with probability 0.25 and meets the goal with probability 0.5, alike or apart."""
 
-        def judge(self, obs, act, next_obs, memory):
+        def outcome(self, obs, act, next_obs):
             here = torch.ones(obs.shape[:-1])
-            return Judgement(here, here, 0.25 * here, 0.5 * here)
+            return Outcome(here, here, 0.25 * here, 0.5 * here)
 
     def returned(after):
         return lookahead(

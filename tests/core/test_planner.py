@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from safeloop.cmdp import Constraint
-from safeloop.lookahead import Judgement, Scores
+from safeloop.lookahead import Scores
+from safeloop.models.trajectories import Outcome
 from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, correlated, draw, refit, weigh
 from tests.core.toy import A, B, H, K, LinearModel, P, S
 
@@ -65,8 +66,8 @@ def test_a_non_finite_sequence_gets_no_weight_even_when_costs_decide():
 @pytest.mark.parametrize("constraint", [None, Constraint(0.0)])
 def test_all_non_finite_sequences_fail_loudly(elites, constraint):
     class Broken(LinearModel):
-        def judge(self, obs, act, next_obs, memory):
-            return Judgement(act[..., 0] * torch.nan, act[..., 0], None, None)
+        def outcome(self, obs, act, next_obs):
+            return Outcome(act[..., 0] * torch.nan, act[..., 0], None, None)
 
     with pytest.raises(FloatingPointError, match="diverged"):
         planner(Broken(torch.zeros(K)), constraint, elites=elites, act_dim=A).plan(torch.zeros(1, S), t0=True)
@@ -139,14 +140,21 @@ class Quadratic:
     def __init__(self, target):
         self.target = target
 
-    def step(self, obs, act, streams):
-        return obs + 1, obs
+    def start(self, start):
+        return start, start
 
-    def judge(self, obs, act, next_obs, memory):
+    def step(self, carry, act, streams):
+        following = self.following(carry, act)
+        return following, following, self.outcome(carry, act, following)
+
+    def following(self, obs, act):
+        return obs + 1
+
+    def outcome(self, obs, act, next_obs):
         t = obs[..., 0].long().clamp(max=len(self.target) - 1)
         reward = -(act - self.target[t]).square().sum(-1)
         zeros = torch.zeros(reward.shape)
-        return Judgement(reward, zeros, None, None)
+        return Outcome(reward, zeros, None, None)
 
 
 def planner(model, constraint=None, seeds=(0,), act_dim=2, **settings):
@@ -191,14 +199,14 @@ def test_a_plan_may_be_a_drawn_sequence_in_place_of_the_mean():
 def test_planning_discounts_rewards():
     # A reward of the last step that pays slightly more than the first step's costs loses under discounting.
     class Trade(Quadratic):
-        def step(self, obs, act, streams):
+        def following(self, obs, act):
             kept = torch.where(obs[..., 0] == 0, act[..., 0], obs[..., 1])
-            return torch.stack((obs[..., 0] + 1, kept, obs[..., 2], obs[..., 3]), -1), obs
+            return torch.stack((obs[..., 0] + 1, kept, obs[..., 2], obs[..., 3]), -1)
 
-        def judge(self, obs, act, next_obs, memory):
+        def outcome(self, obs, act, next_obs):
             first, last = obs[..., 0] == 0, obs[..., 0] == H - 1
             reward = torch.where(first, -act[..., 0], torch.where(last, 1.2 * obs[..., 1], 0.0))
-            return Judgement(reward, torch.zeros(reward.shape), None, None)
+            return Outcome(reward, torch.zeros(reward.shape), None, None)
 
     patient = planner(Trade(TARGET), iterations=10, discount=1.0).plan(torch.zeros(1, S), t0=True)
     hasty = planner(Trade(TARGET), iterations=10, discount=0.5).plan(torch.zeros(1, S), t0=True)
@@ -208,9 +216,9 @@ def test_planning_discounts_rewards():
 def test_the_constraint_holds_against_the_reward():
     # Reward pushes s_0 up, cost is |s_0| beyond the threshold: the plan stays where it is allowed to.
     class Push(LinearModel):
-        def judge(self, obs, act, next_obs, memory):
+        def outcome(self, obs, act, next_obs):
             cost = (next_obs[..., 0] - 0.5).clamp(min=0)
-            return Judgement(act[..., 0], cost, None, None)
+            return Outcome(act[..., 0], cost, None, None)
 
     def final(constraint):
         p = Planner(

@@ -6,7 +6,7 @@ import torch
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.networks import q_values
 from safeloop.replay import Batch
-from tests.core.test_dynamics import through_a_file
+from tests.models.test_ensemble import through_a_file
 
 B, S, A = 6, 5, 3
 

@@ -3,8 +3,8 @@ import torch
 
 from safeloop.learners.td3 import TD3, TD3Settings
 from safeloop.networks import q_values
-from tests.core.test_dynamics import through_a_file
 from tests.core.test_sac import A, B, S, batch
+from tests.models.test_ensemble import through_a_file
 
 
 def make(seed=0, **settings):

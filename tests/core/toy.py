@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from safeloop.lookahead import Judgement
+from safeloop.models.trajectories import Outcome
 from safeloop.networks import Streams, normals
 
 # Asymmetric on purpose, so that a transposed axis fails: K, P, N, H, S and B all differ.
@@ -19,18 +19,20 @@ class LinearModel:
         self.noise, self.event_at, self.end_at = noise, event_at, end_at
         self.seen: list[Tensor] = []
 
-    def step(self, obs: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        self.seen.append(obs)
-        next_obs = obs + act + self.drift.view(-1, 1, 1)
+    def start(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        return start, start
+
+    def step(self, carry: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor, Outcome]:
+        self.seen.append(carry)
+        next_obs = carry + act + self.drift.view(-1, 1, 1)
         if self.noise:
             next_obs = next_obs + self.noise * normals(next_obs.shape, streams, dim=1)
-        return next_obs, obs
+        return next_obs, next_obs, self.outcome(carry, act, next_obs)
 
-    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Judgement:
-        assert ((memory == obs) | obs.isnan()).all()  # each transition is judged with its own memory
+    def outcome(self, obs: Tensor, act: Tensor, next_obs: Tensor) -> Outcome:
         event = None if self.event_at is None else (next_obs[..., 0] >= self.event_at).float()
         ended = None if self.end_at is None else (next_obs[..., 0] >= self.end_at).float()
-        return Judgement(obs.sum(-1), next_obs[..., 0].abs(), ended, event)
+        return Outcome(obs.sum(-1), next_obs[..., 0].abs(), ended, event)
 
 
 def closed_form(

@@ -11,8 +11,8 @@ from safeloop.learners.mbop import MBOP, truncated_returns
 from safeloop.learners.plas import PLAS
 from safeloop.networks import q_values
 from safeloop.offline.settings import CRRSettings, MBOPSettings, PLASSettings
-from tests.core.test_dynamics import through_a_file
 from tests.core.test_sac import A, B, S, batch
+from tests.models.test_ensemble import through_a_file
 
 
 def crr(**changes):

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from safeloop.cmdp import Entities, Lidars
-from safeloop.dynamics import NEAR_SCALE, TURN, Dynamics, Heads
+from safeloop.models.ensemble import Ensemble
+from safeloop.models.full import Heads
+from safeloop.models.lidars import TURN
+from safeloop.models.points import NEAR_SCALE
 from safeloop.replay import HOLDOUT_EVERY, Batch, Replay
 
 K, S, A = 3, 7, 2
@@ -22,7 +25,7 @@ ENTITIES = Entities(robot=(4, 0, 6), positions=((1, 2), (3, 5)), kinds=("goal", 
 
 
 def make(entities=None, heads=None, seed=0, sizes=(32, 32), obs_dim=S):
-    return Dynamics(
+    return Ensemble(
         obs_dim, A, members=K, sizes=list(sizes), heads=heads or Heads(), parts=entities or ENTITIES,
         factored=entities is not None,
         generator=torch.Generator().manual_seed(seed),

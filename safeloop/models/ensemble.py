@@ -1,0 +1,258 @@
+"""The probabilistic ensemble: K models of the next observation, reward, event, termination and violation.
+
+Each model is a Gaussian with learned, bounded log-variance (Chua et al., 2018; CoRL 2021, C.1), fitted on the same data
+with its own batches. Inputs and targets are normalised. The networks have one of two shapes, `full` and `factored`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from safeloop.cmdp import Entities, Lidars
+from safeloop.models.factored import FactoredNet, jumping
+from safeloop.models.full import FullNet, Heads, Prediction
+from safeloop.networks import Streams, initialiser, normals
+from safeloop.replay import Batch, Replay
+
+
+def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return `e^low + e^high * sigmoid(raw - high)`, which is the exponential of the two softplus clamps."""
+    return torch.addcmul(low.exp(), high.exp(), torch.sigmoid(raw - high))
+
+
+class Ensemble(nn.Module):
+    """K models, their normalisers and their optimiser. Sampling keeps each model to itself (TS-infinity)."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        *,
+        members: int,
+        sizes: list[int],
+        heads: Heads,
+        parts: Entities | Lidars | None = None,
+        factored: bool = False,
+        entity_width: int = 32,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-5,
+        reward_weight: float = 1.0,
+        generator: torch.Generator,
+        device: str = "cpu",
+    ):
+        super().__init__()
+        self.members, self.heads, self.reward_weight = members, heads, reward_weight
+        init = initialiser(generator)
+        net: FullNet | FactoredNet
+        if not factored or parts is None:
+            net = FullNet(members, obs_dim, act_dim, heads, sizes, init)
+        else:
+            net = FactoredNet(members, obs_dim, act_dim, parts, heads, sizes, entity_width, init)
+        self.net = net
+        self.obs_mean: Tensor
+        self.obs_std: Tensor
+        self.delta_mean: Tensor
+        self.delta_std: Tensor
+        self.reward_mean: Tensor
+        self.reward_std: Tensor
+        self.event_reward: Tensor
+        self.event_mask: Tensor
+        for name, size in (("obs", obs_dim), ("delta", obs_dim), ("reward", 1)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+        self.register_buffer("event_reward", torch.zeros(()))
+        bound_of = torch.arange(obs_dim) if isinstance(net, FullNet) else net.bounds()
+        n = int(bound_of.max()) + 2  # the last is the reward's
+        self.bound_of: Tensor
+        self.register_buffer("bound_of", bound_of, persistent=False)
+        self.log_var_max = nn.Parameter(torch.full((members, n), 0.5))
+        self.log_var_min = nn.Parameter(torch.full((members, n), -10.0))
+        mask = torch.ones(obs_dim)  # 0 for what an event relocates
+        if parts is not None:
+            mask[jumping(parts)] = 0
+        self.register_buffer("event_mask", mask, persistent=False)
+        self.to(device)
+        self.generator, self.device = generator, device
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+    # -- prediction ---------------------------------------------------------------------------------------
+
+    def _variance(self, raw: Tensor) -> Tensor:
+        """Bounded variances `[K, B, S]` of a change, from raw log-variances."""
+        return _bounded(raw, *(bound[:, None, self.bound_of] for bound in (self.log_var_min, self.log_var_max)))
+
+    def _reward_variance(self, raw: Tensor) -> Tensor:
+        """Bounded variances `[K, B]` of a reward, from raw log-variances."""
+        return _bounded(raw, self.log_var_min[:, -1:], self.log_var_max[:, -1:])
+
+    def normalise(self, obs: Tensor) -> Tensor:
+        """Observation to network input."""
+        return (obs - self.obs_mean) / self.obs_std
+
+    def step(self, obs: Tensor, act: Tensor, streams: Streams | None) -> tuple[Tensor, Tensor]:
+        """Next observation `[K, B, S]` of `obs, act [K, B, .]`, and `judge`'s memory of it.
+
+        Drawn with fresh noise from the streams; the mean without any.
+        """
+        mean, raw, memory = self.net.transition(self.normalise(obs), act, self.delta_std)
+        change = mean.float()
+        if streams is not None:
+            noise = normals(mean.shape, streams, dim=1)
+            change = change.addcmul(self._variance(raw.float()).sqrt_(), noise)
+        return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
+
+    def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean reward `[K, B]` (0 where it is not learned) and probabilities `{name: [K, B]}` of transitions."""
+        transition = (memory, self.normalise(obs), act, self.normalise(next_obs))
+        outcome = self.net.outcome(*transition)
+        logits = dict(outcome.logits)
+        if self.heads.violated:
+            logits["violated"] = self.net.violation(*transition)
+        chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
+        if outcome.reward is None:
+            return torch.zeros(obs.shape[:-1], device=obs.device), chance
+        reward = outcome.reward.float() * self.reward_std + self.reward_mean
+        if "event" in chance:  # progress and event apart: an event pays what events paid
+            reward = torch.lerp(reward, self.event_reward, chance["event"])
+        return reward, chance
+
+    @torch.no_grad()
+    def errors(self, batch: Batch) -> Tensor:
+        """What the mean over models misses of each change, `[B]`: mean square in standard deviations of changes.
+
+        What jumped at an event is left out.
+        """
+        k = self.members
+        mean = self.step(batch.obs.expand(k, -1, -1), batch.act.expand(k, -1, -1), None)[0].mean(0)
+        weight = 1 - batch.event.unsqueeze(-1) * (1 - self.event_mask)  # [B, S]
+        squares = weight * ((mean - batch.next_obs) / self.delta_std).square()
+        return squares.sum(1) / weight.sum(1).clamp(min=1)
+
+    # -- fitting ------------------------------------------------------------------------------------------
+
+    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> tuple[int, float, float]:
+        """Take at most `steps` gradient steps on the replay's transitions; each model's best weights are restored.
+
+        The holdout error (mean squared error in normalised units plus logistic losses, per model) is taken
+        before the first step and every 50 steps, on at most 1000 held-out transitions from all over the replay; where
+        it is too short for any to be held out, on those that are fitted. A model's variance bounds go with its
+        weights. With
+        `patience` > 0 fitting stops once so many checks have passed since any model was last better by 1% than it had
+        been then: small gains add up. Returns the steps taken and the mean error before and after.
+        """
+        train, held = replay.split()
+        self._fit_normalisers(replay.rows(train))
+        judged = held if len(held) else train
+        held_batch = replay.rows(judged[:: -(-len(judged) // 1000)].expand(self.members, -1))
+        best_error = self._holdout_error(held_batch)
+        first_error = best_error.mean().item()
+        best, reference = [p.detach().clone() for p in self.parameters()], best_error
+        stale, done = 0, 0
+        for step in range(1, steps + 1):
+            choice = torch.randint(len(train), (self.members, batch_size), generator=self.generator, device=self.device)
+            self.optimizer.zero_grad(set_to_none=True)
+            self._loss(replay.rows(train[choice])).backward()
+            self.optimizer.step()
+            done = step
+            if step % 50 == 0 or step == steps:
+                error = self._holdout_error(held_batch)
+                better = error < best_error
+                gained = error < 0.99 * reference
+                reference = torch.where(gained, error, reference)
+                stale = 0 if bool(gained.any()) else stale + 1
+                best_error = torch.where(better, error, best_error)
+                with torch.no_grad():
+                    for kept, parameter in zip(best, self.parameters(), strict=True):
+                        kept[better] = parameter[better]
+                if patience and stale >= patience:
+                    break
+        with torch.no_grad():
+            for kept, parameter in zip(best, self.parameters(), strict=True):
+                parameter.copy_(kept)
+        return done, first_error, best_error.mean().item()
+
+    def _fit_normalisers(self, data: Batch) -> None:
+        """Means and standard deviations of inputs and targets; constant features are left unscaled."""
+        weight = 1 - data.event.unsqueeze(-1) * (1 - self.event_mask)  # [B, S], 0 where the goal jumped
+        delta = data.next_obs - data.obs
+        count = weight.sum(0).clamp(min=1)
+        delta_mean = (weight * delta).sum(0) / count
+        delta_std = ((weight * (delta - delta_mean) ** 2).sum(0) / count).sqrt()
+        obs_mean, obs_std = data.obs.mean(0), data.obs.std(0, unbiased=False)
+        if isinstance(self.net, FactoredNet):  # entities are exchangeable: one scale, centred on the robot
+            group = self.net.coordinates()
+            obs_mean[group], delta_mean[group] = 0.0, 0.0
+            obs_std[group] = self.net.sight.unit or data.obs[:, group].square().mean().sqrt()
+            delta_std[group] = (weight * delta.square())[:, group].sum().div(count[group].sum()).sqrt()
+        calm = data.event < 0.5 if self.heads.event else torch.ones_like(data.event, dtype=torch.bool)
+        reward = data.reward[calm] if bool(calm.any()) else data.reward
+        for name, value in (
+            ("obs_mean", obs_mean), ("obs_std", obs_std), ("delta_mean", delta_mean), ("delta_std", delta_std),
+            ("reward_mean", reward.mean(0, keepdim=True)), ("reward_std", reward.std(0, unbiased=False, keepdim=True)),
+        ):  # fmt: skip
+            getattr(self, name).copy_(torch.where(value < 1e-6, 1.0, value) if name.endswith("std") else value)
+        if bool((~calm).any()):
+            self.event_reward.copy_(data.reward[~calm].mean())
+
+    def _parts(self, data: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Prediction, Tensor, Tensor]:
+        """Forward pass on transitions `[K, B]`: prediction, target and mask of the change; outcome; reward."""
+        x, y = self.normalise(data.obs), self.normalise(data.next_obs)
+        mean, raw, out = self.net.transition(x, data.act, self.delta_std)
+        target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
+        jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
+        # Where the goal jumped, the outcome is read from where the goal would have been.
+        expected = self.normalise(data.obs + self.delta_mean + self.delta_std * mean.detach())
+        outcome = self.net.outcome(out, x, data.act, torch.lerp(y, expected, jumped))
+        if self.heads.violated:  # a cost has a sharp edge: learned from predictions, which is what planning will show
+            outcome.logits["violated"] = self.net.violation(out, x, data.act, expected)
+        reward = (data.reward - self.reward_mean) / self.reward_std
+        calm = 1 - data.event if self.heads.event else torch.ones_like(data.event)
+        return mean, raw, target, 1 - jumped, outcome, reward, calm
+
+    def _loss(self, data: Batch) -> Tensor:
+        """Gaussian negative log-likelihood and logistic losses, summed over models, plus 0.01 times the bounds.
+
+        That of the change is a mean over the numbers of the observation, so the reward's, of weight `reward_weight`,
+        counts 1 as much as all of these together.
+        """
+        mean, raw, target, mask, outcome, reward, calm = self._parts(data)
+        variance = self._variance(raw)
+        loss = (mask * ((mean - target).square() / variance + variance.log())).mean((1, 2)).sum()
+        if outcome.reward is not None and outcome.reward_raw is not None:
+            variance = self._reward_variance(outcome.reward_raw)
+            of_reward = calm * ((outcome.reward - reward).square() / variance + variance.log())
+            loss = loss + self.reward_weight * of_reward.mean(1).sum()
+        for name, logit in outcome.logits.items():
+            loss = loss + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1).sum()
+        return loss + 0.01 * (self.log_var_max.sum() - self.log_var_min.sum())
+
+    @torch.no_grad()
+    def _holdout_error(self, data: Batch) -> Tensor:
+        """Error of each model on held-out transitions, `[K]`."""
+        mean, _, target, mask, outcome, reward, calm = self._parts(data)
+        error = (mask * (mean - target).square()).mean((1, 2))
+        if outcome.reward is not None:
+            error = error + self.reward_weight * (calm * (outcome.reward - reward).square()).mean(1)
+        for name, logit in outcome.logits.items():
+            error = error + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1)
+        return error
+
+    # -- checkpoints --------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Weights, normalisers, optimiser and random stream."""
+        return {
+            "model": self.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        self.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
