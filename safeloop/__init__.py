@@ -8,11 +8,13 @@ results; and `UsageError`, raised for bad input. Imported when first used.
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from safeloop.api import Comparison, Evaluation, collect, evaluate, learn, load, make, plot, resume, run
-    from safeloop.cmdp import UsageError
+    from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, plot, resume, run
+    from safeloop.collecting import collect
+    from safeloop.errors import UsageError
 
 with suppress(ImportError):  # gymnasium would print a notice about environments that are not used here
     from farama_notifications import notifications
@@ -37,13 +39,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'safeloop' has no attribute {name!r}")
-    if name == "UsageError":
-        from safeloop.cmdp import UsageError
-
-        return UsageError
-    from safeloop import api
-
-    return getattr(api, name)
+    module = {"UsageError": "errors", "collect": "collecting"}.get(name, "api")
+    return getattr(import_module(f"safeloop.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,8 @@ from safeloop.agent_settings import (
     OnlineLearnerSettings,
     Settings,
 )
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 from safeloop.learners.behaviour import BehaviourValue
 from safeloop.learners.imagined import Witness, branch, mixed
 from safeloop.learners.sac import SAC, SACSettings
@@ -32,7 +33,7 @@ from safeloop.planner import Plan, Planner
 from safeloop.planning import constraint, ensemble, planner, planning_world, world
 from safeloop.policies import ActorPolicy, PlannerPolicy
 from safeloop.replay import Batch, Replay
-from safeloop.runs import AGENT, derived_seed
+from safeloop.rng import AGENT, derived_seed
 
 if TYPE_CHECKING:
     from safeloop.algorithms import OffPolicy

@@ -18,10 +18,12 @@ from safeloop.agent_settings import (
     Settings,
 )
 from safeloop.agents import MBPO, Agent, PlanningAgent, ValueExpansion
-from safeloop.cmdp import EnvSpec, UsageError, sizes
+from safeloop.cmdp import EnvSpec, sizes
+from safeloop.errors import UsageError
 from safeloop.policies import Exploring
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_env
-from safeloop.runs import Recorder, Run
 from safeloop.training import train
 
 

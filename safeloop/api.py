@@ -8,27 +8,29 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
-
-import gymnasium
-import torch
+from typing import TYPE_CHECKING, Any
 
 from safeloop import launch
-from safeloop.cmdp import Entities, EnvSpec, UsageError, zero_cost
-from safeloop.collecting import collect
+from safeloop.cmdp import Entities, EnvSpec, zero_cost
 from safeloop.datasets import read
+from safeloop.errors import UsageError
 from safeloop.evaluation import evaluate as evaluation_episodes
 from safeloop.files import check_path
 from safeloop.launch import Pairs
 from safeloop.offline.sweep import tuned
-from safeloop.policies import Checked
 from safeloop.processes import Failure, Job, Stopped, Work, check_jobs, execute
+from safeloop.recording.rows import EvaluationEpisode
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import algorithm_names, families, find_algorithm, find_env
 from safeloop.report import offline, records, summary
 from safeloop.report.progress import display
 from safeloop.report.video import Video
-from safeloop.runs import EvaluationEpisode, Run, RunSettings
 from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from safeloop.policies import Checked
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,8 @@ def load(path: str | Path, seed: int | None = None) -> Checked:
 
 
 def _load(run: Run, seed: int | None = None) -> tuple[Checked, EnvSpec]:
+    from safeloop.policies import Checked
+
     settings = run.settings
     launch.check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
@@ -300,6 +304,8 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -420,7 +426,6 @@ __all__ = [
     "Failure",
     "Job",
     "algorithms",
-    "collect",
     "environments",
     "evaluate",
     "learn",

@@ -188,9 +188,9 @@ def collect(
     quiet: Quiet = False,
 ) -> None:
     """Make a dataset from trained policies, with costs where the environment has them."""
-    from safeloop import api
+    from safeloop import collecting
 
-    made = api.collect(
+    made = collecting.collect(
         env, policy, out, episodes=episodes, replay=replay, seed=seed, env_options=env_set or (), quiet=quiet
     )
     if not quiet:
@@ -378,7 +378,7 @@ def _explain(error: Exception) -> int | None:
     if hasattr(error, "format_message"):  # the parser's own errors
         message = error.format_message()
     else:
-        from safeloop.cmdp import UsageError
+        from safeloop.errors import UsageError
 
         if isinstance(error, OSError) and error.strerror:  # the disk's, mostly
             message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

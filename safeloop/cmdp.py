@@ -16,23 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium
-import torch
-from torch import Tensor
+from safeloop.errors import UsageError
 
-from safeloop.texts import one_line
+if TYPE_CHECKING:
+    import gymnasium
+    from torch import Tensor
 
-Known = Callable[..., Tensor]
+Known = Callable[..., "Tensor"]
 """`f(obs [..., S], act [..., A], next_obs [..., S]) -> [...]`, batched over any leading dimensions."""
-
-
-class UsageError(ValueError):
-    """A mistake in what the user asked for: shown as one line, exit code 2."""
-
-    def __init__(self, message: object):
-        super().__init__(one_line(str(message)))
 
 
 @dataclass(frozen=True)
@@ -165,8 +158,10 @@ def sizes(env: gymnasium.Env, spec: EnvSpec) -> tuple[int, int]:
 
     Raises `UsageError` where they are no vectors, or where actions are not in [-1, 1], as those of our agents are.
     """
+    from gymnasium.spaces import Box
+
     for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
-        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+        if not isinstance(space, Box) or len(space.shape) != 1:
             raise UsageError(f"{spec.id}: {name} are {space}, expected a Box of shape (n,): wrap the environment")
     actions: Any = env.action_space
     if (actions.low != -1).any() or (actions.high != 1).any():
@@ -190,4 +185,4 @@ class Constraint:
 
 def zero_cost(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
     """The cost model of an unconstrained planner: 0 everywhere. Shapes `[..., S] -> [...]`."""
-    return torch.zeros(next_obs.shape[:-1], dtype=next_obs.dtype, device=next_obs.device)
+    return next_obs.new_zeros(next_obs.shape[:-1])

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 
 MAIN, METADATA = "main_data.hdf5", "metadata.json"
 MINARI_VERSION = "0.5.3"

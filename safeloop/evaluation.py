@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from safeloop.cmdp import EnvSpec, complete
+from safeloop.recording.rows import EvaluationEpisode
+from safeloop.recording.run import Run
 from safeloop.registry import Policy
-from safeloop.runs import EVALUATION, EvaluationEpisode, Recorder, Run, derived_seed
+from safeloop.rng import EVALUATION, derived_seed
+
+if TYPE_CHECKING:
+    from safeloop.recording.recorder import Recorder
 
 TOGETHER = 5
 """Episodes that are planned together, unless they are filmed."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 
 SEAL = b"safeloop checkpoint, sha256 "
 """A sealed file begins with this, the hexadecimal digest of all that follows the line, and a line's end."""

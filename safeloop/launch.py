@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
 from safeloop.datasets import Dataset
+from safeloop.errors import UsageError
 from safeloop.files import check_folder, check_path
 from safeloop.processes import Job, Work
+from safeloop.recording.run import Run, RunSettings
+from safeloop.recording.versions import versions
 from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env, whole_steps
 from safeloop.report import records
-from safeloop.runs import Run, RunSettings, versions
 from safeloop.settings import (
     LARGEST_SEED,
     MOST_EPISODES,
@@ -90,7 +91,7 @@ def plan(
             f"--variant {short(variant)!r}: expected at most 40 letters, digits, dots, =, +, - or _, "
             "the first a letter or digit"
         )
-    given = pairs(env_options, "--env-set")
+    given, asked_settings, asked_steps = pairs(env_options, "--env-set"), pairs(settings, "--set"), parsed_steps(steps)
     spec = find_env(env, given)
     algos = usual_algorithms(spec, dataset) if algos is None else algos
     if not algos or not seeds:
@@ -103,8 +104,8 @@ def plan(
     if not any(preset in algorithm.presets for algorithm in found.values()):
         known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
         raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
-    totals = step_totals(steps, found)
-    overrides = settings_by_algorithm(settings, found)
+    totals = step_totals(asked_steps, found)
+    overrides = settings_by_algorithm(asked_settings, found)
     data = dataset.summary if dataset else {}  # reads all of it, so once for all runs
     result = []
     for name, algorithm in found.items():
@@ -201,6 +202,8 @@ def check_device(device: str) -> None:
         raise UsageError(f"--device {short(device)}: expected cpu or cuda, or cuda:N for the device numbered N from 0")
     if device == "cpu":
         return
+    import torch  # takes a second, which no other mistake should wait for
+
     if not torch.cuda.is_available():
         raise UsageError(f"--device {device}: this machine has no CUDA device that torch can use; use --device cpu")
     count = torch.cuda.device_count()
@@ -225,21 +228,27 @@ def _budget(spec: EnvSpec, asked: float | None) -> float | None:
     return float(asked)
 
 
-def step_totals(steps: int | str | Pairs | None, algorithms: Mapping[str, Algorithm]) -> dict[str, int]:
-    """Steps of each algorithm, from a number for all, `name=number` for one, or its own default."""
-    totals = {name: algorithm.default_steps for name, algorithm in algorithms.items()}
+def parsed_steps(steps: int | str | Pairs | None) -> list[tuple[str, int]]:
+    """Return pairs of an algorithm's name and its steps, the name "" for all; those for all come first."""
     if steps is None:
-        return totals
+        return []
     if isinstance(steps, int | str | float):
         steps = [str(steps)]
     items = list(steps.items()) if isinstance(steps, Mapping) else [_split_steps(text) for text in steps]
-    for name, number in sorted(items, key=lambda item: bool(item[0])):  # a number for all comes first
+    items.sort(key=lambda item: bool(item[0]))
+    return [(name, check_whole("--steps", number, 1)) for name, number in items]
+
+
+def step_totals(steps: list[tuple[str, int]], algorithms: Mapping[str, Algorithm]) -> dict[str, int]:
+    """Return the steps of each algorithm, as asked for or its own default."""
+    totals = {name: algorithm.default_steps for name, algorithm in algorithms.items()}
+    for name, number in steps:
         if name and name not in totals:
             raise UsageError(
                 f"--steps {short(f'{name}={number}')}: {short(name)!r} is not a selected algorithm: {', '.join(totals)}"
             )
         for each in [name] if name else totals:
-            totals[each] = check_whole("--steps", number, 1)
+            totals[each] = number
     return totals
 
 
@@ -248,11 +257,13 @@ def _split_steps(text: Any) -> tuple[str, str]:
     return name.strip(), number.strip()
 
 
-def settings_by_algorithm(settings: Pairs, algorithms: Mapping[str, Algorithm]) -> dict[str, dict[str, Any]]:
+def settings_by_algorithm(
+    settings: Mapping[str, Any], algorithms: Mapping[str, Algorithm]
+) -> dict[str, dict[str, Any]]:
     """Overrides of each algorithm: `key` reaches all that have it, `algorithm.key` one."""
     result: dict[str, dict[str, Any]] = {name: {} for name in algorithms}
     keys = {name: [f.name for f in fields(algorithm.settings)] for name, algorithm in algorithms.items()}
-    for key, value in pairs(settings, "--set").items():
+    for key, value in settings.items():
         owner, dot, rest = key.partition(".")
         if dot:
             if owner not in keys:

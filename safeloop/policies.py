@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 from safeloop.networks import Streams
 from safeloop.planner import Plan, Planner
-from safeloop.runs import EVALUATION, derived_seed
+from safeloop.rng import EVALUATION, derived_seed
 from safeloop.settings import MOST_EPISODES, check_whole
 
 if TYPE_CHECKING:

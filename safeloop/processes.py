@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from safeloop.files import append, disk_fault
+from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, whole_steps
 from safeloop.report.progress import Quiet
-from safeloop.runs import Run
 from safeloop.settings import MOST_THREADS, check_whole
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from safeloop.cmdp import EnvSpec, UsageError
-from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 from safeloop.settings import build, nearest
+
+if TYPE_CHECKING:
+    from safeloop.recording.recorder import Recorder
+    from safeloop.recording.run import Run, RunSettings
 
 
 class EnvFamily(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.texts import plain, short
 
 T = TypeVar("T")

@@ -30,11 +30,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from safeloop.agents import PlanningAgent
 from safeloop.algorithms import safeloop
-from safeloop.cmdp import EnvSpec, UsageError, complete
+from safeloop.cmdp import EnvSpec, complete
+from safeloop.errors import UsageError
 from safeloop.launch import check_device
 from safeloop.processes import ALLOCATOR
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
+from safeloop.recording.versions import processor
 from safeloop.registry import find_env
-from safeloop.runs import Recorder, Run, RunSettings, processor
 from safeloop.settings import MOST_THREADS, build, check_whole
 from safeloop.training import train
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from safeloop.evaluation import evaluate_when_due
 from safeloop.planner import Plan
-from safeloop.runs import Fit, PlanSummary, Recorder, Run
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.rows import Fit, PlanSummary
+from safeloop.recording.run import Run
 
 if TYPE_CHECKING:
     from safeloop.agents import Agent

@@ -21,12 +21,13 @@ from typing import Any
 
 import torch
 
-from safeloop.cmdp import UsageError
 from safeloop.datasets import read
+from safeloop.errors import UsageError
 from safeloop.files import disk_fault
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.records import open_run
-from safeloop.runs import Recorder, Run
 
 
 def train(run: Run, threads: int) -> None:

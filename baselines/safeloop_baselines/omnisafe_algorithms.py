@@ -37,10 +37,13 @@ from typing import Any
 import gymnasium
 import torch
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 from safeloop.evaluation import evaluate_when_due, record_evaluation
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run
 from safeloop.registry import Policy
-from safeloop.runs import AGENT, Recorder, Run, derived_seed
+from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build
 from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
 from safeloop_baselines.omnisafe_settings import CPOSettings, PPOLagSettings

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import UsageError
-from safeloop.runs import Recorder
+from safeloop.errors import UsageError
+from safeloop.recording.recorder import Recorder
 from safeloop_envs.shim import import_safety_gymnasium
 
 import_safety_gymnasium()  # OmniSafe imports it, which needs the shim since Python 3.11

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.settings import MOST, check_range, nearest
 from safeloop_baselines.omnisafe_algorithms import OmniSafeAlgorithm
 

@@ -14,7 +14,7 @@ from unittest import mock
 
 import torch
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.speed import Stopwatch
 from safeloop_baselines.omnisafe_bridge import contained, omnisafe
 from safeloop_envs.shim import bare, import_safety_gymnasium

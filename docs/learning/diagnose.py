@@ -27,8 +27,9 @@ import torch
 
 import safeloop
 from safeloop.models.trajectories import rollout
+from safeloop.recording.run import Run
 from safeloop.registry import find_env
-from safeloop.runs import EVALUATION, Run, derived_seed
+from safeloop.rng import EVALUATION, derived_seed
 
 EPISODES = 10
 HORIZON = 16

@@ -16,8 +16,8 @@ import torch
 from values import copied
 
 import safeloop
+from safeloop.recording.run import Run
 from safeloop.registry import find_env
-from safeloop.runs import Run
 
 POCKETS = 24
 DECISIONS = 40

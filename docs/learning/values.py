@@ -23,8 +23,8 @@ import safeloop
 from safeloop.agents import PlanningAgent
 from safeloop.evaluation import evaluate
 from safeloop.learners.behaviour import BehaviourValue
+from safeloop.recording.run import Run
 from safeloop.registry import find_env
-from safeloop.runs import Run
 
 EPISODES = 10
 FRESH, FRESH_EPISODES = 1000, 20

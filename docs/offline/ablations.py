@@ -14,8 +14,8 @@ import torch
 
 from safeloop.evaluation import evaluate
 from safeloop.policies import ActorPolicy
+from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
-from safeloop.runs import Run
 
 CHANGES = {
     "as trained": {},

@@ -17,8 +17,8 @@ import torch
 import safeloop
 from safeloop.evaluation import evaluate
 from safeloop.policies import ActorPolicy
+from safeloop.recording.run import Run
 from safeloop.registry import find_env
-from safeloop.runs import Run
 
 EPISODES = 10
 PITCH = 1  # HalfCheetah's observation: height, pitch, ...

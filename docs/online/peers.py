@@ -19,8 +19,10 @@ from stable_baselines3.common.noise import NormalActionNoise
 from safeloop.algorithms import sac
 from safeloop.evaluation import record_evaluation
 from safeloop.learners.td3 import TD3Settings
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env
-from safeloop.runs import AGENT, Recorder, Run, RunSettings, derived_seed
+from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build
 
 EVALUATION_EPISODES = 10

@@ -17,7 +17,8 @@ sys.path[:0] = [str(checkout), str(checkout / "envs"), str(checkout / "baselines
 from safeloop import worker  # noqa: E402
 from safeloop.agent_settings import Settings  # noqa: E402
 from safeloop.agents import PlanningAgent  # noqa: E402
-from safeloop.runs import Recorder, Run, RunSettings  # noqa: E402
+from safeloop.recording.recorder import Recorder  # noqa: E402
+from safeloop.recording.run import Run, RunSettings  # noqa: E402
 
 DECISIONS = 200
 seconds: dict[str, float] = {}

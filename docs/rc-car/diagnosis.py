@@ -21,8 +21,8 @@ from exact_model import ExactModel
 import safeloop
 from safeloop.evaluation import evaluate
 from safeloop.planner import Planner
+from safeloop.recording.run import Run
 from safeloop.registry import find_env
-from safeloop.runs import Run
 
 EPISODES = 3
 LONG = 20

@@ -16,7 +16,7 @@ from safeloop.algorithms import CEM
 from safeloop.cmdp import Constraint
 from safeloop.models.trajectories import Outcome
 from safeloop.planner import Planner, PlannerSettings
-from safeloop.runs import EVALUATION, derived_seed
+from safeloop.rng import EVALUATION, derived_seed
 from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEED, RCCar
 from safeloop_envs.rc_car.vehicle import Vehicle, advance
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import gymnasium
 
-from safeloop.cmdp import EnvSpec, Lidars, UsageError
+from safeloop.cmdp import EnvSpec, Lidars
+from safeloop.errors import UsageError
 from safeloop.settings import build
 from safeloop_envs.options import Options
 from safeloop_envs.positions import SHOWN, entities

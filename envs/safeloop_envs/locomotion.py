@@ -15,7 +15,8 @@ from unittest import mock
 import gymnasium
 from torch import Tensor
 
-from safeloop.cmdp import EnvSpec, Known, UsageError
+from safeloop.cmdp import EnvSpec, Known
+from safeloop.errors import UsageError
 from safeloop.settings import build, nearest
 from safeloop_envs.options import Options
 

@@ -20,7 +20,7 @@ from unittest import mock
 import gymnasium
 import numpy as np
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 
 _dataclass = dataclasses.dataclass
 

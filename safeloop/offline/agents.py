@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
 from safeloop.datasets import Dataset
+from safeloop.errors import UsageError
 from safeloop.learners.crr import CRR
 from safeloop.learners.mbop import MBOP, truncated_returns
 from safeloop.learners.plas import PLAS
@@ -22,7 +23,7 @@ from safeloop.planner import Plan, Planner
 from safeloop.planning import constraint, ensemble, planner, planning_world
 from safeloop.policies import ActorPolicy, PlannerPolicy
 from safeloop.replay import Batch, Replay
-from safeloop.runs import AGENT, derived_seed
+from safeloop.rng import AGENT, derived_seed
 
 if TYPE_CHECKING:
     from safeloop.offline.algorithms import Offline

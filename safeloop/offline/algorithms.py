@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from safeloop.cmdp import EnvSpec, UsageError, sizes
+from safeloop.cmdp import EnvSpec, sizes
 from safeloop.datasets import Dataset
+from safeloop.errors import UsageError
 from safeloop.offline.agents import OfflineAgent, OfflinePlanner, events, taught
 from safeloop.offline.settings import (
     TABLE_4,
@@ -19,8 +20,9 @@ from safeloop.offline.settings import (
     PLASSettings,
 )
 from safeloop.offline.training import train
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_env
-from safeloop.runs import Recorder, Run
 from safeloop.settings import build
 
 

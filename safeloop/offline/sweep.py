@@ -15,15 +15,15 @@ from statistics import fmean
 from typing import Any
 
 from safeloop import launch
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.evaluation import evaluate
 from safeloop.offline.settings import GRID, TRIAL
 from safeloop.processes import execute
+from safeloop.recording.run import Run, RunSettings
+from safeloop.recording.tables import Table
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.progress import Quiet
 from safeloop.report.records import open_run
-from safeloop.runs import Run, RunSettings
-from safeloop.tables import Table
 
 
 def candidates(count: int) -> list[dict[str, Any]]:

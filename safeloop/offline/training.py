@@ -7,7 +7,8 @@ import time
 from safeloop.cmdp import EnvSpec
 from safeloop.evaluation import timed_evaluation
 from safeloop.offline.agents import OfflineAgent, OfflinePlanner
-from safeloop.runs import Fit, Run, Update
+from safeloop.recording.rows import Fit, Update
+from safeloop.recording.run import Run
 
 REPORT_EVERY, CHECKPOINT_EVERY = 1000, 10_000
 """Gradient steps."""

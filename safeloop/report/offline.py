@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.files import write_atomically
 from safeloop.offline.settings import TRIAL
+from safeloop.recording.run import RunSettings
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report.records import Recorded
 from safeloop.report.summary import aligned, changed, markdown_table, median, write_csv
-from safeloop.runs import RunSettings, write_atomically
 
 
 @dataclass(frozen=True)

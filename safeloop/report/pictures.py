@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.files import REMEDIES
 from safeloop.report import curves, offline, records, summary, violations
 from safeloop.report.records import Recorded

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.files import check_path
-from safeloop.runs import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Run, RunSettings, Update
-from safeloop.tables import mistake
+from safeloop.recording.rows import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Update
+from safeloop.recording.run import Run, RunSettings
+from safeloop.recording.tables import mistake
 
 STATES = ("new", "running", "interrupted", "finished", "failed")
 

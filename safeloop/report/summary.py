@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.files import write_atomically
+from safeloop.recording.run import RunSettings
 from safeloop.registry import filled, find_algorithm, find_env
 from safeloop.report.records import Recorded
-from safeloop.runs import RunSettings, write_atomically
 from safeloop.settings import build
 
 LAST = 10

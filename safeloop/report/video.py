@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 
 FORMATS = (".mp4", ".gif")
 

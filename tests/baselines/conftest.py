@@ -6,8 +6,9 @@ import torch
 from line_env import SMALL, SMALL_OFF_POLICY, line_spec
 
 from safeloop.cmdp import EnvSpec
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm
-from safeloop.runs import Recorder, Run, RunSettings
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 import torch
 from line_env import HIGH, LOW, Line, line_spec
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.evaluation import evaluate
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
-from safeloop.runs import Recorder, Run
 from safeloop.settings import build
 from safeloop_baselines import lbpo
 from safeloop_baselines.frozen_policy import FrozenPolicy

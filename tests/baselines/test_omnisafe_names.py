@@ -11,10 +11,10 @@ import pytest
 import torch
 from line_env import HIGH, LOW, REPEAT, SMALL, SMALL_OFF_POLICY, flat, line_spec
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.evaluation import evaluate
+from safeloop.recording.run import Run
 from safeloop.registry import algorithm_names, find_algorithm
-from safeloop.runs import Run
 from safeloop.settings import build
 from safeloop_baselines import omnisafe_bridge, omnisafe_names
 

@@ -6,8 +6,8 @@ import torch
 from line_env import HIGH, LOW, SMALL, line_spec
 
 import safeloop_baselines
-from safeloop.cmdp import UsageError
-from safeloop.runs import Run
+from safeloop.errors import UsageError
+from safeloop.recording.run import Run
 from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
 from safeloop_baselines.omnisafe_bridge import CMDP
 from safeloop_envs import safety_gymnasium

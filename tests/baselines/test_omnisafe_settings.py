@@ -5,7 +5,7 @@ import pytest
 from line_env import flat
 
 import safeloop_baselines
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.registry import find_env
 from safeloop.settings import build
 from safeloop_baselines import omnisafe_bridge

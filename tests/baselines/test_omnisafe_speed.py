@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop_baselines.speed import own_environments, safeloop_of_omnisafe
 
 

@@ -10,9 +10,9 @@ import torch
 from line_env import LOW, SMALL, Line, line_spec
 
 import safeloop_baselines
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.evaluation import evaluate
-from safeloop.runs import AGENT, EVALUATION, derived_seed
+from safeloop.rng import AGENT, EVALUATION, derived_seed
 from safeloop_baselines import omnisafe_algorithms, omnisafe_bridge
 
 BOTH = pytest.mark.parametrize("name", ["cpo", "ppo-lag"])

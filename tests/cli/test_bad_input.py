@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import safeloop
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.launch import check_device
 from tests.cli.conftest import TRAIN, contents
 

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.runs import Recorder, Run, RunSettings
 from safeloop.settings import build
 from tests.cli.conftest import contents
 

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.recording.rows import Diagnostic, Episode, Fit, PlanSummary, Update
+from safeloop.recording.tables import Table
 from safeloop.report import records
-from safeloop.runs import Diagnostic, Episode, Fit, PlanSummary, Update
-from safeloop.tables import Table
 from tests.cli.conftest import TRAIN, contents, lines
 
 RUN = "WallStop/cem-linear/seed-0"

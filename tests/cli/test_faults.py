@@ -16,9 +16,9 @@ import pytest
 
 import safeloop
 from safeloop.files import write_atomically
+from safeloop.recording.rows import Episode
+from safeloop.recording.tables import Table
 from safeloop.report import records
-from safeloop.runs import Episode
-from safeloop.tables import Table
 from tests.cli.conftest import contents, lines, table, wait_for
 
 STEPS = 40_000

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from safeloop.cmdp import EnvSpec, UsageError, complete, sizes
+from safeloop.cmdp import EnvSpec, complete, sizes
+from safeloop.errors import UsageError
 
 
 def spec(**changes):

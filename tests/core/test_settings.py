@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.registry import algorithm_names, filled, find_algorithm, find_env
 from safeloop.settings import build, check_whole
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop_envs import locomotion
 from safeloop_envs.locomotion import TASKS
 

@@ -7,9 +7,10 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from scipy.integrate import solve_ivp
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.report import pictures
-from safeloop.runs import Recorder, Run, RunSettings
 from safeloop_envs import rc_car_tasks
 from safeloop_envs.rc_car.environment import STEERING, WHEEL_SPEED, RCCar
 from safeloop_envs.rc_car.task import OBSERVATIONS, Task

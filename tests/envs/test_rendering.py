@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop_envs import locomotion, safety_gymnasium
 from safeloop_envs.rendering import choose_backend
 

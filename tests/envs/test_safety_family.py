@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop_envs import safety_gymnasium
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.family import CATALOGUE

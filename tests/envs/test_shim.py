@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop_envs import safety_gymnasium, shim
 
 

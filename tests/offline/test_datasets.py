@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from safeloop.cmdp import UsageError
 from safeloop.datasets import Dataset, Episode, pieces, read, writer
+from safeloop.errors import UsageError
 
 S, A = 3, 2
 

@@ -11,16 +11,17 @@ import torch
 
 import safeloop
 from safeloop import launch
-from safeloop.cmdp import UsageError
 from safeloop.collecting import collect
 from safeloop.datasets import read
+from safeloop.errors import UsageError
 from safeloop.offline import sweep, training
 from safeloop.offline.agents import buffer, events
+from safeloop.recording.rows import EvaluationEpisode
+from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report import offline as report
 from safeloop.report.records import open_run, runs_under
 from safeloop.report.records import read as recorded
-from safeloop.runs import EvaluationEpisode, Run
 from safeloop.settings import build
 
 NAMES = ("crr", "plas", "loop-crr", "loop-plas", "mbop")

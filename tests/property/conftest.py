@@ -20,10 +20,11 @@ import hypothesis
 import pytest
 
 import safeloop
-from safeloop import api, cli, collecting, runs
-from safeloop.cmdp import UsageError
+from safeloop import api, cli, collecting
+from safeloop.errors import UsageError
 from safeloop.offline import sweep
 from safeloop.offline.settings import GRID
+from safeloop.recording import versions
 from safeloop.report import curves, offline, violations
 from tests.cli.conftest import _trained, command, contents, thirdparty  # noqa: F401  (fixtures)
 
@@ -133,7 +134,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (api, sweep):
         monkeypatch.setattr(module, "execute", lambda *_: [])
     monkeypatch.setattr(sweep, "choose", lambda run, *_: {name: run.settings.algo_settings[name] for name in GRID})
-    monkeypatch.setattr(runs, "commit", lambda: "")
+    monkeypatch.setattr(versions, "commit", lambda: "")
     drive, evaluate = collecting.drive, api.evaluation_episodes
     monkeypatch.setattr(collecting, "drive", lambda found, spec, number, seed: drive(found, spec, min(number, 3), seed))
     monkeypatch.setattr(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from safeloop import api, launch
+from safeloop import api, collecting, launch
 from safeloop.datasets import read
 from safeloop.files import SEAL
 from safeloop.report import records
@@ -32,9 +32,9 @@ def _verbs(run):
         "resume": lambda: api.resume(run, quiet=True),
         "go back": lambda: launch.prepare_resume(run, None, False, 200),
         "evaluate": lambda: api.evaluate(run, episodes=1),
-        "collect": lambda: api.collect("WallStop", [str(run)], run.parents[3] / "new", episodes=1, quiet=True),
+        "collect": lambda: collecting.collect("WallStop", [str(run)], run.parents[3] / "new", episodes=1, quiet=True),
         "load": lambda: api.load(run),
-        "replay": lambda: api.collect("WallStop", [str(run)], run.parents[3] / "new", replay=True, quiet=True),
+        "replay": lambda: collecting.collect("WallStop", [str(run)], run.parents[3] / "new", replay=True, quiet=True),
     }
 
 

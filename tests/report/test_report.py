@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from safeloop import launch
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.recording.rows import Diagnostic, EvaluationEpisode, PlanSummary
+from safeloop.recording.run import Run, RunSettings
 from safeloop.report import curves, pictures, records, style, summary, violations
-from safeloop.runs import Diagnostic, EvaluationEpisode, PlanSummary, Run, RunSettings
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
 EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"

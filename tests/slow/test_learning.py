@@ -8,8 +8,9 @@ import torch
 
 from safeloop.agent_settings import Settings
 from safeloop.algorithms import loop, loop_sac, safeloop
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env
-from safeloop.runs import Recorder, Run, RunSettings
 from safeloop.settings import build
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,10 @@ import torch
 from safeloop.agent_settings import PAPER, Settings
 from safeloop.agents import PlanningAgent
 from safeloop.algorithms import CEM, loop, loop_sarsa, mbpo, pets, sac_evalloop, sac_ve, safeloop, safepets
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env
-from safeloop.runs import Recorder, Run, RunSettings
 from safeloop.settings import build
 
 POINT = find_env("PointGoal1")

@@ -10,7 +10,8 @@ from safeloop import evaluation
 from safeloop.cmdp import EnvSpec
 from safeloop.planner import Planner, PlannerSettings
 from safeloop.policies import Checked, PlannerPolicy
-from safeloop.runs import Recorder, Run, RunSettings
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from tests.core.toy import LinearModel
 
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from safeloop import launch
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.learners.sac import SAC
 from safeloop.learners.td3 import TD3
 from safeloop.policies import ActorPolicy
+from safeloop.recording.recorder import Recorder
+from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
 from safeloop.replay import Batch
-from safeloop.runs import Recorder, Run, RunSettings
 from safeloop.settings import build
 
 PENDULUM = find_env("InvertedPendulum")

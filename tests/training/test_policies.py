@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.policies import Checked
 from safeloop.registry import find_algorithm, find_env
 from safeloop.settings import build

@@ -10,7 +10,7 @@ from dataclasses import asdict, astuple
 import pytest
 
 from safeloop.agent_settings import Settings
-from safeloop.runs import Run, RunSettings
+from safeloop.recording.run import Run, RunSettings
 
 SMALL = Settings(
     members=2, population=8, iterations=1, horizon=3, width=16, entity_width=8, hidden=32, warmup=250, fit_every=150,

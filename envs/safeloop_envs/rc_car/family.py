@@ -7,7 +7,8 @@ from typing import Any
 
 import gymnasium
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 from safeloop.settings import build
 from safeloop_envs.rc_car.task import Task
 

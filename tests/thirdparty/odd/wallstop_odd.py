@@ -3,7 +3,7 @@
 import torch
 from wallstop.algorithm import CemLinear
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 
 
 class RandomWalk(CemLinear):

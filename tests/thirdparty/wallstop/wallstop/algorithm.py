@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from safeloop.evaluation import evaluate_when_due
-from safeloop.runs import AGENT, derived_seed
+from safeloop.rng import AGENT, derived_seed
 
 
 @dataclass(frozen=True)

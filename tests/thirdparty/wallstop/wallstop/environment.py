@@ -4,7 +4,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 
 REPEAT, EPISODE, TIME_STEP = 2, 100, 0.05
 

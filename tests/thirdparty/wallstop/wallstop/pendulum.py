@@ -2,7 +2,8 @@
 
 import gymnasium
 
-from safeloop.cmdp import EnvSpec, UsageError
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 
 
 class SpeedLimit(gymnasium.Wrapper):

@@ -1,4 +1,4 @@
-"""A run's directory: settings, versions, episodes, evaluations, checkpoint, log; and its one recorder.
+"""A run's directory: settings, versions, episodes, evaluations, checkpoint, log.
 
 DIR/<env or dataset>/<algo>/seed-<S>/
     settings.json     what was asked for, every setting resolved       written once
@@ -15,42 +15,30 @@ DIR/<env or dataset>/<algo>/seed-<S>/
     checkpoint/       enough to load the policy, and to resume         replaced atomically
     log.txt           what the run printed
 
-A checkpoint has a checksum; tables are checked row by row in reading, against the dataclasses below.
+A checkpoint has a checksum; tables are checked row by row in reading, against the dataclasses in `rows.py`.
 Where a run learns from a dataset, `simulator_steps` in these tables are gradient steps: no simulator is stepped.
 """
 
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import io
 import json
-import math
-import platform
 import re
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import gymnasium
-import numpy as np
-import torch
-
-from safeloop.cmdp import EnvSpec, UsageError, complete
+from safeloop.errors import UsageError
 from safeloop.files import SEAL_LENGTH, remove_temporary, sealed, unsealed, write_atomically
-from safeloop.networks import bf16_is_fast
-from safeloop.tables import ANY, COUNTS, GROUPS, NEW, RISES, Table, column
+from safeloop.recording.rows import Diagnostic, Episode, EvaluationEpisode, Fit, PlanSummary, Update
+from safeloop.recording.tables import Table, column
+from safeloop.recording.versions import versions
 
 SCHEMA = 1
 """Version of the layout above; a run folder of another version is refused."""
-
-TRAINING, EVALUATION, AGENT, COLLECTION = 0, 1, 2, 3
-"""Streams of random numbers of one run: all are derived from its seed, none is shared."""
 
 
 FILES = (
@@ -58,11 +46,6 @@ FILES = (
     "plans.csv", "updates.csv", "diagnostics.csv", "log.txt", ".lock", "checkpoint/state.pt",
 )  # fmt: skip
 """What is a file, where it is there."""
-
-
-def derived_seed(seed: int, stream: int, index: int = 0) -> int:
-    """A 32-bit seed for one use (`stream`, `index`) of a run's `seed`; distinct uses are independent."""
-    return int(np.random.SeedSequence([seed, stream, index]).generate_state(1)[0])
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -111,93 +94,6 @@ class RunSettings:
     def name(self) -> str:
         """`"safeloop"`, or with a variant `"safeloop H=4"`: what tables and pictures call it."""
         return f"{self.algo} {self.variant}".strip()
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One finished episode, as a row of `episodes.csv`. Steps are cumulative over the run."""
-
-    episode: int = column(order=COUNTS)
-    simulator_steps: int = column(least=1, order=RISES)
-    decisions: int = column(least=1, order=RISES)
-    return_: float = column()
-    cost_return: float = column()
-    violations: int = column(least=0)
-    """Simulator steps of this episode whose cost was positive."""
-    length: int = column(least=1)
-    """Simulator steps of this episode."""
-    wall_seconds: float = column(least=0)
-    """Seconds of training so far, evaluations excluded."""
-
-
-@dataclass(frozen=True)
-class EvaluationEpisode:
-    """One evaluation episode, as a row of `evaluations.csv`, `simulator_steps` into the training."""
-
-    simulator_steps: int = column(least=0, order=GROUPS)
-    episode: int = column(order=COUNTS)
-    return_: float = column()
-    cost_return: float = column()
-    violations: int = column(least=0)
-    length: int = column(least=1)
-    wall_seconds: float = column(most=ANY, default=math.nan, compare=False)
-    """Seconds since the evaluation began; NaN where that was not recorded."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One fit of the ensemble, as a row of `fits.csv`: held-out error before and after (mean over models)."""
-
-    simulator_steps: int = column(least=0, order=RISES)
-    fit_steps: int = column(least=0)
-    holdout_before: float = column(most=ANY)
-    holdout: float = column(most=ANY)
-
-
-@dataclass(frozen=True)
-class PlanSummary:
-    """The planned decisions of one training episode, as a row of `plans.csv` (means over decisions)."""
-
-    simulator_steps: int = column(least=1, order=RISES)
-    planned: int = column(least=1)
-    """Planned decisions."""
-    best_return: float = column(most=ANY)
-    lowest_cost: float = column(most=ANY)
-    feasible: float = column(least=0)
-    """Feasible sequences in the last iteration."""
-    unsafe: float = column(least=0, most=1)
-    """Fraction of decisions with fewer feasible sequences than m."""
-    divergence: float = column(most=ANY)
-    """L2 from the actor's mean action to the planned one; NaN without an actor, as `usage`."""
-    usage: float = column(most=ANY, default=math.nan)
-    """Share of the weights, or of the elites, on the actor's sequences."""
-    model_error: float = column(most=ANY, default=math.nan)
-    """Root mean square, over decisions and observed numbers, of what the ensemble's mean misses of one step's change,
-    before it was fitted on it; in standard deviations of such changes."""
-    value_error: float = column(most=ANY, default=math.nan)
-    """The value at the horizon less the discounted return that followed, after the episode."""
-
-
-@dataclass(frozen=True)
-class Update:
-    """How far learning from a dataset is, as a row of `updates.csv`."""
-
-    simulator_steps: int = column(least=1, order=RISES)
-    """Gradient steps."""
-    wall_seconds: float = column(least=0)
-    """Seconds so far, the models' fit included, evaluations not."""
-    value: float = column(most=ANY)
-    """Mean value of 1,000 of the dataset's observations, drawn from all of it: the same ones throughout a run."""
-
-
-@dataclass(frozen=True)
-class Diagnostic:
-    """The mean over a training episode's decisions of one of the environment's `info["diagnostics"]`."""
-
-    simulator_steps: int = column(least=1, order=GROUPS)
-    episode: int = column(least=0, order=GROUPS)
-    name: str = column(order=NEW)
-    mean: float = column(most=ANY)
 
 
 class Run:
@@ -317,6 +213,8 @@ class Run:
         """Write `state` (tensors, numbers, strings and containers of them), atomically."""
         buffer = io.BytesIO(bytes(SEAL_LENGTH))
         buffer.seek(SEAL_LENGTH)
+        import torch  # takes a second, which no other mistake should wait for
+
         torch.save(state, buffer)
         write_atomically(self.checkpoint, sealed(buffer))
 
@@ -354,6 +252,8 @@ class Run:
 
     def _read_checkpoint(self) -> dict[str, Any]:
         content = io.BytesIO(unsealed(self.checkpoint.read_bytes()))
+        import torch
+
         state = torch.load(content, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"it holds a {type(state).__name__}")
@@ -392,129 +292,3 @@ class Run:
         for table in self.tables:
             if table.path.exists():
                 table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return models[0] if models else platform.machine()
-
-
-def commit() -> str:
-    """The commit of the checkout that safeloop runs from, `-dirty` where files differ from it; "" outside of one."""
-    here = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
-    try:
-        subprocess.run([*here, "ls-files", "--error-unmatch", "runs.py"], capture_output=True, check=True)
-        described = subprocess.run(
-            [*here, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], capture_output=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return described.stdout.decode().strip()
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that can change a result, and the processor."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    if at := commit():
-        found["commit"] = at
-    for name in ("safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    found["processor"] = processor()
-    found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
-    found["bfloat16 in hardware"] = str(bf16_is_fast("cpu"))
-    return found
-
-
-class Recorder(gymnasium.Wrapper):
-    """Records true episodes at the environment, alike for every algorithm, and seeds every episode.
-
-    Episode i of a run starts from `derived_seed(seed, TRAINING, i)` whatever the algorithm, so that all
-    algorithms of a comparison meet the same sequence of episodes and a resumed run meets the rest of it.
-    A `seed` given to `reset` is ignored for that reason. Steps of an episode that the algorithm abandons by
-    an early `reset` count; its row is not written, since its return is not an episode's.
-    """
-
-    def __init__(self, env: gymnasium.Env, spec: EnvSpec, run: Run):
-        super().__init__(env)
-        self.safeloop_spec, self.run = spec, run
-        self.after_episode: Callable[[Episode], None] = lambda episode: None
-        """Called after each finished episode's row is written."""
-        self.episode, self.simulator_steps, self.decisions, self.wall_seconds = 0, 0, 0, 0.0
-        self._clock = time.perf_counter()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._return, self._cost, self._violations, self._length = 0.0, 0.0, 0, 0
-        self._diagnostics: dict[str, list[float]] = {}
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Start the next episode (`seed` is ignored, see above)."""
-        self._begin()
-        return self.env.reset(seed=derived_seed(self.run.settings.seed, TRAINING, self.episode), options=options)
-
-    def step(self, action):
-        """Step the environment and record. Raises `ValueError` where `info` lacks what `cmdp` asks for."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        info = complete(info, self.safeloop_spec)
-        self._return += float(reward)
-        self._cost += float(info["cost"])
-        self._violations += int(info["violations"])
-        self._length += int(info["simulator_steps"])
-        self.simulator_steps += int(info["simulator_steps"])
-        self.decisions += 1
-        for name, value in info.get("diagnostics", {}).items():
-            self._diagnostics.setdefault(name, []).append(float(value))
-        if terminated or truncated:
-            self._finish()
-        return obs, reward, terminated, truncated, info
-
-    def _finish(self) -> None:
-        self._tick()
-        if not math.isfinite(self._return + self._cost):
-            raise ValueError(
-                f"episode {self.episode} is not finite (return {self._return}, cost return {self._cost}): "
-                "the simulator diverged"
-            )
-        row = Episode(
-            self.episode, self.simulator_steps, self.decisions, self._return, self._cost,
-            self._violations, self._length, self.wall_seconds,
-        )  # fmt: skip
-        for name, values in self._diagnostics.items():
-            self.run.diagnostics.append(Diagnostic(self.simulator_steps, self.episode, name, fmean(values)))
-        self.run.episodes.append(row)
-        cost = {} if self.run.settings.budget is None else {"cost_return": self._cost}
-        self.run.report({"steps": self.simulator_steps, "return": self._return, **cost})
-        self.episode += 1
-        self.after_episode(row)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.wall_seconds += now - self._clock
-        self._clock = now
-
-    @contextmanager
-    def clock_stopped(self) -> Iterator[None]:
-        """Time spent inside does not count as training."""
-        self._tick()
-        try:
-            yield
-        finally:
-            self._clock = time.perf_counter()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Counters, to be restored between episodes."""
-        self._tick()
-        names = ("episode", "simulator_steps", "decisions", "wall_seconds")
-        return {name: getattr(self, name) for name in names}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the counters of `state_dict`."""
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._clock = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, asdict, field, fields
 from pathlib import Path
 from typing import Any
 
-from safeloop.cmdp import UsageError
+from safeloop.errors import UsageError
 from safeloop.files import append, write_atomically
 
 RISES, GROUPS, COUNTS, NEW = "rises", "groups", "counts", "new"

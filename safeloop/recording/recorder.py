@@ -1,0 +1,106 @@
+"""The one recorder: it stands around the environment, alike for every algorithm."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import fmean
+from typing import Any
+
+import gymnasium
+
+from safeloop.cmdp import EnvSpec, complete
+from safeloop.recording.rows import Diagnostic, Episode
+from safeloop.recording.run import Run
+from safeloop.rng import TRAINING, derived_seed
+
+
+class Recorder(gymnasium.Wrapper):
+    """Records true episodes at the environment, alike for every algorithm, and seeds every episode.
+
+    Episode i of a run starts from `derived_seed(seed, TRAINING, i)` whatever the algorithm, so that all
+    algorithms of a comparison meet the same sequence of episodes and a resumed run meets the rest of it.
+    A `seed` given to `reset` is ignored for that reason. Steps of an episode that the algorithm abandons by
+    an early `reset` count; its row is not written, since its return is not an episode's.
+    """
+
+    def __init__(self, env: gymnasium.Env, spec: EnvSpec, run: Run):
+        super().__init__(env)
+        self.safeloop_spec, self.run = spec, run
+        self.after_episode: Callable[[Episode], None] = lambda episode: None
+        """Called after each finished episode's row is written."""
+        self.episode, self.simulator_steps, self.decisions, self.wall_seconds = 0, 0, 0, 0.0
+        self._clock = time.perf_counter()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._return, self._cost, self._violations, self._length = 0.0, 0.0, 0, 0
+        self._diagnostics: dict[str, list[float]] = {}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Start the next episode (`seed` is ignored, see above)."""
+        self._begin()
+        return self.env.reset(seed=derived_seed(self.run.settings.seed, TRAINING, self.episode), options=options)
+
+    def step(self, action):
+        """Step the environment and record. Raises `ValueError` where `info` lacks what `cmdp` asks for."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        info = complete(info, self.safeloop_spec)
+        self._return += float(reward)
+        self._cost += float(info["cost"])
+        self._violations += int(info["violations"])
+        self._length += int(info["simulator_steps"])
+        self.simulator_steps += int(info["simulator_steps"])
+        self.decisions += 1
+        for name, value in info.get("diagnostics", {}).items():
+            self._diagnostics.setdefault(name, []).append(float(value))
+        if terminated or truncated:
+            self._finish()
+        return obs, reward, terminated, truncated, info
+
+    def _finish(self) -> None:
+        self._tick()
+        if not math.isfinite(self._return + self._cost):
+            raise ValueError(
+                f"episode {self.episode} is not finite (return {self._return}, cost return {self._cost}): "
+                "the simulator diverged"
+            )
+        row = Episode(
+            self.episode, self.simulator_steps, self.decisions, self._return, self._cost,
+            self._violations, self._length, self.wall_seconds,
+        )  # fmt: skip
+        for name, values in self._diagnostics.items():
+            self.run.diagnostics.append(Diagnostic(self.simulator_steps, self.episode, name, fmean(values)))
+        self.run.episodes.append(row)
+        cost = {} if self.run.settings.budget is None else {"cost_return": self._cost}
+        self.run.report({"steps": self.simulator_steps, "return": self._return, **cost})
+        self.episode += 1
+        self.after_episode(row)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.wall_seconds += now - self._clock
+        self._clock = now
+
+    @contextmanager
+    def clock_stopped(self) -> Iterator[None]:
+        """Time spent inside does not count as training."""
+        self._tick()
+        try:
+            yield
+        finally:
+            self._clock = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, to be restored between episodes."""
+        self._tick()
+        names = ("episode", "simulator_steps", "decisions", "wall_seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the counters of `state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._clock = time.perf_counter()

@@ -1,0 +1,95 @@
+"""The rows of a run's tables. Reading checks every row against its class."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from safeloop.recording.tables import ANY, COUNTS, GROUPS, NEW, RISES, column
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode, as a row of `episodes.csv`. Steps are cumulative over the run."""
+
+    episode: int = column(order=COUNTS)
+    simulator_steps: int = column(least=1, order=RISES)
+    decisions: int = column(least=1, order=RISES)
+    return_: float = column()
+    cost_return: float = column()
+    violations: int = column(least=0)
+    """Simulator steps of this episode whose cost was positive."""
+    length: int = column(least=1)
+    """Simulator steps of this episode."""
+    wall_seconds: float = column(least=0)
+    """Seconds of training so far, evaluations excluded."""
+
+
+@dataclass(frozen=True)
+class EvaluationEpisode:
+    """One evaluation episode, as a row of `evaluations.csv`, `simulator_steps` into the training."""
+
+    simulator_steps: int = column(least=0, order=GROUPS)
+    episode: int = column(order=COUNTS)
+    return_: float = column()
+    cost_return: float = column()
+    violations: int = column(least=0)
+    length: int = column(least=1)
+    wall_seconds: float = column(most=ANY, default=math.nan, compare=False)
+    """Seconds since the evaluation began; NaN where that was not recorded."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of the ensemble, as a row of `fits.csv`: held-out error before and after (mean over models)."""
+
+    simulator_steps: int = column(least=0, order=RISES)
+    fit_steps: int = column(least=0)
+    holdout_before: float = column(most=ANY)
+    holdout: float = column(most=ANY)
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """The planned decisions of one training episode, as a row of `plans.csv` (means over decisions)."""
+
+    simulator_steps: int = column(least=1, order=RISES)
+    planned: int = column(least=1)
+    """Planned decisions."""
+    best_return: float = column(most=ANY)
+    lowest_cost: float = column(most=ANY)
+    feasible: float = column(least=0)
+    """Feasible sequences in the last iteration."""
+    unsafe: float = column(least=0, most=1)
+    """Fraction of decisions with fewer feasible sequences than m."""
+    divergence: float = column(most=ANY)
+    """L2 from the actor's mean action to the planned one; NaN without an actor, as `usage`."""
+    usage: float = column(most=ANY, default=math.nan)
+    """Share of the weights, or of the elites, on the actor's sequences."""
+    model_error: float = column(most=ANY, default=math.nan)
+    """Root mean square, over decisions and observed numbers, of what the ensemble's mean misses of one step's change,
+    before it was fitted on it; in standard deviations of such changes."""
+    value_error: float = column(most=ANY, default=math.nan)
+    """The value at the horizon less the discounted return that followed, after the episode."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """How far learning from a dataset is, as a row of `updates.csv`."""
+
+    simulator_steps: int = column(least=1, order=RISES)
+    """Gradient steps."""
+    wall_seconds: float = column(least=0)
+    """Seconds so far, the models' fit included, evaluations not."""
+    value: float = column(most=ANY)
+    """Mean value of 1,000 of the dataset's observations, drawn from all of it: the same ones throughout a run."""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """The mean over a training episode's decisions of one of the environment's `info["diagnostics"]`."""
+
+    simulator_steps: int = column(least=1, order=GROUPS)
+    episode: int = column(least=0, order=GROUPS)
+    name: str = column(order=NEW)
+    mean: float = column(most=ANY)

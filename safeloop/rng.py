@@ -1,0 +1,13 @@
+"""Seeds of a run's random numbers: all are derived from its one seed, and no two uses share any."""
+
+from __future__ import annotations
+
+import numpy as np
+
+TRAINING, EVALUATION, AGENT, COLLECTION = 0, 1, 2, 3
+"""Uses of random numbers."""
+
+
+def derived_seed(seed: int, stream: int, index: int = 0) -> int:
+    """Return a 32-bit seed for one use (`stream`, `index`) of a run's `seed`; distinct uses are independent."""
+    return int(np.random.SeedSequence([seed, stream, index]).generate_state(1)[0])
