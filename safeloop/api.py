@@ -125,6 +125,7 @@ def run(
     A finished run with the same settings is kept and an unfinished one resumed; others are refused.
     Raises `UsageError` for bad input, before anything is written.
     """
+    check_path(out, "--out")
     asked = launch.plan(
         env, algos, steps, seeds, preset, budget, device, settings, env_options,
         eval_every, eval_episodes, threads, variant, keep_every,
@@ -161,6 +162,7 @@ def learn(
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
     check_jobs(jobs)  # before a sweep trains anything
+    check_path(out, "--out")
     data = read(check_path(dataset))
     name, options = launch.fitting_env(data, env, env_options)
     asked = launch.plan(

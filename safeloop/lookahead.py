@@ -62,7 +62,9 @@ def lookahead(
     costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
     if value is not None:
         with torch.autocast(obs.device.type, enabled=False):  # a value of hundreds in bfloat16 is off by whole units
-            returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(imagined.obs[:, -1].float())
+            returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(
+                imagined.obs[:, -1].contiguous().float()
+            )
     rows = (k, b, particles, n)
     finite = (returns + costs + imagined.obs.sum((1, 3))).isfinite().view(rows).all(2).all(0)  # [B, N]
     by_model = returns.view(rows).mean(2)  # [K, B, N]
