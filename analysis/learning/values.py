@@ -1,4 +1,4 @@
-"""What the value at the horizon is worth: python docs/learning/values.py OUT.csv RUN [RUN ...]
+"""What the value at the horizon is worth: python analysis/learning/values.py OUT.csv RUN [RUN ...]
 
 Drives the first evaluation episodes of each run's seed with the run's models and actor, and at the horizon
 

@@ -1,4 +1,4 @@
-"""How far a trained safeloop can be trusted: python docs/learning/diagnose.py OUT.csv RUN [RUN ...]
+"""How far a trained safeloop can be trusted: python analysis/learning/diagnose.py OUT.csv RUN [RUN ...]
 
 Takes runs on a navigation task with hazards (PointGoal1, CarGoal1) and drives the first evaluation episodes of each
 run's seed. Writes a row for each run and measure:

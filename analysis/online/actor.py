@@ -1,4 +1,4 @@
-"""What planning adds to the actor, and what the value promises: python docs/online/actor.py OUT.csv RUN [RUN ...]
+"""What planning adds to the actor, and what the value promises: python analysis/online/actor.py OUT.csv RUN [RUN ...]
 
 Takes runs of agents that plan with an actor (`loop-sac`, `sac-evalloop`, ...). Writes for each the mean return of its
 last 10 training episodes and of its evaluation (planner), that of `EPISODES` episodes of the actor alone, the mean

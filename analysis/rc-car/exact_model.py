@@ -1,8 +1,8 @@
-"""The planners on RCCarDrift with the exact model, nothing learned: python docs/rc-car/exact_model.py
+"""The planners on RCCarDrift with the exact model, nothing learned: python analysis/rc-car/exact_model.py
 
 What a planner earns when it imagines the car exactly, by its horizon, weighting and constraint: the first five
 evaluation episodes of seed 0, no value at the horizon.
-Writes exact_model.csv beside this file.
+Writes docs/rc-car/exact_model.csv.
 """
 
 import csv
@@ -21,6 +21,7 @@ from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEE
 from safeloop_envs.rc_car.vehicle import Vehicle, advance
 
 EPISODES = 5
+DOCS = Path(__file__).resolve().parents[2] / "docs/rc-car"
 SETTINGS = Settings(**RC_CAR)
 
 
@@ -73,7 +74,7 @@ def drive(env, index, horizon, elites, constrained):
 def main():
     torch.set_num_threads(1)
     env = RCCar(observation="path")
-    with open(Path(__file__).with_suffix(".csv"), "w", newline="") as file:
+    with open(DOCS / "exact_model.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("weights", "constrained", "horizon", "episode", "return", "cost_return", "drifting"))
         for horizon in (8, 20):

@@ -1,4 +1,4 @@
-"""Steady circles of the RC car, and what each earns: python docs/rc-car/steady_states.py
+"""Steady circles of the RC car, and what each earns: python analysis/rc-car/steady_states.py
 
 A car that drives a circle of radius R (m) at speed v (m/s) with a constant sideslip angle b has v_x = v cos b,
 v_y = v sin b and yaw rate v / R; three equations (forces along and across, and the moment) must hold. For each b
@@ -7,7 +7,7 @@ wheels' slip; what is left is one equation, that the rear tyre's force has the s
 Its roots in b are the steady circles. They are of three kinds: the rear tyre grips, it slides, or it sits at the
 jump between the two, switching back and forth ("edge", see safeloop_envs/rc_car/vehicle.py).
 
-Writes steady_states.csv and steady_states.png beside this file.
+Writes docs/rc-car/steady_states.csv and docs/rc-car/steady_states.png.
 """
 
 import csv
@@ -31,7 +31,7 @@ brush = vectorize(brush_of_one.py_func)
 GRIP, SLIDE = CAR.friction * CAR.rear_load, CAR.sliding_friction * CAR.rear_load
 ANGLES = np.radians(np.linspace(-85, 30, 1151))  # sideslip
 LOCK = np.linspace(-STEERING, STEERING, 241)[:, None]
-HERE = Path(__file__).parent
+DOCS = Path(__file__).resolve().parents[2] / "docs/rc-car"
 
 
 def roots(values):
@@ -82,7 +82,7 @@ def main():
         for speed in np.arange(2.0, 4.5001, 0.05):
             for kind, sideslip, steering, wheel in steady(speed, radius):
                 rows.append((radius, speed, kind, math.degrees(sideslip), math.degrees(steering), wheel))
-    with open(HERE / "steady_states.csv", "w", newline="") as file:
+    with open(DOCS / "steady_states.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("radius_m", "speed_m_s", "kind", "sideslip_deg", "steering_deg", "wheel_speed_m_s"))
         writer.writerows([(f"{r:.2f}", f"{v:.2f}", k, f"{b:.1f}", f"{d:.1f}", f"{w:.2f}") for r, v, k, b, d, w in rows])
@@ -107,7 +107,7 @@ def main():
     axes.axvline(4.0, color="#444444", linestyle="--", label="desired speed of RCCarDrift")
     axes.set(xlabel="speed (m/s)", ylabel="sideslip, nose inwards (degrees)", title="Steady driving on the 1 m circle")
     axes.legend(frameon=False, loc="upper left")
-    figure.savefig(HERE / "steady_states.png", dpi=120)
+    figure.savefig(DOCS / "steady_states.png", dpi=120)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each part of offline LOOP adds: python docs/offline/ablations.py OUT.csv RUN [RUN ...]
+"""What each part of offline LOOP adds: python analysis/offline/ablations.py OUT.csv RUN [RUN ...]
 
 Takes finished runs of `loop-crr` or `loop-plas`. Evaluates what each learned with its own planner, with one thing about
 the planner changed at a time, and the learner's actor alone, in the episodes of the run's own evaluation. Nothing is

@@ -1,4 +1,4 @@
-"""How many sequences a plan is the mean of: python docs/learning/temperature.py OUT.csv RUN [RUN ...]
+"""How many sequences a plan is the mean of: python analysis/learning/temperature.py OUT.csv RUN [RUN ...]
 
 Takes runs of agents that plan with ARC (`safeloop`, `loop`, `loop-sac`). Plans from `STATES` observations that each
 has stored (none of its first tenth), with its own settings but for 1/eta and the models' noise, and writes for each

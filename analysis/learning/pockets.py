@@ -1,4 +1,4 @@
-"""Which planner gets out from behind hazards: python docs/learning/pockets.py OUT.csv RUN [RUN ...]
+"""Which planner gets out from behind hazards: python analysis/learning/pockets.py OUT.csv RUN [RUN ...]
 
 Takes runs of safeloop on PointGoal1. Puts the robot, nearly at rest, into 24 made-up pockets: two hazards ahead that
 overlap once they are widened by the planner's margin, the goal beyond them, the other six anywhere. Then drives it for

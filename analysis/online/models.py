@@ -1,4 +1,4 @@
-"""Where an ensemble is wrong, and whether fitting it longer helps: python docs/online/models.py OUT.csv RUN [RUN ...]
+"""Where an ensemble is wrong, and whether more fitting helps: python analysis/online/models.py OUT.csv RUN [RUN ...]
 
 Takes runs of agents with models on HalfCheetah, Hopper or Walker2d. Gymnasium clips what Hopper and Walker2d observe of
 velocities to [-10, 10]: where one is out of it, the state is not seen. Writes for each run the root mean square error
