@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
-
-import torch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 from safeloop.agent_settings import (
     PRESETS,
@@ -17,14 +16,14 @@ from safeloop.agent_settings import (
     OnlineLearnerSettings,
     Settings,
 )
-from safeloop.agents import MBPO, Agent, PlanningAgent, ValueExpansion
 from safeloop.cmdp import EnvSpec, sizes
 from safeloop.errors import UsageError
-from safeloop.policies import Exploring
-from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_env
-from safeloop.training import train
+
+if TYPE_CHECKING:
+    from safeloop.agents import Agent
+    from safeloop.recording.recorder import Recorder
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class OffPolicy:
 
     name: str
     summary: str
-    agent: type[Agent[Any]] = PlanningAgent
+    kind: Literal["Agent", "MBPO", "ValueExpansion", "PlanningAgent"] = "PlanningAgent"
+    """A class of `safeloop.agents`, which is imported when one is made: a list of names should not wait for torch."""
     settings: type = Settings
     constrained: bool = False
     learner: Literal["sac", "td3"] | None = "sac"
@@ -46,6 +46,11 @@ class OffPolicy:
     resumable: bool = True
     keeps: bool = True
     """Whether a run can keep earlier checkpoints."""
+
+    @property
+    def agent(self) -> type[Agent[Any]]:
+        """The class of its agents."""
+        return getattr(import_module("safeloop.agents"), self.kind)
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -93,6 +98,8 @@ class OffPolicy:
 
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""
+        from safeloop.training import train
+
         train(self._agent(env, env.safeloop_spec, run), env, run)
 
     def load(self, run: Run, seed: int) -> Policy:
@@ -101,6 +108,11 @@ class OffPolicy:
 
     def explorer(self, run: Run, seed: int) -> Policy:
         """The same as it explores in training; a planner that executes means there explores no more than here."""
+        import torch
+
+        from safeloop.agents import PlanningAgent
+        from safeloop.policies import Exploring
+
         agent = self._restored(run)
         if isinstance(agent, PlanningAgent) and self.plans == "always":
             return agent.policy(seed, draws=agent.settings.exploration == "draw")
@@ -147,15 +159,15 @@ sac_evalloop = replace(
     loop_sac, name="sac-evalloop", summary="SAC, with LOOP's planner in evaluation (CoRL 2021, D.6)", plans="evaluation"
 )
 sac_ve = OffPolicy(
-    "sac-ve", "SAC with value expansion in the models (Feinberg et al. 2018)", ValueExpansion, ExpansionSettings,
+    "sac-ve", "SAC with value expansion in the models (Feinberg et al. 2018)", "ValueExpansion", ExpansionSettings,
     default_steps=ONLINE_STEPS,
 )  # fmt: skip
 mbpo = OffPolicy(
-    "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPO, MBPOSettings,
+    "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", "MBPO", MBPOSettings,
     own={"updates_per_decision": 20}, default_steps=ONLINE_STEPS,
 )  # fmt: skip
 sac = OffPolicy(
-    "sac", "soft actor-critic (Haarnoja et al. 2018)", Agent, OnlineLearnerSettings, default_steps=ONLINE_STEPS
+    "sac", "soft actor-critic (Haarnoja et al. 2018)", "Agent", OnlineLearnerSettings, default_steps=ONLINE_STEPS
 )
 td3 = replace(
     sac, name="td3", summary="twin delayed deterministic policy gradients (Fujimoto et al. 2018)", learner="td3"

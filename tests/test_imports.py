@@ -1,6 +1,8 @@
 """Imports run one way: `safeloop` imports none of the packages that plug into it, nor what they need."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,13 @@ def test_safeloop_imports_no_plugin(source):
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module.split(".")[0])
     assert not imported & FORBIDDEN
+
+
+GROUND = ["errors", "texts", "rng", "settings", "agent_settings", "cmdp", "registry", "files", "algorithms", "api"]
+
+
+def test_the_ground_needs_neither_torch_nor_gymnasium():
+    names = [*(f"safeloop.{name}" for name in GROUND), "safeloop.recording.run", "safeloop.offline.algorithms"]
+    code = f"import sys, {', '.join(names)}; print(sorted({{'torch', 'gymnasium', 'matplotlib'}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"  # each takes a second, and a mistake in arguments should be told at once

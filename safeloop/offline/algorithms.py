@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 from safeloop.cmdp import EnvSpec, sizes
 from safeloop.datasets import Dataset
 from safeloop.errors import UsageError
-from safeloop.offline.agents import OfflineAgent, OfflinePlanner, events, taught
 from safeloop.offline.settings import (
     TABLE_4,
     CRRSettings,
@@ -19,11 +19,13 @@ from safeloop.offline.settings import (
     OfflinePlanSettings,
     PLASSettings,
 )
-from safeloop.offline.training import train
-from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_env
 from safeloop.settings import build
+
+if TYPE_CHECKING:
+    from safeloop.offline.agents import OfflineAgent
+    from safeloop.recording.recorder import Recorder
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Offline:
     summary: str
     settings: type
     learner: Literal["crr", "plas", "mbop"]
-    agent: type[OfflineAgent] = OfflineAgent
+    kind: Literal["OfflineAgent", "OfflinePlanner"] = "OfflineAgent"
+    """A class of `safeloop.offline.agents`, which is imported when one is made."""
     constrained: bool = False
     base: str = ""
     """The algorithm that it plans on top of: the two are compared."""
@@ -47,6 +50,11 @@ class Offline:
     resumable: bool = True
     offline: bool = True
     """Learns from a dataset, by `learn_from`; `learn` is refused."""
+
+    @property
+    def agent(self) -> type[OfflineAgent]:
+        """The class of its agents."""
+        return getattr(import_module("safeloop.offline.agents"), self.kind)
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -65,6 +73,8 @@ class Offline:
 
     def check(self, dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
         """Raise `UsageError` where the dataset lacks what would be learned of it."""
+        from safeloop.offline.agents import events, taught
+
         events(dataset, spec)
         if isinstance(settings, OfflinePlanSettings) and not dataset.complete.any():
             raise UsageError(f"{dataset.path}: next_observations is missing, and follows from no other observation")
@@ -89,6 +99,8 @@ class Offline:
         """Train on the dataset, or go on from the run's checkpoint."""
         if self.constrained and dataset.cost is None:
             raise UsageError(f"{dataset.path}: costs is missing, and {self.name} keeps a cost within a limit")
+        from safeloop.offline.training import train
+
         agent = self._agent(run, dataset, {})
         train(agent, agent.spec, run)
 
@@ -106,12 +118,12 @@ class Offline:
 crr = Offline("crr", "critic-regularised regression (Wang et al. 2020)", CRRSettings, "crr")
 plas = Offline("plas", "policy in the latent action space (Zhou et al. 2020)", PLASSettings, "plas")
 loop_crr = Offline(
-    "loop-crr", "CRR + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopCRRSettings, "crr", OfflinePlanner,
+    "loop-crr", "CRR + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopCRRSettings, "crr", "OfflinePlanner",
     base="crr", sweeps=True,
 )  # fmt: skip
 loop_plas = Offline(
     "loop-plas", "PLAS + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopPLASSettings, "plas",
-    OfflinePlanner, base="plas", sweeps=True,
+    "OfflinePlanner", base="plas", sweeps=True,
 )  # fmt: skip
 SEARCH = {
     "actor_fraction": 0.05, "iterations": 3, "noise_correlation": 0.85, "momentum": 0.1, "inverse_temperature": 50.0,
@@ -124,5 +136,5 @@ safeloop_crr = replace(
 )  # fmt: skip
 mbop = Offline(
     "mbop", "imitation + truncated value + ensemble (Argenson & Dulac-Arnold 2020)", MBOPSettings, "mbop",
-    OfflinePlanner,
+    "OfflinePlanner",
 )  # fmt: skip
