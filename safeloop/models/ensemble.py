@@ -122,9 +122,9 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def errors(self, batch: Batch) -> Tensor:
-        """What the mean over models misses of each change, `[B]`: mean square in standard deviations of changes.
+        """Return the mean squared error of the mean over models, `[B]`, in standard deviations of changes.
 
-        What jumped at an event is left out.
+        Numbers that jumped at an event are left out.
         """
         k = self.members
         mean = self.step(batch.obs.expand(k, -1, -1), batch.act.expand(k, -1, -1), None)[0].mean(0)

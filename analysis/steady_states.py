@@ -1,4 +1,4 @@
-"""Steady circles of the RC car, and what each earns: python analysis/rc-car/steady_states.py
+"""Steady circles of the RC car, and what each earns: python analysis/steady_states.py
 
 A car that drives a circle of radius R (m) at speed v (m/s) with a constant sideslip angle b has v_x = v cos b,
 v_y = v sin b and yaw rate v / R; three equations (forces along and across, and the moment) must hold. For each b
@@ -31,7 +31,7 @@ brush = vectorize(brush_of_one.py_func)
 GRIP, SLIDE = CAR.friction * CAR.rear_load, CAR.sliding_friction * CAR.rear_load
 ANGLES = np.radians(np.linspace(-85, 30, 1151))  # sideslip
 LOCK = np.linspace(-STEERING, STEERING, 241)[:, None]
-DOCS = Path(__file__).resolve().parents[2] / "docs/rc-car"
+DOCS = Path(__file__).resolve().parents[1] / "docs/rc-car"
 
 
 def roots(values):

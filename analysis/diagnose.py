@@ -1,4 +1,4 @@
-"""How far a trained safeloop can be trusted: python analysis/learning/diagnose.py OUT.csv RUN [RUN ...]
+"""Measure how far a trained safeloop can be trusted: python analysis/diagnose.py OUT.csv RUN [RUN ...]
 
 Takes runs on a navigation task with hazards (PointGoal1, CarGoal1) and drives the first evaluation episodes of each
 run's seed. Writes a row for each run and measure:
@@ -17,13 +17,12 @@ run's seed. Writes a row for each run and measure:
   episodes (layouts never met) and on the last training episodes in the replay buffer.
 """
 
-import csv
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from rows import write_rows
 
 import safeloop
 from safeloop.models.trajectories import rollout
@@ -191,19 +190,12 @@ def diagnose(path):
     ]  # fmt: skip
 
 
-def main():
-    """Write every run's rows."""
-    torch.set_num_threads(1)
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    out, *runs = sys.argv[1:]
-    with open(out, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("run", "measure", "decisions", "group", "number", "count"))
-        for run in runs:
-            for name, h, group, number, count in diagnose(run):
-                writer.writerow(("/".join(Path(run).parts[-2:]), name, h, group, f"{number:.4g}", count))
+def rows(run):
+    """Yield a run's rows."""
+    for name, h, group, number, count in diagnose(run):
+        yield "/".join(Path(run).parts[-2:]), name, h, group, f"{number:.4g}", count
 
 
 if __name__ == "__main__":
-    main()
+    head = ("run", "measure", "decisions", "group", "number", "count")
+    write_rows(__doc__, head, rows)

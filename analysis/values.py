@@ -1,4 +1,4 @@
-"""What the value at the horizon is worth: python analysis/learning/values.py OUT.csv RUN [RUN ...]
+"""Compare values at the horizon: python analysis/values.py OUT.csv RUN [RUN ...]
 
 Drives the first evaluation episodes of each run's seed with the run's models and actor, and at the horizon
 
@@ -12,12 +12,11 @@ The first two also drive layouts that no run was ever evaluated on. Writes a row
 layouts for all, so differences can be taken by episode.
 """
 
-import csv
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from rows import write_rows
 
 import safeloop
 from safeloop.agents import PlanningAgent
@@ -67,26 +66,17 @@ def agents(trained, spec, settings):
     yield "refitted, each event by itself", refitted(trained, spec, settings, shared=False)
 
 
-def main():
-    """Write every run's rows."""
-    torch.set_num_threads(1)
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    out, *runs = sys.argv[1:]
-    with open(out, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("run", "value", "layouts", "episode", "return", "cost_return"))
-        for path in runs:
-            settings = Run.open(Path(path)).settings
-            spec = find_env(settings.env, settings.env_options)
-            run = "/".join(Path(path).parts[-2:])
-            for name, agent in agents(safeloop.load(path).agent, spec, settings):
-                layouts = [(settings.seed, EPISODES), *([(FRESH, FRESH_EPISODES)] if name in ("own", "none") else [])]
-                for seed, episodes in layouts:
-                    for row in evaluate(agent.policy(seed), spec, episodes, seed):
-                        writer.writerow((run, name, seed, row.episode, f"{row.return_:.1f}", row.cost_return))
-                        file.flush()
+def rows(path):
+    """Yield a row for each value and episode."""
+    settings = Run.open(Path(path)).settings
+    spec = find_env(settings.env, settings.env_options)
+    run = "/".join(Path(path).parts[-2:])
+    for name, agent in agents(safeloop.load(path).policy.agent, spec, settings):
+        layouts = [(settings.seed, EPISODES), *([(FRESH, FRESH_EPISODES)] if name in ("own", "none") else [])]
+        for seed, episodes in layouts:
+            for row in evaluate(agent.policy(seed), spec, episodes, seed):
+                yield run, name, seed, row.episode, f"{row.return_:.1f}", row.cost_return
 
 
 if __name__ == "__main__":
-    main()
+    write_rows(__doc__, ("run", "value", "layouts", "episode", "return", "cost_return"), rows)

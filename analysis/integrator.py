@@ -1,4 +1,4 @@
-"""Accuracy and speed of the RC car's integrator: python analysis/rc-car/integrator.py
+"""Accuracy and speed of the RC car's integrator: python analysis/integrator.py
 
 200 random drives of 100 steps (starts and commands as in RCCarDrift, commands uniform), beside the same
 Runge-Kutta pair with a tolerance of 1e-9; the largest error of each drive over its states. Then steps a second,

@@ -1,16 +1,14 @@
-"""What each part of offline LOOP adds: python analysis/offline/ablations.py OUT.csv RUN [RUN ...]
+"""Measure the parts of offline LOOP: python analysis/ablations.py OUT.csv RUN [RUN ...]
 
 Takes finished runs of `loop-crr` or `loop-plas`. Evaluates what each learned with its own planner, with one thing about
 the planner changed at a time, and the learner's actor alone, in the episodes of the run's own evaluation. Nothing is
 trained again.
 """
 
-import csv
-import sys
 from pathlib import Path
 from statistics import fmean
 
-import torch
+from rows import write_rows
 
 from safeloop.evaluation import evaluate
 from safeloop.policies import ActorPolicy
@@ -37,24 +35,15 @@ def policies(run):
     yield "the actor alone", ActorPolicy(policy.agent.learner, "cpu")
 
 
-def main():
-    """Write a row for each run and change."""
-    torch.set_num_threads(1)
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    out, *paths = sys.argv[1:]
-    with open(out, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("run", "planner", "episodes", "return", "cost_return"))
-        for path in paths:
-            run, where = Run.open(Path(path)), "/".join(Path(path).parts[-3:])
-            spec = find_env(run.settings.env, run.settings.env_options)
-            for name, policy in policies(run):
-                rows = list(evaluate(policy, spec, run.settings.eval_episodes, run.settings.seed))
-                means = fmean(r.return_ for r in rows), fmean(r.cost_return for r in rows)
-                writer.writerow((where, name, len(rows), *(f"{x:.2f}" for x in means)))
-                file.flush()
+def rows(path):
+    """Yield a row for each change of a run's planner."""
+    run, where = Run.open(Path(path)), "/".join(Path(path).parts[-3:])
+    spec = find_env(run.settings.env, run.settings.env_options)
+    for name, policy in policies(run):
+        found = list(evaluate(policy, spec, run.settings.eval_episodes, run.settings.seed))
+        means = fmean(r.return_ for r in found), fmean(r.cost_return for r in found)
+        yield where, name, len(found), *(f"{x:.2f}" for x in means)
 
 
 if __name__ == "__main__":
-    main()
+    write_rows(__doc__, ("run", "planner", "episodes", "return", "cost_return"), rows)

@@ -1,4 +1,4 @@
-"""The planners on RCCarDrift with the exact model, nothing learned: python analysis/rc-car/exact_model.py
+"""The planners on RCCarDrift with the exact model, nothing learned: python analysis/exact_model.py
 
 What a planner earns when it imagines the car exactly, by its horizon, weighting and constraint: the first five
 evaluation episodes of seed 0, no value at the horizon.
@@ -21,7 +21,7 @@ from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEE
 from safeloop_envs.rc_car.vehicle import Vehicle, advance
 
 EPISODES = 5
-DOCS = Path(__file__).resolve().parents[2] / "docs/rc-car"
+DOCS = Path(__file__).resolve().parents[1] / "docs/rc-car"
 SETTINGS = Settings(**RC_CAR)
 
 

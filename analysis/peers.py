@@ -1,4 +1,4 @@
-"""The SAC and TD3 of stable-baselines3 beside ours: python analysis/online/peers.py OUT ENV ALGO STEPS SEED [SEED ...]
+"""The SAC and TD3 of stable-baselines3 beside ours: python analysis/peers.py OUT ENV ALGO STEPS SEED [SEED ...]
 
 ALGO is sb3-sac or sb3-td3. Needs `pip install --no-deps stable-baselines3==2.3.2 cloudpickle` beside safeloop. The
 settings are those of safeloop's `sac` and `td3` as published (`--preset online-paper`); the environment, its episodes,

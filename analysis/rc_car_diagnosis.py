@@ -1,4 +1,4 @@
-"""What limits a trained agent on RCCarDrift: python analysis/rc-car/diagnosis.py OUT RUN [RUN ...]
+"""Find the limits of a trained agent on RCCarDrift: python analysis/rc_car_diagnosis.py OUT RUN [RUN ...]
 
 Takes runs of safeloop with the observation `path` and changes one part of their planner at a time: the learned model
 for the exact one, the value at the horizon for none, the horizon from 8 to 20 steps. Each variant drives the first

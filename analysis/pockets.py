@@ -1,4 +1,4 @@
-"""Which planner gets out from behind hazards: python analysis/learning/pockets.py OUT.csv RUN [RUN ...]
+"""Compare which planners get out from behind hazards: python analysis/pockets.py OUT.csv RUN [RUN ...]
 
 Takes runs of safeloop on PointGoal1. Puts the robot, nearly at rest, into 24 made-up pockets: two hazards ahead that
 overlap once they are widened by the planner's margin, the goal beyond them, the other six anywhere. Then drives it for
@@ -7,12 +7,11 @@ four seconds in the run's own model (its first member is the world), with the ru
 it was not), and in how many decisions the robot was in a hazard.
 """
 
-import csv
 import math
-import sys
 from pathlib import Path
 
 import torch
+from rows import write_rows
 from values import copied
 
 import safeloop
@@ -82,29 +81,23 @@ def drive(agent, spec, obs):
     return int((~going).sum()), decisions.mean().item(), inside
 
 
-def main():
-    """Write every run's rows."""
-    torch.set_num_threads(1)
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    out, *runs = sys.argv[1:]
-    with open(out, "w", newline="") as file:
-        writer = csv.writer(file)
-        names = ("horizon", "iterations", "noise_correlation", "value")
-        writer.writerow(("run", *names, "pockets", "met", "decisions", "inside"))
-        for path in runs:
-            settings = Run.open(Path(path)).settings
-            spec = find_env(settings.env, settings.env_options)
-            trained = safeloop.load(path).agent
-            seen = trained.replay.data.obs[trained.settings.warmup : len(trained.replay)]
-            obs = pockets(seen, spec.entities, torch.Generator().manual_seed(0))
-            for variant in VARIANTS:
-                agent = copied(trained, spec, settings, **{"value": "behaviour", **variant})
-                met, decisions, inside = drive(agent, spec, obs)
-                row = (variant.get(name, "behaviour") for name in names)
-                writer.writerow(("/".join(Path(path).parts[-2:]), *row, len(obs), met, round(decisions, 1), inside))
-                file.flush()
+NAMES = ("horizon", "iterations", "noise_correlation", "value")
+"""Settings that variants differ in."""
+
+
+def rows(path):
+    """Yield a row for each variant of a run's planner."""
+    settings = Run.open(Path(path)).settings
+    spec = find_env(settings.env, settings.env_options)
+    trained = safeloop.load(path).policy.agent
+    seen = trained.replay.data.obs[trained.settings.warmup : len(trained.replay)]
+    obs = pockets(seen, spec.entities, torch.Generator().manual_seed(0))
+    for variant in VARIANTS:
+        agent = copied(trained, spec, settings, **{"value": "behaviour", **variant})
+        met, decisions, inside = drive(agent, spec, obs)
+        row = (variant.get(name, "behaviour") for name in NAMES)
+        yield "/".join(Path(path).parts[-2:]), *row, len(obs), met, round(decisions, 1), inside
 
 
 if __name__ == "__main__":
-    main()
+    write_rows(__doc__, ("run", *NAMES, "pockets", "met", "decisions", "inside"), rows)
