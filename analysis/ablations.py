@@ -10,10 +10,10 @@ from statistics import fmean
 
 from rows import write_rows
 
-from safeloop.evaluation import evaluate
-from safeloop.policies import ActorPolicy
+from safeloop.agents.policies import ActorPolicy
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
+from safeloop.training.evaluation import evaluate
 
 CHANGES = {
     "as trained": {},

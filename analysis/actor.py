@@ -13,10 +13,10 @@ from statistics import fmean
 from rows import write_rows
 
 import safeloop
-from safeloop.evaluation import evaluate
-from safeloop.policies import ActorPolicy
+from safeloop.agents.policies import ActorPolicy
 from safeloop.recording.run import Run
 from safeloop.registry import find_env
+from safeloop.training.evaluation import evaluate
 
 EPISODES = 10
 PITCH = 1  # HalfCheetah's observation: height, pitch, ...

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from safeloop.agent_settings import RC_CAR, Settings
-from safeloop.algorithms import CEM
+from safeloop.agents.settings import RC_CAR, Settings
+from safeloop.algorithms.online import CEM
 from safeloop.cmdp import Constraint
 from safeloop.models.trajectories import Outcome
-from safeloop.planner import Planner, PlannerSettings
+from safeloop.planning.search import Planner, PlannerSettings
 from safeloop.rng import EVALUATION, derived_seed
 from safeloop_envs.rc_car.environment import EPISODE_STEPS, STEERING, WHEEL_SPEED, RCCar
 from safeloop_envs.rc_car.vehicle import Vehicle, advance

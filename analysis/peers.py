@@ -16,14 +16,14 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.noise import NormalActionNoise
 
-from safeloop.algorithms import sac
-from safeloop.evaluation import record_evaluation
+from safeloop.algorithms.online import sac
 from safeloop.learners.td3 import TD3Settings
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env
 from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build
+from safeloop.training.evaluation import record_evaluation
 
 EVALUATION_EPISODES = 10
 

@@ -19,10 +19,10 @@ import torch
 from exact_model import ExactModel
 
 import safeloop
-from safeloop.evaluation import evaluate
-from safeloop.planner import Planner
+from safeloop.planning.search import Planner
 from safeloop.recording.run import Run
 from safeloop.registry import find_env
+from safeloop.training.evaluation import evaluate
 
 EPISODES = 3
 LONG = 20

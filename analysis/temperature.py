@@ -13,7 +13,7 @@ import torch
 from rows import write_rows
 
 import safeloop
-from safeloop import planner
+from safeloop.planning import search as planner
 
 STATES = 6
 TEMPERATURES = (1, 3, 10, 50)

@@ -14,9 +14,9 @@ from pathlib import Path
 checkout = Path(sys.argv[1]).resolve()
 sys.path[:0] = [str(checkout), str(checkout / "envs"), str(checkout / "baselines")]
 
-from safeloop import worker  # noqa: E402
-from safeloop.agent_settings import Settings  # noqa: E402
-from safeloop.agents import PlanningAgent  # noqa: E402
+from safeloop.agents.online import PlanningAgent  # noqa: E402
+from safeloop.agents.settings import Settings  # noqa: E402
+from safeloop.experiments import worker  # noqa: E402
 from safeloop.recording.recorder import Recorder  # noqa: E402
 from safeloop.recording.run import Run, RunSettings  # noqa: E402
 

@@ -19,11 +19,11 @@ import torch
 from rows import write_rows
 
 import safeloop
-from safeloop.agents import PlanningAgent
-from safeloop.evaluation import evaluate
-from safeloop.learners.behaviour import BehaviourValue
+from safeloop.agents.online import PlanningAgent
+from safeloop.learners.value import BehaviourValue
 from safeloop.recording.run import Run
 from safeloop.registry import find_env
+from safeloop.training.evaluation import evaluate
 
 EPISODES = 10
 FRESH, FRESH_EPISODES = 1000, 20

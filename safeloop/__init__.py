@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, plot, resume, run
-    from safeloop.collecting import collect
     from safeloop.errors import UsageError
+    from safeloop.experiments.collect import collect
 
 with suppress(ImportError):  # gymnasium would print a notice about environments that are not used here
     from farama_notifications import notifications
@@ -39,7 +39,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'safeloop' has no attribute {name!r}")
-    module = {"UsageError": "errors", "collect": "collecting"}.get(name, "api")
+    module = {"UsageError": "errors", "collect": "experiments.collect"}.get(name, "api")
     return getattr(import_module(f"safeloop.{module}"), name)
 
 

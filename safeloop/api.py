@@ -10,27 +10,28 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from safeloop import launch
 from safeloop.cmdp import Entities, EnvSpec, zero_cost
-from safeloop.datasets import read
+from safeloop.data.datasets import read
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate as evaluation_episodes
+from safeloop.experiments import specify
+from safeloop.experiments.local import Failure, Job, Stopped, Work, check_jobs, execute
+from safeloop.experiments.progress import display
+from safeloop.experiments.specify import Pairs
+from safeloop.experiments.sweep import tuned
 from safeloop.files import check_path
-from safeloop.launch import Pairs
-from safeloop.offline.sweep import tuned
-from safeloop.processes import Failure, Job, Stopped, Work, check_jobs, execute
+from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import algorithm_names, families, find_algorithm, find_env
-from safeloop.report import offline, records, summary
-from safeloop.report.progress import display
+from safeloop.report import offline, summary
 from safeloop.report.video import Video
 from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
+from safeloop.training.evaluation import evaluate as evaluation_episodes
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from safeloop.policies import Checked
+    from safeloop.agents.policies import Checked
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def run(
     Raises `UsageError` for bad input, before anything is written.
     """
     check_path(out, "--out")
-    asked = launch.plan(
+    asked = specify.plan(
         env, algos, steps, seeds, preset, budget, device, settings, env_options,
         eval_every, eval_episodes, threads, variant, keep_every,
     )  # fmt: skip
@@ -164,15 +165,15 @@ def learn(
     check_jobs(jobs)  # before a sweep trains anything
     check_path(out, "--out")
     data = read(check_path(dataset))
-    name, options = launch.fitting_env(data, env, env_options)
-    asked = launch.plan(
+    name, options = specify.fitting_env(data, env, env_options)
+    asked = specify.plan(
         name, algos, steps, seeds, preset, budget, device, settings, options,
         eval_every, eval_episodes, threads, variant, dataset=data,
     )  # fmt: skip
     if sweep:
         folder = Path(out) / asked[0].folder
         with _threads(asked[0].threads), _drawn_when_stopped(folder):
-            given = launch.pairs(settings, "--set")
+            given = specify.pairs(settings, "--set")
             asked = tuned(Path(out), asked, data.path, given, sweep, lambda: display(quiet))
     return _train(Path(out), asked, jobs, quiet, data.path)
 
@@ -181,7 +182,7 @@ def _train(
     out: Path, asked: list[RunSettings], jobs: int | None, quiet: bool, dataset: Path | None = None
 ) -> Comparison:
     limit = check_jobs(jobs)
-    work = launch.prepare(out, asked, dataset)
+    work = specify.prepare(out, asked, dataset)
     return _execute(work, limit, quiet, out / asked[0].folder)
 
 
@@ -228,7 +229,7 @@ def resume(
     Another number of threads than the run was made with can change results: `force_threads` allows it. With `from_step`
     it goes on from the checkpoint that was kept then (`keep_every`); all that the run recorded later is made anew.
     """
-    work = launch.prepare_resume(Path(path), threads, force_threads, from_step)
+    work = specify.prepare_resume(Path(path), threads, force_threads, from_step)
     return _execute(work, 1, quiet, Path(path).resolve().parents[1])
 
 
@@ -237,11 +238,11 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
 
     With `diagnostics` also `planning.png`: actor divergence and usage, model and value errors of planning agents.
     """
-    folders = records.folders_under(folder)
+    folders = reader.folders_under(folder)
     found = []
     for each in folders:
         compared = _compare(each, [], diagnostics)
-        if diagnostics and not any(run.plans.path.exists() for run in records.runs_under(each)):
+        if diagnostics and not any(run.plans.path.exists() for run in reader.runs_under(each)):
             notice = f"--diagnostics: no run in {each} plans while it trains, so there is no planning.png"
             compared = replace(compared, notices=[notice])
         found.append(compared)
@@ -262,7 +263,7 @@ def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymna
     `options` are those of `--env-set`; of a run they are in `settings.json`. Raises `UsageError` for an unknown name or
     option.
     """
-    return find_env(env, launch.pairs(options, "options")).make(render_mode=render_mode)
+    return find_env(env, specify.pairs(options, "options")).make(render_mode=render_mode)
 
 
 def load(path: str | Path, seed: int | None = None) -> Checked:
@@ -271,17 +272,17 @@ def load(path: str | Path, seed: int | None = None) -> Checked:
     `seed` (default: the run's) seeds whatever the policy draws when it acts. Its `act` raises `UsageError` for what is
     no observation of the run's environment; `policy` is the algorithm's own, without that check.
     """
-    return _load(records.open_run(path), seed)[0]
+    return _load(reader.open_run(path), seed)[0]
 
 
 def _load(run: Run, seed: int | None = None) -> tuple[Checked, EnvSpec]:
-    from safeloop.policies import Checked
+    from safeloop.agents.policies import Checked
 
     settings = run.settings
-    launch.check_device(settings.device)
+    specify.check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     build(algorithm.settings, settings.algo_settings, owner=settings.algo)
-    with records.loading(run):
+    with reader.loading(run):
         return Checked(algorithm.load(run, settings.seed if seed is None else seed), spec), spec
 
 
@@ -291,8 +292,8 @@ def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None =
     `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused.
     """
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
-    run = records.open_run(path)
-    records.read(run)
+    run = reader.open_run(path)
+    reader.read(run)
     recorder = Video(check_path(video, "--video")) if video is not None else None
     policy, spec = _load(run)
     with _threads(run.settings.threads):
@@ -318,8 +319,8 @@ def _threads(number: int) -> Iterator[None]:
 
 def show(path: str | Path, last: int = 10) -> str:
     """Settings, status, versions and last episodes of a run, for a terminal."""
-    run = records.open_run(path)
-    recorded = records.read(run)
+    run = reader.open_run(path)
+    recorded = reader.read(run)
     try:
         made_with = json.loads((run.path / "versions.json").read_text()).items()
     except (OSError, ValueError, AttributeError):

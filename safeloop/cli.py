@@ -188,9 +188,9 @@ def collect(
     quiet: Quiet = False,
 ) -> None:
     """Make a dataset from trained policies, with costs where the environment has them."""
-    from safeloop import collecting
+    from safeloop.experiments import collect
 
-    made = collecting.collect(
+    made = collect.collect(
         env, policy, out, episodes=episodes, replay=replay, seed=seed, env_options=env_set or (), quiet=quiet
     )
     if not quiet:
@@ -323,10 +323,10 @@ def speed(
     json_: Json = False,
 ) -> None:
     """Measure how fast planning, environments and training are on this machine, beside their bounds and peers."""
-    from safeloop import speed as speeds
+    from safeloop import benchmarking
 
-    found = speeds.measure(what, env, against, device, threads)
-    print(json.dumps(found, indent=2) if json_ else speeds.text(found))
+    found = benchmarking.measure(what, env, against, device, threads)
+    print(json.dumps(found, indent=2) if json_ else benchmarking.text(found))
 
 
 @lists.command("envs", epilog="Example: safeloop list envs --json")

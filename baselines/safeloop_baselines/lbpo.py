@@ -40,13 +40,13 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate_when_due
 from safeloop.networks import EnsembleMLP
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import Policy
 from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build, check_range
+from safeloop.training.evaluation import evaluate_when_due
 from safeloop_baselines.frozen_policy import FrozenPolicy
 
 

@@ -39,12 +39,12 @@ import torch
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate_when_due, record_evaluation
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import Policy
 from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build
+from safeloop.training.evaluation import evaluate_when_due, record_evaluation
 from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
 from safeloop_baselines.omnisafe_settings import CPOSettings, PPOLagSettings
 

@@ -14,8 +14,8 @@ from unittest import mock
 
 import torch
 
+from safeloop.benchmarking import Stopwatch
 from safeloop.errors import UsageError
-from safeloop.speed import Stopwatch
 from safeloop_baselines.omnisafe_bridge import contained, omnisafe
 from safeloop_envs.shim import bare, import_safety_gymnasium
 

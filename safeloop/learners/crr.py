@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safeloop.learners.targets import Targets
+from safeloop.agents.offline_settings import CRRSettings
+from safeloop.data.replay import Batch
+from safeloop.learners.expansion import Targets
 from safeloop.networks import (
     EnsembleMLP,
     Streams,
@@ -21,8 +23,6 @@ from safeloop.networks import (
     saved,
     twin_critics,
 )
-from safeloop.offline.settings import CRRSettings
-from safeloop.replay import Batch
 
 NETWORKS = ("actor", "critic", "actor_target", "target")
 

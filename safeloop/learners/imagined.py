@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from safeloop.data.replay import Batch, Replay
 from safeloop.models.trajectories import Controller, Model, Outcome, Trajectories, rollout, survival
 from safeloop.networks import Streams
-from safeloop.replay import Batch, Replay
 
 
 def as_transitions(obs: Tensor, act: Tensor, next_obs: Tensor, outcome: Outcome, generator: torch.Generator) -> Batch:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.agents.offline_settings import MBOPSettings
+from safeloop.data.replay import Batch
 from safeloop.networks import EnsembleMLP, Streams, initialiser
-from safeloop.offline.settings import MBOPSettings
-from safeloop.replay import Batch
 
 
 def truncated_returns(

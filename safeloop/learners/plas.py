@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safeloop.learners.targets import Targets
+from safeloop.agents.offline_settings import PLASSettings
+from safeloop.data.replay import Batch
+from safeloop.learners.expansion import Targets
 from safeloop.networks import (
     EnsembleMLP,
     Streams,
@@ -20,8 +22,6 @@ from safeloop.networks import (
     saved,
     twin_critics,
 )
-from safeloop.offline.settings import PLASSettings
-from safeloop.replay import Batch
 
 NETWORKS = ("autoencoder", "actor", "critic", "actor_target", "target")
 

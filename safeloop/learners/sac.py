@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.learners.targets import Targets
+from safeloop.data.replay import Batch
+from safeloop.learners.expansion import Targets
 from safeloop.networks import (
     EnsembleMLP,
     Streams,
@@ -23,7 +24,6 @@ from safeloop.networks import (
     saved,
     twin_critics,
 )
-from safeloop.replay import Batch
 
 NETWORKS = ("actor", "critic", "target")
 

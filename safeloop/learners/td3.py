@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safeloop.learners.targets import Targets
+from safeloop.data.replay import Batch
+from safeloop.learners.expansion import Targets
 from safeloop.networks import (
     EnsembleMLP,
     Streams,
@@ -21,7 +22,6 @@ from safeloop.networks import (
     saved,
     twin_critics,
 )
-from safeloop.replay import Batch
 
 NETWORKS = ("actor", "critic", "actor_target", "target")
 

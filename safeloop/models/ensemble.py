@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safeloop.cmdp import Entities, Lidars
+from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
 from safeloop.models.full import FullNet, Heads, Prediction
 from safeloop.networks import Streams, initialiser, normals
-from safeloop.replay import Batch, Replay
 
 
 def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:

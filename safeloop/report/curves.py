@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from safeloop.recording.reader import Recorded
 from safeloop.report import style
-from safeloop.report.records import Recorded
 
 PLANNING = (
     ("divergence", "actor divergence", "L2 from actor to planner"),

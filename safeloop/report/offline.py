@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safeloop.agents.offline_settings import TRIAL
 from safeloop.errors import UsageError
 from safeloop.files import write_atomically
-from safeloop.offline.settings import TRIAL
+from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report.records import Recorded
 from safeloop.report.summary import aligned, changed, markdown_table, median, write_csv
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from safeloop.errors import UsageError
 from safeloop.files import REMEDIES
-from safeloop.report import curves, offline, records, summary, violations
-from safeloop.report.records import Recorded
+from safeloop.recording import reader
+from safeloop.recording.reader import Recorded
+from safeloop.report import curves, offline, summary, violations
 
 
 def write(folder: Path, planning: bool = False) -> list[Recorded]:
@@ -15,8 +16,8 @@ def write(folder: Path, planning: bool = False) -> list[Recorded]:
 
     With `planning` also `planning.png`, where any run planned.
     """
-    records.check_same_terms(folder)
-    found = [records.read(run) for run in records.runs_under(folder)]
+    reader.check_same_terms(folder)
+    found = [reader.read(run) for run in reader.runs_under(folder)]
     if not found:
         raise UsageError(f"{folder} holds no runs any more: nothing to draw")
     try:

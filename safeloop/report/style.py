@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from safeloop.files import write_atomically
-from safeloop.report.records import Recorded
+from safeloop.recording.reader import Recorded
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The Okabe-Ito colours that are readable as lines on white."""

@@ -17,9 +17,9 @@ from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.files import write_atomically
+from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import filled, find_algorithm, find_env
-from safeloop.report.records import Recorded
 from safeloop.settings import build
 
 LAST = 10

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from safeloop.recording.reader import Recorded
 from safeloop.report import style
-from safeloop.report.records import Recorded
 from safeloop.report.summary import LAST
 
 

@@ -10,11 +10,11 @@ import torch
 from line_env import HIGH, LOW, Line, line_spec
 
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.settings import build
+from safeloop.training.evaluation import evaluate
 from safeloop_baselines import lbpo
 from safeloop_baselines.frozen_policy import FrozenPolicy
 from safeloop_baselines.lbpo import Learner, Settings, Trajectory

@@ -12,10 +12,10 @@ import torch
 from line_env import HIGH, LOW, REPEAT, SMALL, SMALL_OFF_POLICY, flat, line_spec
 
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate
 from safeloop.recording.run import Run
 from safeloop.registry import algorithm_names, find_algorithm
 from safeloop.settings import build
+from safeloop.training.evaluation import evaluate
 from safeloop_baselines import omnisafe_bridge, omnisafe_names
 
 NAMES = [*omnisafe_names.ON_POLICY, *omnisafe_names.OFF_POLICY]

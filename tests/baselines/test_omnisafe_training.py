@@ -11,8 +11,8 @@ from line_env import LOW, SMALL, Line, line_spec
 
 import safeloop_baselines
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate
 from safeloop.rng import AGENT, EVALUATION, derived_seed
+from safeloop.training.evaluation import evaluate
 from safeloop_baselines import omnisafe_algorithms, omnisafe_bridge
 
 BOTH = pytest.mark.parametrize("name", ["cpo", "ppo-lag"])

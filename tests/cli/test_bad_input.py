@@ -9,7 +9,7 @@ import torch
 
 import safeloop
 from safeloop.errors import UsageError
-from safeloop.launch import check_device
+from safeloop.experiments.specify import check_device
 from tests.cli.conftest import TRAIN, contents
 
 RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from safeloop.errors import UsageError
+from safeloop.recording import reader
 from safeloop.recording.rows import Diagnostic, Episode, Fit, PlanSummary, Update
 from safeloop.recording.tables import Table
-from safeloop.report import records
 from tests.cli.conftest import TRAIN, contents, lines
 
 RUN = "WallStop/cem-linear/seed-0"
@@ -68,7 +68,7 @@ def test_damage_is_told_by_file_line_and_column(trained, damage):
     change, message = DAMAGE[damage]
     damaged(run / "episodes.csv", change)
     with pytest.raises(UsageError) as error:
-        records.read(records.open_run(run))
+        reader.read(reader.open_run(run))
     assert str(error.value).startswith(f"{run / 'episodes.csv'} is damaged: ") and message in str(error.value)
 
 
@@ -88,9 +88,9 @@ def test_every_command_refuses_it_in_one_line_and_changes_nothing(main, trained,
 def test_evaluations_are_counted_anew_at_each_time(trained):
     run = trained / RUN
     kept = (run / "evaluations.csv").read_text()
-    assert len(records.read(records.open_run(run)).evaluations) == 5
+    assert len(reader.read(reader.open_run(run)).evaluations) == 5
     damaged(run / "evaluations.csv", lambda rows: [*rows, "9000,0,1.0,0.0,0,100,0.5", "9000,1,1.0,0.0,0,100,0.5"])
-    assert len(records.read(records.open_run(run)).evaluations) == 7
+    assert len(reader.read(reader.open_run(run)).evaluations) == 7
     for wrong, message in (
         ("9000,1,1.0,0.0,0,100,0.5", "line 7, column episode: '1', expected 0, the next"),
         ("3000,0,1.0,0.0,0,100,0.5", "line 7, column episode: '0', expected 5, the next"),
@@ -98,7 +98,7 @@ def test_evaluations_are_counted_anew_at_each_time(trained):
     ):
         (run / "evaluations.csv").write_text(f"{kept}{wrong}\n")
         with pytest.raises(UsageError, match=message):
-            records.read(records.open_run(run))
+            reader.read(reader.open_run(run))
 
 
 def test_a_diagnostic_is_there_once_in_an_episode(tmp_path):

@@ -16,9 +16,9 @@ import pytest
 
 import safeloop
 from safeloop.files import write_atomically
+from safeloop.recording import reader
 from safeloop.recording.rows import Episode
 from safeloop.recording.tables import Table
-from safeloop.report import records
 from tests.cli.conftest import contents, lines, table, wait_for
 
 STEPS = 40_000
@@ -70,8 +70,8 @@ def assert_same(run, whole):
 
 def assert_readable(out):
     """Everything recorded can be read, and no run seems to be running."""
-    for run in records.runs_under(out / "WallStop"):
-        assert not records.read(run).state.startswith("running")
+    for run in reader.runs_under(out / "WallStop"):
+        assert not reader.read(run).state.startswith("running")
         assert not any(each.cut for each in run.tables)
 
 

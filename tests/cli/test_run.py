@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import safeloop
-from safeloop import launch
+from safeloop.experiments import specify
 from safeloop.registry import whole_steps
 from tests.cli.conftest import TRAIN, table
 
@@ -82,7 +82,7 @@ def planned(**options):
         "budget": None, "device": "cpu", "settings": (), "env_options": (), "eval_every": 0, "eval_episodes": 1,
         "threads": 1, "variant": "",
     }  # fmt: skip
-    return {s.algo: s for s in launch.plan(**{**usual, **options})}
+    return {s.algo: s for s in specify.plan(**{**usual, **options})}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_terminal_and_table_tell_of_steps_beyond_those_asked_for(main, tmp_path)
     ],
 )  # fmt: skip
 def test_steps_are_rounded_up_to_epochs_or_episodes(algo, env, steps, taken):
-    (asked,) = launch.plan(env, [algo], steps, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
+    (asked,) = specify.plan(env, [algo], steps, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
     assert whole_steps(asked) == taken
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from safeloop.cmdp import Entities
-from safeloop.learners.behaviour import BehaviourValue
-from safeloop.replay import Replay
+from safeloop.data.replay import Replay
+from safeloop.learners.value import BehaviourValue
 
 S, A, DISCOUNT = 5, 2, 0.8
 STATES = torch.eye(S)

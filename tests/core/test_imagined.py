@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from safeloop.data.replay import Batch, Replay
+from safeloop.learners.expansion import Targets, expanded
 from safeloop.learners.imagined import Witness, branch, mixed
-from safeloop.learners.targets import Targets, expanded
 from safeloop.models.trajectories import Outcome, rollout
 from safeloop.networks import EnsembleMLP
-from safeloop.replay import Batch, Replay
 from tests.core.test_sac import A, S, make
 
 

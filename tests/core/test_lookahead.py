@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from safeloop.lookahead import Scores, lookahead
 from safeloop.models.trajectories import Outcome
+from safeloop.planning.objective import Scores, lookahead
 from tests.core.toy import A, B, H, K, LinearModel, N, P, S, closed_form
 
 DISCOUNT = 0.9

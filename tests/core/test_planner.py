@@ -4,9 +4,19 @@ import pytest
 import torch
 
 from safeloop.cmdp import Constraint
-from safeloop.lookahead import Scores
 from safeloop.models.trajectories import Outcome
-from safeloop.planner import Plan, Planner, PlannerSettings, actor_rollouts, bounded, correlated, draw, refit, weigh
+from safeloop.planning.objective import Scores
+from safeloop.planning.search import (
+    Plan,
+    Planner,
+    PlannerSettings,
+    actor_rollouts,
+    bounded,
+    correlated,
+    draw,
+    refit,
+    weigh,
+)
 from tests.core.toy import A, B, H, K, LinearModel, P, S
 
 

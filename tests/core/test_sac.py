@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
+from safeloop.data.replay import Batch
 from safeloop.learners.sac import SAC, SACSettings
 from safeloop.networks import q_values
-from safeloop.replay import Batch
 from tests.models.test_ensemble import through_a_file
 
 B, S, A = 6, 5, 3

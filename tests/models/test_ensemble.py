@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from safeloop.cmdp import Entities, Lidars
+from safeloop.data.replay import HOLDOUT_EVERY, Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
 from safeloop.models.lidars import TURN
 from safeloop.models.points import NEAR_SCALE
-from safeloop.replay import HOLDOUT_EVERY, Batch, Replay
 
 K, S, A = 3, 7, 2
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from safeloop.datasets import Dataset, Episode, pieces, read, writer
+from safeloop.data.datasets import Dataset, Episode, pieces, read, writer
 from safeloop.errors import UsageError
 
 S, A = 3, 2

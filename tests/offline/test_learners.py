@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from safeloop.agents.offline_settings import CRRSettings, MBOPSettings, PLASSettings
 from safeloop.learners.crr import CRR, weights
 from safeloop.learners.mbop import MBOP, truncated_returns
 from safeloop.learners.plas import PLAS
 from safeloop.networks import q_values
-from safeloop.offline.settings import CRRSettings, MBOPSettings, PLASSettings
 from tests.core.test_sac import A, B, S, batch
 from tests.models.test_ensemble import through_a_file
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 import safeloop
-from safeloop import launch
-from safeloop.collecting import collect
-from safeloop.datasets import read
+from safeloop.agents.offline import buffer, events
+from safeloop.data.datasets import read
 from safeloop.errors import UsageError
+from safeloop.experiments import specify
+from safeloop.experiments.collect import collect
 from safeloop.offline import sweep, training
-from safeloop.offline.agents import buffer, events
+from safeloop.recording.reader import open_run, runs_under
+from safeloop.recording.reader import read as recorded
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report import offline as report
-from safeloop.report.records import open_run, runs_under
-from safeloop.report.records import read as recorded
 from safeloop.settings import build
 
 NAMES = ("crr", "plas", "loop-crr", "loop-plas", "mbop")
@@ -52,8 +52,8 @@ def small(name, **changes):
 
 def plan(dataset, name, steps=30, seed=0, eval_episodes=2, **changes):
     data = read(dataset)
-    env, options = launch.fitting_env(data, None, ())
-    return launch.plan(
+    env, options = specify.fitting_env(data, None, ())
+    return specify.plan(
         env, [name], steps, [seed], "default", None, "cpu", small(name, **changes), options, 0, eval_episodes, 1, "",
         dataset=data,
     )[0]  # fmt: skip
@@ -247,7 +247,7 @@ def test_an_episode_longer_than_the_environments_is_refused(pendulum):
         name: np.asarray(getattr(data, name)[long]) for name in ("obs", "act", "reward", "next_obs", "complete")
     }, terminated=long > 0, truncated=long > 0)  # fmt: skip
     with pytest.raises(UsageError, match="an episode of 1,001 decisions, those of InvertedPendulum have 1,000 at most"):
-        launch.fitting_env(data, None, ())
+        specify.fitting_env(data, None, ())
 
 
 def test_planning_is_compared_with_its_base_after_as_many_steps(pendulum, tmp_path):
@@ -282,10 +282,10 @@ def test_the_datasets_options_stand_also_where_its_environment_is_named(tmp_path
     collect("InvertedPendulum", ["random"], tmp_path / "d", episodes=2, env_options={"action_repeat": 2}, quiet=True)
     data = read(tmp_path / "d")
     for env in (None, "InvertedPendulum"):
-        assert launch.fitting_env(data, env, ())[1]["action_repeat"] == 2
-    assert launch.fitting_env(data, None, {"action_repeat": "2"})[1]["action_repeat"] == 2
+        assert specify.fitting_env(data, env, ())[1]["action_repeat"] == 2
+    assert specify.fitting_env(data, None, {"action_repeat": "2"})[1]["action_repeat"] == 2
     with pytest.raises(UsageError, match="was collected with action_repeat=2: leave --env-set action_repeat=3 out"):
-        launch.fitting_env(data, None, {"action_repeat": "3"})
+        specify.fitting_env(data, None, {"action_repeat": "3"})
 
 
 def test_plas_fits_its_autoencoder_alone_for_a_share_of_the_steps():
@@ -433,13 +433,13 @@ def test_what_can_not_be_is_told_before_anything_is_written(pendulum, tmp_path, 
 def test_what_a_dataset_lacks_is_told_before_anything_is_written(pendulum, point):
     with pytest.raises(UsageError, match="nowhere are return_horizon=500 decisions in a row recorded"):
         cut = replace(read(point), terminated=np.zeros(len(read(point)), bool))
-        launch.plan(
+        specify.plan(
             "PointGoal1", ["mbop"], 10, [0], "default", None, "cpu", {"return_horizon": 500}, (), 0, 0, 1, "",
             dataset=cut,
         )  # fmt: skip
     bare = replace(read(pendulum), complete=np.zeros(len(read(pendulum)), bool))
     with pytest.raises(UsageError, match="next_observations is missing"):
-        launch.plan(
+        specify.plan(
             "InvertedPendulum", ["loop-crr"], 10, [0], "default", None, "cpu", {}, (), 0, 0, 1, "", dataset=bare
         )
 

@@ -15,7 +15,7 @@ from safeloop.cmdp import Constraint, Entities
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
 from safeloop.models.world import World
-from safeloop.planner import Planner, PlannerSettings
+from safeloop.planning.search import Planner, PlannerSettings
 
 FILE = Path(__file__).with_name("plans.json")
 K, S, A, B, H = 3, 7, 2, 4, 5

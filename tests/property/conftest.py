@@ -20,10 +20,11 @@ import hypothesis
 import pytest
 
 import safeloop
-from safeloop import api, cli, collecting
+from safeloop import api, cli
+from safeloop.agents.offline_settings import GRID
 from safeloop.errors import UsageError
+from safeloop.experiments import collect
 from safeloop.offline import sweep
-from safeloop.offline.settings import GRID
 from safeloop.recording import versions
 from safeloop.report import curves, offline, violations
 from tests.cli.conftest import _trained, command, contents, thirdparty  # noqa: F401  (fixtures)
@@ -135,8 +136,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "execute", lambda *_: [])
     monkeypatch.setattr(sweep, "choose", lambda run, *_: {name: run.settings.algo_settings[name] for name in GRID})
     monkeypatch.setattr(versions, "commit", lambda: "")
-    drive, evaluate = collecting.drive, api.evaluation_episodes
-    monkeypatch.setattr(collecting, "drive", lambda found, spec, number, seed: drive(found, spec, min(number, 3), seed))
+    drive, evaluate = collect.drive, api.evaluation_episodes
+    monkeypatch.setattr(collect, "drive", lambda found, spec, number, seed: drive(found, spec, min(number, 3), seed))
     monkeypatch.setattr(
         api, "evaluation_episodes", lambda p, s, number, *a, **k: evaluate(p, s, min(number, 2), *a, **k)
     )

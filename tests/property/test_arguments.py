@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 from hypothesis import strategies as st
 
-from safeloop import launch
+from safeloop.experiments import specify
 from safeloop.registry import algorithm_names, env_names, filled, find_algorithm, find_env
 from safeloop.settings import build
 from tests.cli.conftest import contents
@@ -96,7 +96,7 @@ def test_options_of_an_environment_are_accepted_as_they_will_be_recorded_or_refu
 def test_a_plan_is_made_or_refused(holds, env):
     def check(algos, steps, seeds, budget, device, settings, every, episodes, threads, variant, keep):
         def accept():
-            for asked in launch.plan(
+            for asked in specify.plan(
                 env, algos, steps, seeds, "default", budget, device, settings, {}, every, episodes, threads, variant,
                 keep,
             ):  # fmt: skip

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from safeloop import api, collecting, launch
-from safeloop.datasets import read
+from safeloop import api
+from safeloop.data.datasets import read
+from safeloop.experiments import collect, specify
 from safeloop.files import SEAL
-from safeloop.report import records
+from safeloop.recording import reader
 from tests.cli.conftest import contents
 from tests.property.conftest import RECORDED, refusal, restore
 from tests.property.mutation import edits, mutated, replaced, values
@@ -26,15 +27,15 @@ FILES = (
 
 def _verbs(run):
     return {
-        "read": lambda: records.read(records.open_run(run)),
+        "read": lambda: reader.read(reader.open_run(run)),
         "show": lambda: api.show(run),
         "plot": lambda: api.plot(run.parents[1], diagnostics=True),
         "resume": lambda: api.resume(run, quiet=True),
-        "go back": lambda: launch.prepare_resume(run, None, False, 200),
+        "go back": lambda: specify.prepare_resume(run, None, False, 200),
         "evaluate": lambda: api.evaluate(run, episodes=1),
-        "collect": lambda: collecting.collect("WallStop", [str(run)], run.parents[3] / "new", episodes=1, quiet=True),
+        "collect": lambda: collect.collect("WallStop", [str(run)], run.parents[3] / "new", episodes=1, quiet=True),
         "load": lambda: api.load(run),
-        "replay": lambda: collecting.collect("WallStop", [str(run)], run.parents[3] / "new", replay=True, quiet=True),
+        "replay": lambda: collect.collect("WallStop", [str(run)], run.parents[3] / "new", replay=True, quiet=True),
     }
 
 
@@ -60,7 +61,7 @@ def test_a_mutated_record_is_read_or_refused_and_not_changed(holds, material, un
 
 
 def test_a_mutated_checkpoint_is_refused(holds, material, untrained):
-    run = records.open_run(material / RUNS[0])
+    run = reader.open_run(material / RUNS[0])
     whole, before = run.checkpoint.read_bytes(), contents(material)
 
     def check(changes, verb, sealed):
@@ -81,7 +82,7 @@ def _content(sealed):
 
 
 def test_a_checkpoint_of_something_else_is_refused(holds, material, untrained):
-    run = records.open_run(material / RUNS[0])
+    run = reader.open_run(material / RUNS[0])
     state, before = run.load_checkpoint(), contents(material)
     odd = st.one_of(
         values, st.lists(st.integers(0, 4), max_size=3).map(torch.ones), st.just(torch.tensor([float("nan")] * 3)),
@@ -124,7 +125,7 @@ def _learned(path):
     data = read(path)
     assert len(data) >= 2 and np.isfinite(data.obs).all() and np.isfinite(data.reward).all()
     json.dumps(data.summary, allow_nan=False)
-    launch.plan(
+    specify.plan(
         "WallStop", ["crr", "mbop"], 10, [0], "default", None, "cpu", {"return_horizon": 4}, {}, 0, 0, 1, "",
         dataset=data,
     )  # fmt: skip

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from safeloop import launch
 from safeloop.errors import UsageError
+from safeloop.experiments import specify
+from safeloop.recording import reader
 from safeloop.recording.rows import Diagnostic, EvaluationEpisode, PlanSummary
 from safeloop.recording.run import Run, RunSettings
-from safeloop.report import curves, pictures, records, style, summary, violations
+from safeloop.report import curves, pictures, style, summary, violations
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
 EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
@@ -33,7 +34,7 @@ def twelve(cost=2):
 def test_a_row_is_computed_from_the_tables(tmp_path):
     evaluations = ["600,0,1.0,9.0,9,100", "1200,0,5.0,3.0,3,100", "1200,1,8.0,6.0,6,100"]
     run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, told="known cost", preset="paper")
-    row = summary.row(records.read(run))
+    row = summary.row(reader.read(run))
     assert asdict(row) == {
         "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper", "diagnostics": {},
         "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
@@ -44,12 +45,12 @@ def test_a_row_is_computed_from_the_tables(tmp_path):
 
 def test_minutes_of_evaluations_stand_beside_those_of_training(tmp_path):
     run = make(tmp_path, "a", episodes=twelve(), evaluations=["600,0,1.0,9.0,9,100"])
-    older = records.read(run)
+    older = reader.read(run)
     run.evaluations.path.unlink()
     for steps, episode, seconds in ((600, 0, 20.0), (600, 1, 30.0), (1200, 0, 90.0)):
         run.evaluations.append(EvaluationEpisode(steps, episode, 1.0, 9.0, 9, 100, seconds))
     assert summary.row(older).evaluation_minutes is None  # recorded before there was the column
-    row = summary.row(records.read(run))
+    row = summary.row(reader.read(run))
     assert (row.training_minutes, row.evaluation_minutes) == (6.0, 2.0)
     cells = summary.cells(row, True)
     assert (cells["minutes"], cells["eval minutes"]) == ("6.0", "2.0")
@@ -61,7 +62,7 @@ def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
     for i in range(12):
         run.diagnostics.append(Diagnostic(100 * (i + 1), i, "drifting", i / 10))
     make(tmp_path, "b", seed=1, episodes=twelve())
-    found = [records.read(r) for r in records.runs_under(tmp_path / "Toy")]
+    found = [reader.read(r) for r in reader.runs_under(tmp_path / "Toy")]
     assert [r.diagnostics for r in summary.rows(found)] == [{}, {"drifting": 0.65}, {}, {}]
     summary.write(tmp_path, found)
     with open(tmp_path / "summary.csv") as file:
@@ -72,11 +73,11 @@ def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
 
 def test_a_cost_equal_to_the_budget_is_within_it(tmp_path):
     run = make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,4.0,4,100"])
-    assert summary.row(records.read(run)).within_budget == "yes"
+    assert summary.row(reader.read(run)).within_budget == "yes"
 
 
 def test_a_run_without_episodes_has_a_row_of_blanks(tmp_path):
-    row = summary.row(records.read(make(tmp_path, "a", state="failed")))
+    row = summary.row(reader.read(make(tmp_path, "a", state="failed")))
     assert (row.state, row.steps, row.training_return, row.within_budget) == ("failed: it broke", 0, None, "")
 
 
@@ -85,7 +86,7 @@ def test_a_half_written_line_is_left_out(tmp_path, state):
     run = make(tmp_path, "a", episodes=twelve(), state=state)
     with open(run.path / "episodes.csv", "a") as file:
         file.write("12,1300,260,99")
-    assert summary.row(records.read(run)).episodes == 12
+    assert summary.row(reader.read(run)).episodes == 12
 
 
 def test_a_half_written_line_of_a_finished_run_is_damage(tmp_path):
@@ -94,13 +95,13 @@ def test_a_half_written_line_of_a_finished_run_is_damage(tmp_path):
     with open(run.path / "episodes.csv", "a") as file:
         file.write("12,1300,260,99")
     with pytest.raises(UsageError, match=r"episodes.csv is damaged: its last line '12,1300,260,99' was cut"):
-        records.read(run)
+        reader.read(run)
 
 
 def test_several_seeds_get_a_median_row(tmp_path):
     for seed, value in enumerate((1.0, 5.0, 3.0)):
         make(tmp_path, "a", seed, episodes=twelve(seed), evaluations=[f"1200,0,{value},{value},1,100"])
-    rows = summary.rows([records.read(run) for run in records.runs_under(tmp_path / "Toy")])
+    rows = summary.rows([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
     assert [r.seed for r in rows] == ["0", "1", "2", "median"]
     assert (rows[3].evaluation_return, rows[3].violations, rows[3].within_budget) == (3.0, 12, "2 of 3")
     assert rows[3].state == "3 of 3 finished"
@@ -113,7 +114,7 @@ def test_a_median_is_over_the_seeds_that_finished(tmp_path):
     make(tmp_path, "a", 3, state="failed")
     for seed in range(2):
         make(tmp_path, "b", seed, episodes=twelve(), state="failed")
-    rows = summary.rows([records.read(run) for run in records.runs_under(tmp_path / "Toy")])
+    rows = summary.rows([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
     (over, none) = (r for r in rows if r.seed == "median")
     assert (over.state, over.violations, over.training_minutes, over.steps) == ("2 of 4 finished", 12 * 6, 6.0, 1200)
     assert (over.evaluation_cost_return, over.within_budget) == (6.0, "1 of 2")
@@ -141,7 +142,7 @@ def test_a_picture_says_of_how_many_seeds_its_median_is(tmp_path, monkeypatch):
         make(tmp_path, "c", seed, episodes=twelve(seed))
     drawn = []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
-    found = [records.read(run) for run in records.runs_under(tmp_path / "Toy")]
+    found = [reader.read(run) for run in reader.runs_under(tmp_path / "Toy")]
     curves.draw(found, tmp_path / "c.png")
     violations.draw(found, tmp_path / "v.png")
     names = ["a (median of 2 finished of 3 seeds)", "b (3 seeds, none finished)", "c (median of 3 seeds)"]
@@ -184,7 +185,7 @@ def test_pictures_are_drawn_and_hold_something(tmp_path):
 def test_the_step_axis_is_logarithmic_when_totals_differ_ten_times(tmp_path, monkeypatch, other, logarithmic):
     make(tmp_path, "a", episodes=twelve())
     make(tmp_path, "b", steps=other, episodes=twelve())
-    found = [records.read(run) for run in records.runs_under(tmp_path / "Toy")]
+    found = [reader.read(run) for run in reader.runs_under(tmp_path / "Toy")]
     drawn = []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
     curves.draw(found, tmp_path / "c.png")
@@ -197,7 +198,7 @@ def test_the_budget_is_a_labelled_line(tmp_path, monkeypatch):
     make(tmp_path, "a", episodes=twelve())
     drawn = []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture))
-    curves.draw([records.read(run) for run in records.runs_under(tmp_path / "Toy")], tmp_path / "c.png")
+    curves.draw([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")], tmp_path / "c.png")
     lines = {line.get_label(): line.get_ydata() for line in drawn[0].axes[1].get_lines()}
     assert list(lines["budget 4"]) == [4.0, 4.0]
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "budget 4"]
@@ -231,18 +232,18 @@ def test_planning_is_drawn_on_request_and_without_what_is_not_there(tmp_path, mo
     assert [len(found) for found in lines] == [1, 1, 1, 0]  # no value error: the value is not known
     assert lines[2][0].get_ydata()[-1] == pytest.approx(0.1 * np.mean(range(2, 12)))
     run.plans.path.write_text("".join(",".join(line.split(",")[:7]) + "\n" for line in older))  # of an older version
-    assert np.isnan(records.read(run).plans[0].usage) and records.read(run).plans[0].divergence == 0.5
+    assert np.isnan(reader.read(run).plans[0].usage) and reader.read(run).plans[0].divergence == 0.5
 
 
 def test_a_far_outlier_does_not_stretch_the_cost_axis(tmp_path, monkeypatch):
     near, far = [f"1200,{i},5.0,3.0,3,100" for i in range(9)], "1200,9,5.0,90.0,90,100"
     make(tmp_path, "a", episodes=twelve(), evaluations=near)
-    found = [records.read(run) for run in records.runs_under(tmp_path / "Toy")]
+    found = [reader.read(run) for run in reader.runs_under(tmp_path / "Toy")]
     drawn = []
     monkeypatch.setattr(style, "save", lambda picture, path: drawn.append(picture.axes[1]))
     violations.draw(found, tmp_path / "v.png")
     found[0].run.evaluations.path.write_text(EVALUATION + "".join(f"{line}\n" for line in [*near, far]))
-    violations.draw([records.read(found[0].run)], tmp_path / "v.png")
+    violations.draw([reader.read(found[0].run)], tmp_path / "v.png")
     assert [axis.get_xlim()[1] < 30 for axis in drawn] == [True, True]
     texts = [[text.get_text() for text in axis.texts] for axis in drawn]
     assert texts == [["budget 4"], ["1 of 10 episodes beyond, to 90", "budget 4"]]
@@ -256,7 +257,7 @@ def test_the_running_mean_is_over_ten_episodes_or_a_twentieth():
 
 def test_settings_that_depend_on_the_environment_are_compared_by_their_numbers(tmp_path):
     changes = {"population": 50}
-    (asked,) = launch.plan("PointGoal1", ["loop"], None, [0], "default", None, "cpu", changes, (), 0, 0, 1, "")
+    (asked,) = specify.plan("PointGoal1", ["loop"], None, [0], "default", None, "cpu", changes, (), 0, 0, 1, "")
     assert asked.algo_settings["horizon"] == 16 and summary.changed(asked) == "default; population=50"
     older = {**asked.algo_settings, "horizon": None, "width": 64}  # recorded before the numbers were
     assert summary.changed(replace(asked, algo_settings=older)) == "default; width=64; population=50"
@@ -281,7 +282,7 @@ def test_runs_on_other_terms_are_not_compared(tmp_path):
 def test_folders_set_aside_are_left_out(tmp_path):
     run = make(tmp_path, "a", episodes=twelve())
     run.path.rename(run.path.with_name("seed-0.interrupted-1"))
-    assert records.runs_under(tmp_path / "Toy") == []
+    assert reader.runs_under(tmp_path / "Toy") == []
 
 
 @pytest.mark.parametrize("panels, size", [(1, (800, 500)), (3, (1800, 500)), (4, (1200, 1000)), (5, (1200, 1500))])

@@ -6,8 +6,8 @@ from statistics import fmean, median
 import pytest
 import torch
 
-from safeloop.agent_settings import Settings
-from safeloop.algorithms import loop, loop_sac, safeloop
+from safeloop.agents.settings import Settings
+from safeloop.algorithms.online import loop, loop_sac, safeloop
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.agent_settings import PAPER, Settings
-from safeloop.agents import PlanningAgent
-from safeloop.algorithms import CEM, loop, loop_sarsa, mbpo, pets, sac_evalloop, sac_ve, safeloop, safepets
+from safeloop.agents.online import PlanningAgent
+from safeloop.agents.settings import PAPER, Settings
+from safeloop.algorithms.online import CEM, loop, loop_sarsa, mbpo, pets, sac_evalloop, sac_ve, safeloop, safepets
 from safeloop.errors import UsageError
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings

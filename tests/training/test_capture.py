@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from safeloop.agent_settings import Settings
-from safeloop.agents import PlanningAgent
-from safeloop.algorithms import safeloop
+from safeloop.agents.online import PlanningAgent
+from safeloop.agents.settings import Settings
+from safeloop.algorithms.online import safeloop
 from safeloop.registry import find_env
 
 POINT = find_env("PointGoal1")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop import evaluation
+from safeloop.agents.policies import Checked, PlannerPolicy
 from safeloop.cmdp import EnvSpec
-from safeloop.planner import Planner, PlannerSettings
-from safeloop.policies import Checked, PlannerPolicy
+from safeloop.planning.search import Planner, PlannerSettings
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
+from safeloop.training import evaluation
 from tests.core.toy import LinearModel
 
 

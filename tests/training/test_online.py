@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop import launch
+from safeloop.agents.policies import ActorPolicy
+from safeloop.data.replay import Batch
 from safeloop.errors import UsageError
+from safeloop.experiments import specify
 from safeloop.learners.sac import SAC
 from safeloop.learners.td3 import TD3
-from safeloop.policies import ActorPolicy
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.replay import Batch
 from safeloop.settings import build
 
 PENDULUM = find_env("InvertedPendulum")
@@ -88,14 +88,14 @@ def test_each_name_stands_for_its_parts():
 
 def test_the_online_presets_stand_in_where_nothing_costs():
     def preset(env, name, preset="default"):
-        (asked,) = launch.plan(env, [name], None, [0], preset, None, "cpu", (), (), 0, 0, 1, "")
+        (asked,) = specify.plan(env, [name], None, [0], preset, None, "cpu", (), (), 0, 0, 1, "")
         return asked.preset, asked.algo_settings["discount"], asked.algo_settings.get("particles")
 
     assert preset("Hopper", "loop-sac") == ("online", 0.99, 1)
     assert preset("Hopper", "pets", "paper") == ("online-paper", 0.99, 4)
     assert preset("Hopper", "sac") == ("online", 0.99, None)
     assert preset("PointGoal1", "pets") == ("default", 0.95, 1)
-    (first, second) = launch.plan("Hopper", None, None, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
+    (first, second) = specify.plan("Hopper", None, None, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
     assert (first.algo, second.algo, first.budget, first.steps) == ("loop-sac", "sac", None, 50_000)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from safeloop.agents.policies import Checked
 from safeloop.errors import UsageError
-from safeloop.policies import Checked
 from safeloop.registry import find_algorithm, find_env
 from safeloop.settings import build
 from safeloop_baselines.frozen_policy import FrozenPolicy

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from safeloop.agent_settings import Settings
-from safeloop.agents import PlanningAgent
-from safeloop.algorithms import safeloop
-from safeloop.lookahead import lookahead
-from safeloop.planner import feasible
+from safeloop.agents.online import PlanningAgent
+from safeloop.agents.settings import Settings
+from safeloop.algorithms.online import safeloop
+from safeloop.planning.objective import lookahead
+from safeloop.planning.search import feasible
 from safeloop.registry import find_env
 
 POINT = find_env("PointGoal1")

@@ -9,7 +9,7 @@ from dataclasses import asdict, astuple
 
 import pytest
 
-from safeloop.agent_settings import Settings
+from safeloop.agents.settings import Settings
 from safeloop.recording.run import Run, RunSettings
 
 SMALL = Settings(
@@ -27,7 +27,7 @@ def make(out, algo="safeloop", **settings):
 
 
 def start(run):
-    command = [sys.executable, "-m", "safeloop.worker", str(run.path)]
+    command = [sys.executable, "-m", "safeloop.experiments.worker", str(run.path)]
     with open(run.path / "log.txt", "a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
 

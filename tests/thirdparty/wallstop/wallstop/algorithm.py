@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from safeloop.evaluation import evaluate_when_due
 from safeloop.rng import AGENT, derived_seed
+from safeloop.training.evaluation import evaluate_when_due
 
 
 @dataclass(frozen=True)

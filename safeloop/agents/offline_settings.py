@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from safeloop.agent_settings import MANY, ByDynamics, LearnerSettings, PlanSettings
+from safeloop.agents.settings import MANY, ByDynamics, LearnerSettings, PlanSettings
 from safeloop.cmdp import EnvSpec
 from safeloop.settings import check_range
 

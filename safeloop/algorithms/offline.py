@@ -7,10 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from safeloop.cmdp import EnvSpec, sizes
-from safeloop.datasets import Dataset
-from safeloop.errors import UsageError
-from safeloop.offline.settings import (
+from safeloop.agents.offline_settings import (
     TABLE_4,
     CRRSettings,
     LoopCRRSettings,
@@ -19,12 +16,15 @@ from safeloop.offline.settings import (
     OfflinePlanSettings,
     PLASSettings,
 )
+from safeloop.cmdp import EnvSpec, sizes
+from safeloop.data.datasets import Dataset
+from safeloop.errors import UsageError
 from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_env
 from safeloop.settings import build
 
 if TYPE_CHECKING:
-    from safeloop.offline.agents import OfflineAgent
+    from safeloop.agents.offline import OfflineAgent
     from safeloop.recording.recorder import Recorder
 
 
@@ -54,7 +54,7 @@ class Offline:
     @property
     def agent(self) -> type[OfflineAgent]:
         """The class of its agents."""
-        return getattr(import_module("safeloop.offline.agents"), self.kind)
+        return getattr(import_module("safeloop.agents.offline"), self.kind)
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -73,7 +73,7 @@ class Offline:
 
     def check(self, dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
         """Raise `UsageError` where the dataset lacks what would be learned of it."""
-        from safeloop.offline.agents import events, taught
+        from safeloop.agents.offline import events, taught
 
         events(dataset, spec)
         if isinstance(settings, OfflinePlanSettings) and not dataset.complete.any():
@@ -99,7 +99,7 @@ class Offline:
         """Train on the dataset, or go on from the run's checkpoint."""
         if self.constrained and dataset.cost is None:
             raise UsageError(f"{dataset.path}: costs is missing, and {self.name} keeps a cost within a limit")
-        from safeloop.offline.training import train
+        from safeloop.training.offline import train
 
         agent = self._agent(run, dataset, {})
         train(agent, agent.spec, run)

@@ -198,7 +198,7 @@ class ExpansionSettings(OnlineModels, ModelSettings):
 
 @dataclass(frozen=True)
 class PlanSettings(ModelSettings):
-    """Settings of a planner over models and a learner (safeloop/planner.py). The paper's are in `PAPER`."""
+    """Settings of a planner over models and a learner (safeloop/planning/search.py). The paper's are in `PAPER`."""
 
     horizon: int | None = None
     """H, decisions. Longer where the model can be trusted for longer."""

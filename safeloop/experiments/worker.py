@@ -1,4 +1,4 @@
-"""Train one run, in a process of its own: `python -m safeloop.worker RUN`. The launcher starts it.
+"""Train one run, in a process of its own: `python -m safeloop.experiments.worker RUN`. The launcher starts it.
 
 Progress goes to the file descriptor `--report` as one JSON object a line; what the algorithm prints goes to
 stdout and stderr, which the launcher appends to the run's log. `--leash` is a pipe that the launcher holds
@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from safeloop.datasets import read
+from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.files import disk_fault
+from safeloop.recording.reader import open_run
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report.records import open_run
 
 
 def train(run: Run, threads: int) -> None:
@@ -90,7 +90,7 @@ def _die_with(leash: int) -> None:
 
 def main() -> int:
     """Entry point of the process."""
-    parser = argparse.ArgumentParser(prog="python -m safeloop.worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m safeloop.experiments.worker", description=__doc__)
     parser.add_argument("run", help="run folder")
     parser.add_argument("--threads", type=int, help="threads of this process (default: as recorded)")
     parser.add_argument("--report", type=int, help="file descriptor for progress")

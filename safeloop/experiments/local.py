@@ -1,4 +1,4 @@
-"""Train runs side by side, each in a process of its own (`safeloop.worker`), and end them cleanly when told to."""
+"""Train runs side by side, each in a process of its own (`worker.py`), and end them cleanly when told to."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from safeloop.experiments.progress import Quiet
 from safeloop.files import append, disk_fault
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, whole_steps
-from safeloop.report.progress import Quiet
 from safeloop.settings import MOST_THREADS, check_whole
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
@@ -83,7 +83,7 @@ class _Child:
         threads = str(job.threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
         command = [
-            sys.executable, "-m", "safeloop.worker", str(job.run.path), "--threads", threads,
+            sys.executable, "-m", "safeloop.experiments.worker", str(job.run.path), "--threads", threads,
             "--report", str(report), "--leash", str(leash),
         ]  # fmt: skip
         began = f"{time.strftime('%Y-%m-%d %H:%M:%S')} started with {threads} thread(s)\n"

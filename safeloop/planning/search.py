@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from safeloop.cmdp import Constraint
-from safeloop.lookahead import Scores, lookahead
 from safeloop.models.trajectories import Model, rollout
 from safeloop.networks import Captured, Streams, normals
+from safeloop.planning.objective import Scores, lookahead
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safeloop.agent_settings import ModelSettings, PlanSettings
+from safeloop.agents.settings import ModelSettings, PlanSettings
 from safeloop.cmdp import Constraint, EnvSpec, Known, zero_cost
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
 from safeloop.models.trajectories import Model
 from safeloop.models.world import World
 from safeloop.networks import Streams, bf16_is_fast
-from safeloop.planner import Planner, PlannerSettings
+from safeloop.planning.search import Planner, PlannerSettings
 
 
 def learns_cost(settings: ModelSettings, spec: EnvSpec, constrained: bool) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
+from safeloop.agents.offline import OfflineAgent, OfflinePlanner
 from safeloop.cmdp import EnvSpec
-from safeloop.evaluation import timed_evaluation
-from safeloop.offline.agents import OfflineAgent, OfflinePlanner
 from safeloop.recording.rows import Fit, Update
 from safeloop.recording.run import Run
+from safeloop.training.evaluation import timed_evaluation
 
 REPORT_EVERY, CHECKPOINT_EVERY = 1000, 10_000
 """Gradient steps."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from safeloop.agent_settings import (
+from safeloop.agents.settings import (
     PRESETS,
     ExpansionSettings,
     LearnerSettings,
@@ -22,7 +22,7 @@ from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_env
 
 if TYPE_CHECKING:
-    from safeloop.agents import Agent
+    from safeloop.agents.online import Agent
     from safeloop.recording.recorder import Recorder
 
 
@@ -50,7 +50,7 @@ class OffPolicy:
     @property
     def agent(self) -> type[Agent[Any]]:
         """The class of its agents."""
-        return getattr(import_module("safeloop.agents"), self.kind)
+        return getattr(import_module("safeloop.agents.online"), self.kind)
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -98,7 +98,7 @@ class OffPolicy:
 
     def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
         """Train, or go on from the run's checkpoint. `budget` is for the report: d0 is the constraint here."""
-        from safeloop.training import train
+        from safeloop.training.online import train
 
         train(self._agent(env, env.safeloop_spec, run), env, run)
 
@@ -110,8 +110,8 @@ class OffPolicy:
         """The same as it explores in training; a planner that executes means there explores no more than here."""
         import torch
 
-        from safeloop.agents import PlanningAgent
-        from safeloop.policies import Exploring
+        from safeloop.agents.online import PlanningAgent
+        from safeloop.agents.policies import Exploring
 
         agent = self._restored(run)
         if isinstance(agent, PlanningAgent) and self.plans == "always":

@@ -1,6 +1,6 @@
 """Our own agents: an off-policy learner and its data, models beside it, a planner over both.
 
-What each named algorithm is made of stands in `safeloop/algorithms.py`. The trainer owns the loop.
+What each named algorithm is made of stands in `safeloop/algorithms/online.py`. The trainer owns the loop.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agent_settings import (
+from safeloop.agents.parts import constraint, ensemble, planner, planning_world, world
+from safeloop.agents.policies import ActorPolicy, PlannerPolicy
+from safeloop.agents.settings import (
     ExpansionSettings,
     MBPOSettings,
     OnlineLearnerSettings,
     Settings,
 )
 from safeloop.cmdp import EnvSpec
+from safeloop.data.replay import Batch, Replay
 from safeloop.errors import UsageError
-from safeloop.learners.behaviour import BehaviourValue
+from safeloop.learners.expansion import expanded
 from safeloop.learners.imagined import Witness, branch, mixed
 from safeloop.learners.sac import SAC, SACSettings
-from safeloop.learners.targets import expanded
 from safeloop.learners.td3 import TD3, TD3Settings
+from safeloop.learners.value import BehaviourValue
 from safeloop.models.trajectories import Model
 from safeloop.networks import Streams
-from safeloop.planner import Plan, Planner
-from safeloop.planning import constraint, ensemble, planner, planning_world, world
-from safeloop.policies import ActorPolicy, PlannerPolicy
-from safeloop.replay import Batch, Replay
+from safeloop.planning.search import Plan, Planner
 from safeloop.rng import AGENT, derived_seed
 
 if TYPE_CHECKING:
-    from safeloop.algorithms import OffPolicy
+    from safeloop.algorithms.online import OffPolicy
     from safeloop.registry import Policy
 
 C = TypeVar("C", bound=OnlineLearnerSettings)

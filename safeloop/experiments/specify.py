@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from safeloop.cmdp import EnvSpec
-from safeloop.datasets import Dataset
+from safeloop.data.datasets import Dataset
 from safeloop.errors import UsageError
+from safeloop.experiments.local import Job, Work
 from safeloop.files import check_folder, check_path
-from safeloop.processes import Job, Work
+from safeloop.recording import reader
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.versions import versions
 from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env, whole_steps
-from safeloop.report import records
 from safeloop.settings import (
     LARGEST_SEED,
     MOST_EPISODES,
@@ -294,13 +294,13 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
                 raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
             new.append(settings)
             continue
-        run = records.open_run(path)
+        run = reader.open_run(path)
         _check_same(run, settings)
         if resumption(run, run.settings.threads, work) == "anew":
             aside.append(run)
     folder = out / asked[0].folder
-    records.check_same_terms(folder, asked[0])
-    records.check_readable(folder)
+    reader.check_same_terms(folder, asked[0])
+    reader.check_readable(folder)
     _check_writable(folder)
     for run in aside:
         work.notices.append(set_aside(run))
@@ -365,8 +365,8 @@ def resumption(run: Run, threads: int, work: Work) -> str:
 
     `"anew"` is for a run that can't resume, by its algorithm or for want of a checkpoint; it is left to the caller.
     """
-    recorded = records.read(run)
-    if recorded.state == "running" or records.in_use(run):
+    recorded = reader.read(run)
+    if recorded.state == "running" or reader.in_use(run):
         raise UsageError(f"{run.path} is in use by another process: wait for it or stop it")
     if recorded.state == "finished":
         work.notices.append(f"{run.path}: already finished, kept")
@@ -435,7 +435,7 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool, step: i
 
     Raises `UsageError` where the run can't go on.
     """
-    run, work = records.open_run(check_path(path).resolve()), Work()
+    run, work = reader.open_run(check_path(path).resolve()), Work()
     settings = run.settings
     location = _known_dataset(run) if settings.dataset else ""
     wanted = settings.threads if threads is None else check_whole("--threads", threads, 1, MOST_THREADS)
@@ -447,7 +447,7 @@ def prepare_resume(path: Path, threads: int | None, force_threads: bool, step: i
     check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     algorithm.told(build(algorithm.settings, settings.algo_settings, owner=settings.algo), spec)
-    records.check_readable(run.path.parents[1])
+    reader.check_readable(run.path.parents[1])
     _check_writable(run.path)
     if step is not None:
         go_back(run, check_whole("--from", step, 1))

@@ -6,14 +6,14 @@ import math
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from safeloop.evaluation import evaluate_when_due
-from safeloop.planner import Plan
+from safeloop.planning.search import Plan
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.rows import Fit, PlanSummary
 from safeloop.recording.run import Run
+from safeloop.training.evaluation import evaluate_when_due
 
 if TYPE_CHECKING:
-    from safeloop.agents import Agent
+    from safeloop.agents.online import Agent
 
 CHECKPOINT_EVERY = 200
 

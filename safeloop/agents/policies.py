@@ -12,7 +12,7 @@ from torch import Tensor
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.networks import Streams
-from safeloop.planner import Plan, Planner
+from safeloop.planning.search import Plan, Planner
 from safeloop.rng import EVALUATION, derived_seed
 from safeloop.settings import MOST_EPISODES, check_whole
 

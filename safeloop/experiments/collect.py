@@ -16,19 +16,19 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from safeloop.agents.policies import Exploring
 from safeloop.cmdp import EnvSpec, sizes
-from safeloop.datasets import Dataset, Episode, pieces, read, writer
+from safeloop.data.datasets import Dataset, Episode, pieces, read, writer
 from safeloop.errors import UsageError
-from safeloop.evaluation import TOGETHER, Decision, together
+from safeloop.experiments.specify import Pairs, pairs
 from safeloop.files import check_path
-from safeloop.launch import Pairs, pairs
 from safeloop.learners.sac import SAC, SACSettings
-from safeloop.policies import Exploring
+from safeloop.recording.reader import loading, open_run
 from safeloop.recording.run import Run
 from safeloop.registry import Policy, find_algorithm, find_env
-from safeloop.report.records import loading, open_run
 from safeloop.rng import AGENT, COLLECTION, derived_seed
 from safeloop.settings import LARGEST_SEED, MOST_EPISODES, check_whole
+from safeloop.training.evaluation import TOGETHER, Decision, together
 
 RANDOM = "random"
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from safeloop.cmdp import Entities
+from safeloop.data.replay import Batch
 from safeloop.networks import EnsembleMLP, initialiser, polyak
-from safeloop.replay import Batch
 
 TWINS = 2
 

@@ -28,18 +28,18 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from safeloop.agents import PlanningAgent
-from safeloop.algorithms import safeloop
+from safeloop.agents.online import PlanningAgent
+from safeloop.algorithms.online import safeloop
 from safeloop.cmdp import EnvSpec, complete
 from safeloop.errors import UsageError
-from safeloop.launch import check_device
-from safeloop.processes import ALLOCATOR
+from safeloop.experiments.local import ALLOCATOR
+from safeloop.experiments.specify import check_device
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.versions import processor
 from safeloop.registry import find_env
 from safeloop.settings import MOST_THREADS, build, check_whole
-from safeloop.training import train
+from safeloop.training.online import train
 
 ENV = "PointGoal1"
 ROUNDS = 5
@@ -334,7 +334,7 @@ def measure(what: str, env: str, peer: str | None, device: str, threads: int) ->
     """
     check(what, env, peer, device, threads)
     child = subprocess.run(
-        [sys.executable, "-m", "safeloop.speed", json.dumps([what, env, peer, device, threads])],
+        [sys.executable, "-m", "safeloop.benchmarking", json.dumps([what, env, peer, device, threads])],
         stdout=subprocess.PIPE, env={**os.environ, **ALLOCATOR}, check=False,
     )  # fmt: skip
     if child.returncode:

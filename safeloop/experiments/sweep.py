@@ -14,16 +14,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from safeloop import launch
+from safeloop.agents.offline_settings import GRID, TRIAL
 from safeloop.errors import UsageError
-from safeloop.evaluation import evaluate
-from safeloop.offline.settings import GRID, TRIAL
-from safeloop.processes import execute
+from safeloop.experiments import specify
+from safeloop.experiments.local import execute
+from safeloop.experiments.progress import Quiet
+from safeloop.recording.reader import open_run
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.tables import Table
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report.progress import Quiet
-from safeloop.report.records import open_run
+from safeloop.training.evaluation import evaluate
 
 
 def candidates(count: int) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def tuned(
     if len(plain) == len(asked):
         raise UsageError(f"--sweep {count}: the paper's grid is not of {asked[0].algo}'s settings; leave it out")
     if plain:
-        launch.prepare(out, plain, dataset)  # what can't be is told before anything is trained
+        specify.prepare(out, plain, dataset)  # what can't be is told before anything is trained
     result: list[RunSettings] = []
     for algo in dict.fromkeys(settings.algo for settings in asked):
         mine = [settings for settings in asked if settings.algo == algo]
@@ -108,7 +108,7 @@ def tuned(
             result += mine
             continue
         trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)
-        if failures := execute(launch.prepare(out, [trial], dataset), 1, show()):
+        if failures := execute(specify.prepare(out, [trial], dataset), 1, show()):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
         run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
         with show() as bar:

@@ -1,6 +1,6 @@
 """Offline agents: a learner of a dataset, and LOOP on top: models of the dataset and a planner over both.
 
-CoRL 2021, Algorithm 2. The trainer is in `safeloop/offline/training.py`.
+CoRL 2021, Algorithm 2. The trainer is in `safeloop/training/offline.py`.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.agents.offline_settings import OfflinePlanSettings
+from safeloop.agents.parts import constraint, ensemble, planner, planning_world
+from safeloop.agents.policies import ActorPolicy, PlannerPolicy
 from safeloop.cmdp import EnvSpec
-from safeloop.datasets import Dataset
+from safeloop.data.datasets import Dataset
+from safeloop.data.replay import Batch, Replay
 from safeloop.errors import UsageError
 from safeloop.learners.crr import CRR
 from safeloop.learners.mbop import MBOP, truncated_returns
 from safeloop.learners.plas import PLAS
 from safeloop.networks import Streams
-from safeloop.offline.settings import OfflinePlanSettings
-from safeloop.planner import Plan, Planner
-from safeloop.planning import constraint, ensemble, planner, planning_world
-from safeloop.policies import ActorPolicy, PlannerPolicy
-from safeloop.replay import Batch, Replay
+from safeloop.planning.search import Plan, Planner
 from safeloop.rng import AGENT, derived_seed
 
 if TYPE_CHECKING:
-    from safeloop.offline.algorithms import Offline
+    from safeloop.algorithms.offline import Offline
     from safeloop.registry import Policy
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from safeloop.data.replay import Batch
 from safeloop.models.trajectories import Model, rollout
 from safeloop.networks import EnsembleMLP, q_values
-from safeloop.replay import Batch
 
 if TYPE_CHECKING:
     from safeloop.learners.sac import SAC

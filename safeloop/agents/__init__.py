@@ -1,0 +1,1 @@
+"""Agents, built from learners, models and planners; policies for evaluation."""

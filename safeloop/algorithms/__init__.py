@@ -1,0 +1,1 @@
+"""Our own algorithms by name: each file says how its agents are built."""

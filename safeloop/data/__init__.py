@@ -1,0 +1,1 @@
+"""Transitions: the replay buffer, and datasets that others or we recorded."""

@@ -1,0 +1,1 @@
+"""Runs: specified, checked, started in processes of their own, resumed."""

@@ -1,0 +1,1 @@
+"""Online planning: sample candidates, imagine them, score, weigh, refit."""
