@@ -5,14 +5,12 @@ the planner changed at a time, and the learner's actor alone, in the episodes of
 trained again.
 """
 
-from pathlib import Path
 from statistics import fmean
 
-from rows import write_rows
+from rows import label, opened, write_rows
 
 from safeloop.agents.policies import ActorPolicy
-from safeloop.recording.run import Run
-from safeloop.registry import find_algorithm, find_env
+from safeloop.registry import find_algorithm
 from safeloop.training.evaluation import evaluate
 
 CHANGES = {
@@ -37,12 +35,11 @@ def policies(run):
 
 def rows(path):
     """Yield a row for each change of a run's planner."""
-    run, where = Run.open(Path(path)), "/".join(Path(path).parts[-3:])
-    spec = find_env(run.settings.env, run.settings.env_options)
+    run, spec = opened(path)
     for name, policy in policies(run):
         found = list(evaluate(policy, spec, run.settings.eval_episodes, run.settings.seed))
         means = fmean(r.return_ for r in found), fmean(r.cost_return for r in found)
-        yield where, name, len(found), *(f"{x:.2f}" for x in means)
+        yield label(path), name, len(found), *(f"{x:.2f}" for x in means)
 
 
 if __name__ == "__main__":

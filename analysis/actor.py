@@ -7,15 +7,11 @@ the end weighs little), and for HalfCheetah the share of the last 10,000 decisio
 """
 
 import math
-from pathlib import Path
 from statistics import fmean
 
-from rows import write_rows
+from rows import label, opened, trained_agent, write_rows
 
-import safeloop
 from safeloop.agents.policies import ActorPolicy
-from safeloop.recording.run import Run
-from safeloop.registry import find_env
 from safeloop.training.evaluation import evaluate
 
 EPISODES = 10
@@ -24,7 +20,7 @@ PITCH = 1  # HalfCheetah's observation: height, pitch, ...
 
 def value_and_return(agent, last):
     """Means over the first half of the last episode of the value and of the discounted return that followed."""
-    discount, returns, rest = agent.settings.discount, [], 0.0
+    discount, returns, rest = agent.settings.learner.discount, [], 0.0
     for reward in reversed(last.reward.tolist()):
         rest = reward + discount * rest
         returns.append(rest)
@@ -35,19 +31,17 @@ def value_and_return(agent, last):
 
 def rows(path):
     """Yield a run's row."""
-    run = Run.open(Path(path))
-    settings, episodes = run.settings, run.episodes.read()
-    spec, agent = find_env(settings.env, settings.env_options), safeloop.load(path).policy.agent
+    (run, spec), agent = opened(path), trained_agent(path)
+    episodes = run.episodes.read()
     planner = [e.return_ for e in run.evaluations.read()]
-    actor = fmean(e.return_ for e in evaluate(ActorPolicy(agent.learner, "cpu"), spec, EPISODES, settings.seed))
+    actor = fmean(e.return_ for e in evaluate(ActorPolicy(agent.learner, "cpu"), spec, EPISODES, run.settings.seed))
     value, returned = value_and_return(agent, agent.replay.last(episodes[-1].length))
     back = math.nan
     if spec.id == "HalfCheetah":
         back = (agent.replay.last(10_000).obs[:, PITCH].abs() > math.pi / 2).float().mean().item()
     training = fmean(e.return_ for e in episodes[-10:])
     numbers = (training, fmean(planner) if planner else math.nan, actor, value, returned)
-    where = "/".join(Path(path).parts[-3:])
-    yield where, len(agent.replay), *(f"{x:.1f}" for x in numbers), f"{back:.2f}"
+    yield label(path), len(agent.replay), *(f"{x:.1f}" for x in numbers), f"{back:.2f}"
 
 
 if __name__ == "__main__":

@@ -18,16 +18,12 @@ run's seed. Writes a row for each run and measure:
 """
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-from rows import write_rows
+from rows import label, opened, trained_agent, write_rows
 
-import safeloop
 from safeloop.models.trajectories import rollout
-from safeloop.recording.run import Run
-from safeloop.registry import find_env
 from safeloop.rng import EVALUATION, derived_seed
 
 EPISODES = 10
@@ -64,7 +60,7 @@ def drive(agent, spec, seed, episode, planned):
 @torch.no_grad()
 def rolled(agent, obs, act, horizon):
     """The rollouts of the models from each state under the actions taken, W windows of `horizon` decisions."""
-    windows, k = len(act) - horizon + 1, agent.dynamics.members
+    windows, k = len(act) - horizon + 1, agent.ensemble.ensemble_size
     start = obs[:windows].expand(k, -1, -1)
     taken = lambda h, _: act[h : h + windows].expand(k, -1, -1)  # noqa: E731
     return rollout(agent.model, start, taken, horizon, [torch.Generator().manual_seed(0)])
@@ -104,10 +100,10 @@ def measure(agent, spec, seed, episode, planned=True):
         "reward": (predicted.cumsum(0) - ahead(reward).cumsum(0)).abs(),  # [H, W]
         "deep": ahead(depth).sum(0), "worst": outcome.cost.sum(1).amax(0),
         "depth": depth[:windows], "next": violations[:windows], "later": ahead(violations).sum(0),
-        "allowed": feasible[:windows] >= agent.settings.min_feasible,
+        "allowed": feasible[:windows] >= agent.settings.planner.min_feasible,
         "chance": outcome.event[:, 0].mean(0), "event": event[:windows],
         "value": agent.value(obs[:-1]),
-        "returned": followed(reward, agent.settings.discount, agent.value(obs[-1:])[0]),
+        "returned": followed(reward, agent.settings.learner.discount, agent.value(obs[-1:])[0]),
     }  # fmt: skip
 
 
@@ -163,7 +159,7 @@ def value_rows(agent, parts):
     trained = [
         (
             agent.value(kept.obs[e]),
-            followed(kept.reward[e], agent.settings.discount, agent.value(kept.next_obs[e])[-1]),
+            followed(kept.reward[e], agent.settings.learner.discount, agent.value(kept.next_obs[e])[-1]),
         )
         for e in episodes
     ]
@@ -179,11 +175,9 @@ def value_rows(agent, parts):
 
 def diagnose(path):
     """Rows (measure, decisions, group, number, count) of one run."""
-    settings = Run.open(Path(path)).settings
-    spec = find_env(settings.env, settings.env_options)
-    agent = safeloop.load(path).policy.agent
-    parts = [measure(agent, spec, settings.seed, episode) for episode in range(EPISODES)]
-    fresh = [measure(agent, spec, settings.seed, episode, planned=False) for episode in range(EPISODES)]
+    (run, spec), agent = opened(path), trained_agent(path)
+    parts = [measure(agent, spec, run.settings.seed, episode) for episode in range(EPISODES)]
+    fresh = [measure(agent, spec, run.settings.seed, episode, planned=False) for episode in range(EPISODES)]
     return [
         *model_rows(parts, spec.entities), *covering_rows(parts, "worst case"), *safety_rows(parts),
         *covering_rows(fresh, "worst case, random driving"), *value_rows(agent, parts),
@@ -193,7 +187,7 @@ def diagnose(path):
 def rows(run):
     """Yield a run's rows."""
     for name, h, group, number, count in diagnose(run):
-        yield "/".join(Path(run).parts[-2:]), name, h, group, f"{number:.4g}", count
+        yield label(run, 2), name, h, group, f"{number:.4g}", count
 
 
 if __name__ == "__main__":

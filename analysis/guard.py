@@ -25,8 +25,8 @@ EVALUATED_ALONE = ("crr", "plas", "loop-crr", "mbop", "sac-ve", "mbpo", "lbpo")
 
 PLANS = ["warmup=200", "first_fit_steps=100", "fit_steps=30", "batch_size=64"]
 FALLS = ["warmup=150", "fit_every=40", "first_fit_steps=100", "fit_steps=30", "batch_size=64", "hidden=64"]
-SMALL = ["layers=2", "width=48", "members=3", "population=20"]
-OFFLINE = ["fit_steps=150", "layers=2", "width=48", "members=3", "population=20", "batch_size=64"]
+SMALL = ["layers=2", "width=48", "ensemble_size=3", "population=20"]
+OFFLINE = ["fit_steps=150", "layers=2", "width=48", "ensemble_size=3", "population=20", "batch_size=64"]
 
 CASES: dict[str, list[str]] = {
     "safeloop": ["run", "PointGoal1", "--steps", "3000", *PLANS],
@@ -40,9 +40,9 @@ CASES: dict[str, list[str]] = {
     "loop-sac-paper": ["run", "Hopper", "--steps", "300", "--preset", "paper", *FALLS, *SMALL, "fit_patience=2"],
     "loop-td3": ["run", "Hopper", "--steps", "300", "augmentation=0.3", *FALLS, *SMALL],
     "loop-sarsa": ["run", "Hopper", "--steps", "300", *FALLS, *SMALL],
-    "sac-ve": ["run", "Hopper", "--steps", "300", *FALLS, "layers=2", "width=48", "members=3"],
+    "sac-ve": ["run", "Hopper", "--steps", "300", *FALLS, "layers=2", "width=48", "ensemble_size=3"],
     "mbpo": ["run", "Hopper", "--steps", "300", "rollouts=20", "rollout_length=3", "updates_per_decision=3", *FALLS,
-             "layers=2", "width=48", "members=3"],
+             "layers=2", "width=48", "ensemble_size=3"],
     "lbpo": ["run", "PointGoal1", "--steps", "2000", "episodes_per_epoch=1", "critic_iters=20"],
     "crr": ["offline", str(DATA), "--steps", "200", "batch_size=64", "hidden=64"],
     "plas": ["offline", str(DATA), "--steps", "200", "batch_size=64", "hidden=64"],
@@ -51,6 +51,10 @@ CASES: dict[str, list[str]] = {
 }  # fmt: skip
 """Arguments of the command line; those with an `=` are settings. A case's name begins with its algorithm's."""
 ALGORITHMS = ("loop-sac", "loop-td3", "loop-sarsa", "loop-crr", "safeloop", "safepets", "sac-ve", "loop")
+
+
+EARLIER = {"ensemble_size": "members"}
+"""Names of settings in commits before they were changed."""
 
 
 def algorithm(case: str) -> str:
@@ -62,6 +66,9 @@ def command(root: Path, case: str, out: Path) -> list[str]:
     """Return the command line of a case with the code under `root`."""
     verb, target, *others = CASES[case]
     settings = [x for word in others if "=" in word and not word.startswith("observation") for x in ("--set", word)]
+    if (root / "safeloop/agent_settings.py").exists():
+        pairs = [word.partition("=") for word in settings]
+        settings = ["".join((EARLIER.get(name, name), *rest)) for name, *rest in pairs]
     others = [word for word in others if "=" not in word or word.startswith("observation")]
     return [
         str(root / ".venv/bin/safeloop"), verb, target, "--algo", algorithm(case), "--out", str(out),

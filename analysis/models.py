@@ -7,12 +7,8 @@ with a velocity of 10 or more before or after the step, over the others; the sha
 `MORE` further gradient steps on the same transitions.
 """
 
-from pathlib import Path
-
 import torch
-from rows import write_rows
-
-import safeloop
+from rows import label, trained_agent, write_rows
 
 LIMIT = 10.0  # rad/s or m/s
 MORE = 8000
@@ -20,22 +16,21 @@ MORE = 8000
 
 def errors(agent, batch, fast):
     """Root mean square errors over all, fast and other transitions."""
-    squares = agent.dynamics.errors(batch)
+    squares = agent.ensemble.errors(batch)
     return [part.mean().sqrt().item() for part in (squares, squares[fast], squares[~fast])]
 
 
 def rows(path):
     """Yield a run's row."""
-    agent = safeloop.load(path).policy.agent
+    agent = trained_agent(path)
     batch = agent.replay.rows(agent.replay.split()[1])
     velocities = -(-batch.obs.shape[1] // 2)  # positions but the first, then velocities
     both = torch.cat([batch.obs[:, -velocities:], batch.next_obs[:, -velocities:]], dim=1)
     fast = (both.abs() >= LIMIT).any(1)
     before = errors(agent, batch, fast)
-    agent.dynamics.fit(agent.replay, MORE)
+    agent.ensemble.fit(agent.replay, MORE)
     numbers = [fast.float().mean().item(), *before, *errors(agent, batch, fast)]
-    where = "/".join(Path(path).parts[-3:])
-    yield where, len(agent.replay), len(batch.obs), *(f"{x:.3f}" for x in numbers)
+    yield label(path), len(agent.replay), len(batch.obs), *(f"{x:.3f}" for x in numbers)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.noise import NormalActionNoise
 
-from safeloop.algorithms.online import sac
-from safeloop.learners.td3 import TD3Settings
+from safeloop.learners.settings import TD3Settings
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
-from safeloop.registry import find_env
+from safeloop.registry import find_algorithm, find_env
 from safeloop.rng import AGENT, derived_seed
-from safeloop.settings import build
+from safeloop.settings import build, flat
 from safeloop.training.evaluation import record_evaluation
 
 EVALUATION_EPISODES = 10
@@ -44,14 +43,15 @@ class Deterministic:
 
 def made(algo, env, settings, seed):
     """The model with safeloop's settings by stable-baselines3's names."""
+    learner, online = settings.learner, settings.online
     common = {
-        "learning_rate": settings.learning_rate, "buffer_size": settings.capacity, "learning_starts": settings.warmup,
-        "batch_size": settings.batch_size, "tau": settings.polyak, "gamma": settings.discount, "train_freq": 1,
-        "gradient_steps": settings.updates_per_decision, "seed": derived_seed(seed, AGENT), "device": "cpu",
+        "learning_rate": learner.learning_rate, "buffer_size": online.capacity, "learning_starts": online.warmup,
+        "batch_size": learner.batch_size, "tau": learner.tau, "gamma": learner.discount, "train_freq": 1,
+        "gradient_steps": online.updates_per_decision, "seed": derived_seed(seed, AGENT), "device": "cpu",
     }  # fmt: skip
-    layers = [settings.hidden, settings.hidden]
+    layers = [learner.hidden, learner.hidden]
     if algo == "sb3-sac":
-        temperature = f"auto_{settings.initial_temperature}"
+        temperature = f"auto_{settings.sac.initial_temperature}"
         return stable_baselines3.SAC(
             "MlpPolicy", env, ent_coef=temperature, policy_kwargs={"net_arch": layers}, **common
         )
@@ -69,11 +69,12 @@ def main():
     if len(sys.argv) < 6:
         sys.exit(__doc__)
     out, env, algo, steps, *seeds = sys.argv[1:]
-    spec, settings = find_env(env), build(sac.settings, sac.presets["online-paper"], owner="sac")
+    spec, sac = find_env(env), find_algorithm("sac").info
+    settings = build(sac.settings, sac.presets["online-paper"], owner="sac")
     for seed in map(int, seeds):
         asked = RunSettings(
             spec.id, algo, int(steps), seed, spec.budget, "online-paper", spec.options,
-            algo_settings={**asdict(settings), "stable-baselines3": stable_baselines3.__version__},
+            algo_settings={**flat(settings), "stable-baselines3": stable_baselines3.__version__},
             eval_episodes=EVALUATION_EPISODES,
         )  # fmt: skip
         run = Run.create(Path(out), RunSettings(**json.loads(json.dumps(asdict(asked)))))

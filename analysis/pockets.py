@@ -8,15 +8,10 @@ it was not), and in how many decisions the robot was in a hazard.
 """
 
 import math
-from pathlib import Path
 
 import torch
-from rows import write_rows
+from rows import label, opened, trained_agent, write_rows
 from values import copied
-
-import safeloop
-from safeloop.recording.run import Run
-from safeloop.registry import find_env
 
 POCKETS = 24
 DECISIONS = 40
@@ -68,11 +63,11 @@ def pockets(seen, entities, generator):
 def drive(agent, spec, obs):
     """Which of the goals are met, after how many decisions, and decisions spent in a hazard."""
     planner = agent.new_planner([torch.Generator().manual_seed(i) for i in range(len(obs))])
-    streams, k = [torch.Generator().manual_seed(0)], agent.dynamics.members
+    generators, k = [torch.Generator().manual_seed(0)], agent.ensemble.ensemble_size
     going, decisions, inside = torch.ones(len(obs), dtype=torch.bool), torch.zeros(len(obs)), 0
     for t in range(DECISIONS):
         act = agent.plan(obs.numpy(), t == 0, planner).action
-        _, following, outcome = agent.model.step(obs.expand(k, -1, -1), act.expand(k, -1, -1), streams)
+        _, following, outcome = agent.model.step(obs.expand(k, -1, -1), act.expand(k, -1, -1), generators)
         met = outcome.event[0] > 0.5
         inside += int(((spec.cost(obs, act, following[0]) > 0) & going).sum())
         decisions += going
@@ -87,16 +82,14 @@ NAMES = ("horizon", "iterations", "noise_correlation", "value")
 
 def rows(path):
     """Yield a row for each variant of a run's planner."""
-    settings = Run.open(Path(path)).settings
-    spec = find_env(settings.env, settings.env_options)
-    trained = safeloop.load(path).policy.agent
-    seen = trained.replay.data.obs[trained.settings.warmup : len(trained.replay)]
+    (run, spec), trained = opened(path), trained_agent(path)
+    seen = trained.replay.data.obs[trained.settings.online.warmup : len(trained.replay)]
     obs = pockets(seen, spec.entities, torch.Generator().manual_seed(0))
     for variant in VARIANTS:
-        agent = copied(trained, spec, settings, **{"value": "behaviour", **variant})
+        agent = copied(trained, spec, run.settings, **{"value": "behaviour", **variant})
         met, decisions, inside = drive(agent, spec, obs)
         row = (variant.get(name, "behaviour") for name in NAMES)
-        yield "/".join(Path(path).parts[-2:]), *row, len(obs), met, round(decisions, 1), inside
+        yield label(path, 2), *row, len(obs), met, round(decisions, 1), inside
 
 
 if __name__ == "__main__":

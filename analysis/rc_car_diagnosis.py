@@ -8,20 +8,19 @@ loop (the ensemble's, with the actions that were taken), and the value beside th
 Writes OUT/planners.csv, a row an episode, OUT/model_error.csv and OUT/value_error.csv.
 """
 
-import csv
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from exact_model import ExactModel
+from rows import opened, write_table
 
 import safeloop
-from safeloop.planning.search import Planner
-from safeloop.recording.run import Run
-from safeloop.registry import find_env
+from safeloop.planning.planners import planner
 from safeloop.training.evaluation import evaluate
 
 EPISODES = 3
@@ -55,30 +54,23 @@ class Watched:
 
 def variant(policy, task, model, value, horizon):
     """The policy with another model, value and horizon."""
-    agent, usual = policy.agent, policy.agent.new_planner
-
-    def new_planner(streams):
-        old = usual(streams)
-        return Planner(
-            replace(old.settings, horizon=horizon), old.constraint,
-            ExactModel(task) if model == "exact" else agent.model, agent.act_dim,
-            actor=old.actor, value=agent.value if value else None, streams=streams,
-        )  # fmt: skip
-
-    agent.new_planner = new_planner
+    agent = policy.agent
+    world = ExactModel(task) if model == "exact" else agent.model
+    parts = replace(agent.parts, model=world, value=agent.value if value else None)
+    policy.new_planner = partial(planner, replace(agent.settings.planner, horizon=horizon), parts)
     return policy
 
 
 @torch.no_grad()
-def open_loop(dynamics, obs, act):
+def open_loop(ensemble, obs, act):
     """Errors `[T, LONG, S]` of the ensemble's prediction, its mean over models, of one episode from every state."""
     obs, act = torch.from_numpy(np.array(obs)), torch.from_numpy(np.array(act))
     starts = len(obs) - LONG
-    s, errors = obs[:starts].expand(dynamics.members, -1, -1), []
-    streams = [torch.Generator().manual_seed(0)]
+    s, errors = obs[:starts].expand(ensemble.ensemble_size, -1, -1), []
+    generators = [torch.Generator().manual_seed(0)]
     for t in range(LONG):
-        a = act[t : t + starts].expand(dynamics.members, -1, -1)
-        s = dynamics.step(s, a, streams)[0]
+        a = act[t : t + starts].expand(ensemble.ensemble_size, -1, -1)
+        s = ensemble.step(s, a, generators)[0]
         errors.append(s.mean(0) - obs[t + 1 : t + 1 + starts])
     return torch.stack(errors, 1).numpy()
 
@@ -86,7 +78,7 @@ def open_loop(dynamics, obs, act):
 @torch.no_grad()
 def promised(agent, task, obs):
     """`[T, 2]`: the value of each state, and the discounted reward that followed, the last state's value after it."""
-    obs, gamma = torch.from_numpy(np.array(obs)), agent.settings.discount
+    obs, gamma = torch.from_numpy(np.array(obs)), agent.settings.learner.discount
     value = agent.value(obs)
     after = value[-1]
     followed = []
@@ -99,31 +91,30 @@ def promised(agent, task, obs):
 def diagnose(path):
     """All rows of one run."""
     torch.set_num_threads(1)
-    settings = Run.open(Path(path)).settings
-    spec = find_env(settings.env, settings.env_options)
-    task = spec.make().unwrapped.task
+    run, spec = opened(path)
+    seed, task = run.settings.seed, spec.make().unwrapped.task
     assert task.observation == "path", f"{path}: expected a run with --env-set observation=path"
     planners, errors, values = [], [], []
     for model, value, horizon in VARIANTS:
-        policy = variant(safeloop.load(path), task, model, value, horizon)
+        policy = variant(safeloop.load(path).policy, task, model, value, horizon)
         watched = Watched(policy)
-        for row in evaluate(watched, spec, EPISODES, settings.seed):
-            planners.append((settings.seed, model, value, horizon, row.episode, f"{row.return_:.2f}", row.violations))
+        for row in evaluate(watched, spec, EPISODES, seed):
+            planners.append((seed, model, value, horizon, row.episode, f"{row.return_:.2f}", row.violations))
         if (model, value, horizon) != VARIANTS[0]:
             continue
         for seen, did in zip(*(np.swapaxes(x, 0, 1) for x in (watched.seen, watched.did)), strict=True):
-            errors.append(open_loop(policy.agent.dynamics, seen, did))
+            errors.append(open_loop(policy.agent.ensemble, seen, did))
             values.append(promised(policy.agent, task, seen))
     offset = np.abs(np.concatenate(errors)[:, :, 0])
     speed = np.hypot(*np.moveaxis(np.concatenate(errors)[:, :, 3:5], -1, 0))
     lines = []
     for t in range(LONG):
         quantiles = [f"{np.quantile(x[:, t], q):.4f}" for x in (offset, speed) for q in (0.5, 0.9)]
-        lines.append((settings.seed, t + 1, *quantiles))
+        lines.append((seed, t + 1, *quantiles))
     value, followed = np.concatenate(values).T
     error = value - followed
     numbers = (np.corrcoef(value, followed)[0, 1], error.mean(), np.sqrt((error**2).mean()), followed.std())
-    return planners, lines, [(settings.seed, *(f"{x:.3f}" for x in numbers))]
+    return planners, lines, [(seed, *(f"{x:.3f}" for x in numbers))]
 
 
 def main():
@@ -138,8 +129,7 @@ def main():
     with ProcessPoolExecutor(2) as pool:
         found = list(pool.map(diagnose, runs))
     for (name, head), parts in zip(heads.items(), zip(*found, strict=True), strict=True):
-        with open(Path(out) / f"{name}.csv", "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([head, *(row for part in parts for row in part)])
+        write_table(Path(out) / f"{name}.csv", head, (row for part in parts for row in part))
 
 
 if __name__ == "__main__":

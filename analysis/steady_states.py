@@ -10,7 +10,6 @@ jump between the two, switching back and forth ("edge", see safeloop_envs/rc_car
 Writes docs/rc-car/steady_states.csv and docs/rc-car/steady_states.png.
 """
 
-import csv
 import math
 from pathlib import Path
 
@@ -20,6 +19,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from numba import vectorize
+from rows import write_table
 
 from safeloop_envs.rc_car.environment import DRIFTING, STEERING, WHEEL_SPEED
 from safeloop_envs.rc_car.task import SPEED_WEIGHT
@@ -82,10 +82,9 @@ def main():
         for speed in np.arange(2.0, 4.5001, 0.05):
             for kind, sideslip, steering, wheel in steady(speed, radius):
                 rows.append((radius, speed, kind, math.degrees(sideslip), math.degrees(steering), wheel))
-    with open(DOCS / "steady_states.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("radius_m", "speed_m_s", "kind", "sideslip_deg", "steering_deg", "wheel_speed_m_s"))
-        writer.writerows([(f"{r:.2f}", f"{v:.2f}", k, f"{b:.1f}", f"{d:.1f}", f"{w:.2f}") for r, v, k, b, d, w in rows])
+    head = ("radius_m", "speed_m_s", "kind", "sideslip_deg", "steering_deg", "wheel_speed_m_s")
+    written = [(f"{r:.2f}", f"{v:.2f}", k, f"{b:.1f}", f"{d:.1f}", f"{w:.2f}") for r, v, k, b, d, w in rows]
+    write_table(DOCS / "steady_states.csv", head, written)
 
     limit = math.degrees(DRIFTING)
     kinds = {

@@ -13,16 +13,13 @@ layouts for all, so differences can be taken by episode.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from rows import write_rows
+from rows import label, opened, trained_agent, write_rows
 
-import safeloop
-from safeloop.agents.online import PlanningAgent
 from safeloop.learners.value import BehaviourValue
-from safeloop.recording.run import Run
-from safeloop.registry import find_env
+from safeloop.registry import find_algorithm
+from safeloop.settings import changed
 from safeloop.training.evaluation import evaluate
 
 EPISODES = 10
@@ -32,12 +29,13 @@ UPDATES = 10_000
 
 
 def copied(trained, spec, settings, **changes):
-    """The trained agent with other settings."""
-    agent = PlanningAgent(
-        trained.algorithm, spec, trained.obs_dim, trained.act_dim, replace(trained.settings, **changes),
-        settings.seed, settings.device,
-    )  # fmt: skip
+    """Return a copy of the trained agent of a run (`settings` are the run's) with changed settings, by flat names."""
+    obs_dim, act_dim = (x.shape[1] for x in (trained.replay.data.obs, trained.replay.data.act))
+    agent = find_algorithm(settings.algo).build(
+        changed(trained.settings, changes), spec, obs_dim, act_dim, settings.seed, settings.device
+    )
     agent.restore(trained.checkpoint())
+    agent.value_after_event = trained.value_after_event
     return agent
 
 
@@ -46,13 +44,14 @@ def refitted(trained, spec, settings, shared):
     agent, c = copied(trained, spec, settings), trained.settings
     generator = torch.Generator().manual_seed(0)
     agent.behaviour = BehaviourValue(
-        trained.replay.data.obs.shape[1], c.discount, c.learning_rate, c.polyak, c.behaviour_hidden, generator,
-        entities=spec.entities, entity_width=c.entity_width,
+        trained.replay.data.obs.shape[1], c.learner, c.value.behaviour_hidden, generator,
+        entities=spec.entities, entity_width=c.models.entity_width,
     )  # fmt: skip
+    agent.parts = replace(agent.parts, value=agent.behaviour.value)
     for _ in range(UPDATES):
-        batch = agent.replay.sample(c.batch_size, generator)
+        batch = agent.replay.sample(c.learner.batch_size, generator)
         agent.behaviour.update(batch if shared else batch._replace(event=torch.zeros_like(batch.event)))
-    agent.after_episode()
+    agent.refresh()
     return agent
 
 
@@ -68,14 +67,12 @@ def agents(trained, spec, settings):
 
 def rows(path):
     """Yield a row for each value and episode."""
-    settings = Run.open(Path(path)).settings
-    spec = find_env(settings.env, settings.env_options)
-    run = "/".join(Path(path).parts[-2:])
-    for name, agent in agents(safeloop.load(path).policy.agent, spec, settings):
-        layouts = [(settings.seed, EPISODES), *([(FRESH, FRESH_EPISODES)] if name in ("own", "none") else [])]
+    run, spec = opened(path)
+    for name, agent in agents(trained_agent(path), spec, run.settings):
+        layouts = [(run.settings.seed, EPISODES), *([(FRESH, FRESH_EPISODES)] if name in ("own", "none") else [])]
         for seed, episodes in layouts:
             for row in evaluate(agent.policy(seed), spec, episodes, seed):
-                yield run, name, seed, row.episode, f"{row.return_:.1f}", row.cost_return
+                yield label(path, 2), name, seed, row.episode, f"{row.return_:.1f}", row.cost_return
 
 
 if __name__ == "__main__":

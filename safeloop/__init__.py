@@ -1,6 +1,6 @@
 """Learned models, online planning under cost constraints, and published baselines on the same terms.
 
-The verbs of the command line, for Python: `run`, `resume`, `evaluate`, `plot`, `collect` and, for `offline`, `learn`;
+The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate`, `plot` and `collect`;
 `load` and `make`, which give a trained policy and an environment to drive it in; `Comparison` and `Evaluation`, the
 results; and `UsageError`, raised for bad input. Imported when first used.
 """
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, plot, resume, run
+    from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, offline, plot, resume, run
     from safeloop.errors import UsageError
     from safeloop.experiments.collect import collect
 
@@ -30,6 +30,7 @@ __all__ = [
     "learn",
     "load",
     "make",
+    "offline",
     "plot",
     "resume",
     "run",

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from inspect import Parameter, signature
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from safeloop.cmdp import Entities, EnvSpec, zero_cost
+from safeloop.cmdp import EnvSpec
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
-from safeloop.experiments import specify
+from safeloop.experiments import prepare, specify
 from safeloop.experiments.local import Failure, Job, Stopped, Work, check_jobs, execute
 from safeloop.experiments.progress import display
-from safeloop.experiments.specify import Pairs
+from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
 from safeloop.files import check_path
 from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run, RunSettings
-from safeloop.registry import algorithm_names, families, find_algorithm, find_env
-from safeloop.report import offline, summary
+from safeloop.registry import find_algorithm, find_env
+from safeloop.report import offline as offline_tables
+from safeloop.report import summary
 from safeloop.report.video import Video
 from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
 from safeloop.training.evaluation import evaluate as evaluation_episodes
@@ -40,7 +43,7 @@ class Comparison:
 
     folder: Path
     """Holds `curves.png`, `violations.png`, `summary.csv` and `summary.md`."""
-    rows: list[summary.Row] | list[offline.Row]
+    rows: list[summary.Row] | list[offline_tables.Row]
     """The rows of `summary.csv`."""
     text: str
     """The same as a table for a terminal."""
@@ -58,7 +61,7 @@ class Evaluation:
 
     run: Path
     budget: float | None
-    """None: nothing costs."""
+    """None: the environment has no cost."""
     episodes: list[EvaluationEpisode]
 
     @property
@@ -69,7 +72,7 @@ class Evaluation:
 
     @property
     def within_budget(self) -> bool | None:
-        """Whether the mean cost return is at most the budget; None where nothing costs."""
+        """Whether the mean cost return is at most the budget; None in environments without a cost."""
         return None if self.budget is None else self.means["cost_return"] <= self.budget
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,93 +100,71 @@ class Evaluation:
         return "\n".join([*table, "", f"Mean cost return is {verdict} the budget of {self.budget:g}."])
 
 
-def run(
-    env: str,
-    algos: Sequence[str] | None = None,
-    *,
-    steps: int | str | Pairs | None = None,
-    seeds: Iterable[int] = (0,),
-    preset: str = "default",
-    out: str | Path = "runs",
-    budget: float | None = None,
-    device: str = "cpu",
-    settings: Pairs = (),
-    env_options: Pairs = (),
-    eval_every: int = 0,
-    eval_episodes: int = 5,
-    jobs: int | None = None,
-    threads: int = 1,
-    variant: str = "",
-    keep_every: int = 0,
-    quiet: bool = False,
-) -> Comparison:
+def asks(verb: Callable[..., Comparison]) -> Callable[..., Comparison]:
+    """Give a verb the fields of `Request` as keyword arguments, where its signature is shown."""
+    own = [p for p in signature(verb).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    taken = {p.name for p in own}
+    asked = [
+        Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in fields(Request)
+        if f.name not in taken
+    ]
+    verb.__signature__ = signature(verb).replace(parameters=[*own, *asked])  # type: ignore[attr-defined]
+    return verb
+
+
+@asks
+def run(env: str | None = None, algos: Sequence[str] | None = None, **options: Any) -> Comparison:
     """Train `algos` on `env`, each with each seed, and write the comparison to `OUT/<env>`.
 
-    Without `algos`: safeloop, cpo and ppo-lag, or loop-sac and sac where nothing costs.
-    `steps` are simulator steps: a number, `{"cpo": 100_000}` for some algorithms, or None for their defaults.
-    `settings` are the algorithms': `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one.
-    `variant` is part of the runs' names and folders, so that several settings of an algorithm can be compared.
+    Without `algos`: safeloop, cpo and ppo-lag, or loop-sac and sac in environments without a cost. `options` are the
+    fields of `safeloop.experiments.specify.Request`: steps, seeds, preset, settings, env_options, budget, ... `env` is
+    needed unless `config` names it.
     A finished run with the same settings is kept and an unfinished one resumed; others are refused.
     Raises `UsageError` for bad input, before anything is written.
     """
-    check_path(out, "--out")
-    asked = specify.plan(
-        env, algos, steps, seeds, preset, budget, device, settings, env_options,
-        eval_every, eval_episodes, threads, variant, keep_every,
-    )  # fmt: skip
-    return _train(Path(out), asked, jobs, quiet)
+    asked, env = specify.with_config(Request(algos=algos, **options), env)
+    check_path(asked.out, "--out")
+    if asked.sweep:
+        raise UsageError(f"sweep={asked.sweep}: only settings of algorithms that learn from a dataset are chosen so")
+    return _train(asked, specify.specify(asked, env))
 
 
-def learn(
-    dataset: str | Path,
-    algos: Sequence[str] | None = None,
-    *,
-    env: str | None = None,
-    steps: int | str | Pairs | None = None,
-    seeds: Iterable[int] = (0,),
-    preset: str = "default",
-    out: str | Path = "runs",
-    budget: float | None = None,
-    device: str = "cpu",
-    settings: Pairs = (),
-    env_options: Pairs = (),
-    eval_every: int = 0,
-    eval_episodes: int = 20,
-    jobs: int | None = None,
-    threads: int = 1,
-    variant: str = "",
-    sweep: int = 0,
-    quiet: bool = False,
+@asks
+def offline(
+    dataset: str | Path, algos: Sequence[str] | None = None, *, env: str | None = None, **options: Any
 ) -> Comparison:
-    """Train `algos` on a dataset (`safeloop.datasets`) alone, evaluate them, and compare in `OUT/<dataset>`.
+    """Train `algos` on a dataset (`safeloop.data.datasets`) alone, evaluate them, and compare in `OUT/<dataset>`.
 
     Without `algos`: loop-crr and crr, and safeloop-crr where the dataset has costs. `steps` are gradient steps. The
     environment is the dataset's unless `env` is given; all else is as in `run`. With `sweep` the settings of algorithms
     that plan are the best of so many of the paper's grid on another seed, and their variant is `tuned`.
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
-    check_jobs(jobs)  # before a sweep trains anything
-    check_path(out, "--out")
+    asked = Request(algos=algos, **options)
+    check_jobs(asked.jobs)  # before a sweep trains anything
+    check_path(asked.out, "--out")
     data = read(check_path(dataset))
-    name, options = specify.fitting_env(data, env, env_options)
-    asked = specify.plan(
-        name, algos, steps, seeds, preset, budget, device, settings, options,
-        eval_every, eval_episodes, threads, variant, dataset=data,
-    )  # fmt: skip
-    if sweep:
-        folder = Path(out) / asked[0].folder
-        with _threads(asked[0].threads), _drawn_when_stopped(folder):
-            given = specify.pairs(settings, "--set")
-            asked = tuned(Path(out), asked, data.path, given, sweep, lambda: display(quiet))
-    return _train(Path(out), asked, jobs, quiet, data.path)
+    name, env_options = specify.fitting_env(data, env, asked.env_options)
+    runs = specify.specify(asked, name, env_options, data)
+    if asked.sweep:
+        out = Path(asked.out)
+        with _threads(runs[0].threads), _drawn_when_stopped(out / runs[0].folder):
+            given = specify.pairs(asked.settings, "--set")
+            runs = tuned(out, runs, data.path, given, asked.sweep, lambda: display(asked.quiet))
+    return _train(asked, runs, data.path)
 
 
-def _train(
-    out: Path, asked: list[RunSettings], jobs: int | None, quiet: bool, dataset: Path | None = None
-) -> Comparison:
-    limit = check_jobs(jobs)
-    work = specify.prepare(out, asked, dataset)
-    return _execute(work, limit, quiet, out / asked[0].folder)
+def learn(*arguments: Any, **options: Any) -> Comparison:
+    """Call `offline`, which has this name no more."""
+    warnings.warn("safeloop.learn is safeloop.offline now; this name will go", FutureWarning, stacklevel=2)
+    return offline(*arguments, **options)
+
+
+def _train(asked: Request, runs: list[RunSettings], dataset: Path | None = None) -> Comparison:
+    limit, out = check_jobs(asked.jobs), Path(asked.out)
+    work = prepare.prepare(out, runs, dataset)
+    return _execute(work, limit, asked.quiet, out / runs[0].folder)
 
 
 def _execute(work: Work, limit: int, quiet: bool, folder: Path) -> Comparison:
@@ -208,7 +189,7 @@ def _drawn_when_stopped(folder: Path) -> Iterator[None]:
 
 
 def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
-    """The seeds that `--seed S` or `--seeds N` stand for."""
+    """Return the seeds that `--seed S` or `--seeds N` stand for."""
     if seed is not None and seeds is not None:
         raise UsageError("give --seed S for one seed or --seeds N for the seeds 0 to N-1, not both")
     if seeds is not None:
@@ -229,7 +210,7 @@ def resume(
     Another number of threads than the run was made with can change results: `force_threads` allows it. With `from_step`
     it goes on from the checkpoint that was kept then (`keep_every`); all that the run recorded later is made anew.
     """
-    work = specify.prepare_resume(Path(path), threads, force_threads, from_step)
+    work = prepare.prepare_resume(Path(path), threads, force_threads, from_step)
     return _execute(work, 1, quiet, Path(path).resolve().parents[1])
 
 
@@ -253,8 +234,8 @@ def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> C
     from safeloop.report import pictures  # matplotlib takes a second to import
 
     found = pictures.write(folder, planning)
-    tables = offline if found[0].run.settings.dataset else summary
-    return Comparison(folder, tables.rows(found), tables.text(found), failures)  # type: ignore[attr-defined]
+    tables = offline_tables if found[0].run.settings.dataset else summary
+    return Comparison(folder, tables.rows(found), tables.text(found), failures)
 
 
 def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymnasium.Env:
@@ -267,7 +248,7 @@ def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymna
 
 
 def load(path: str | Path, seed: int | None = None) -> Checked:
-    """The policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
+    """Return the policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
 
     `seed` (default: the run's) seeds whatever the policy draws when it acts. Its `act` raises `UsageError` for what is
     no observation of the run's environment; `policy` is the algorithm's own, without that check.
@@ -281,7 +262,7 @@ def _load(run: Run, seed: int | None = None) -> tuple[Checked, EnvSpec]:
     settings = run.settings
     specify.check_device(settings.device)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
-    build(algorithm.settings, settings.algo_settings, owner=settings.algo)
+    build(algorithm.info.settings, settings.algo_settings, owner=settings.algo)
     with reader.loading(run):
         return Checked(algorithm.load(run, settings.seed if seed is None else seed), spec), spec
 
@@ -318,7 +299,7 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def show(path: str | Path, last: int = 10) -> str:
-    """Settings, status, versions and last episodes of a run, for a terminal."""
+    """Return settings, status, versions and last episodes of a run, for a terminal."""
     run = reader.open_run(path)
     recorded = reader.read(run)
     try:
@@ -348,92 +329,16 @@ def show(path: str | Path, last: int = 10) -> str:
     return "\n".join(lines)
 
 
-def environments() -> list[dict[str, Any]]:
-    """Every environment, for `safeloop list envs`."""
-    result = []
-    for family in families():
-        for name in family.names():
-            spec = family.spec(name)
-            known = [model for model, is_known in spec.known().items() if is_known]
-            result.append(
-                {
-                    "name": spec.id, "suite": spec.suite, "action_repeat": spec.action_repeat,
-                    "episode_steps": spec.episode_steps, "budget": spec.budget,
-                    "cost_meaning": spec.cost_meaning, "known": known,
-                }
-            )  # fmt: skip
-    return result
-
-
-def algorithms() -> list[dict[str, Any]]:
-    """Every algorithm, for `safeloop list algos`; one that can't be loaded says why."""
-    result = []
-    for name in algorithm_names():
-        try:
-            result.append(_describe(name))
-        except UsageError as error:
-            result.append({"name": name, "summary": str(error), "error": True})
-    return result
-
-
-def _describe(name: str) -> dict[str, Any]:
-    algorithm = find_algorithm(name)
-    defaults: Any = build(algorithm.settings, algorithm.presets["default"], owner=name)
-    settings = [
-        {"name": f.name, "type": str(f.type), "default": getattr(defaults, f.name)} for f in fields(algorithm.settings)
-    ]
-    everything = EnvSpec(
-        id="any", suite="", make=lambda: None, action_repeat=1, episode_steps=1, cost_meaning="",  # type: ignore[arg-type,return-value]
-        cost=zero_cost, reward=zero_cost, entities=Entities((0,), ((1,),), ("goal",), 0),
-    )  # fmt: skip
-    return {
-        "name": name,
-        "summary": algorithm.summary,
-        "told": algorithm.told(defaults, everything) or "nothing",
-        "default_steps": algorithm.default_steps,
-        "resumable": algorithm.resumable,
-        "presets": list(algorithm.presets),
-        "settings": settings,
-    }
-
-
-def environments_text(found: list[dict[str, Any]]) -> str:
-    """A table of `environments`, for a terminal."""
-    table = [
-        {
-            "name": e["name"], "suite": e["suite"], "repeat": str(e["action_repeat"]),
-            "episode": str(e["episode_steps"]), "budget": "-" if e["budget"] is None else f"{e['budget']:g}",
-            "known": ", ".join(e["known"]) or "-",
-        }
-        for e in found
-    ]  # fmt: skip
-    return "\n".join(summary.aligned(table)) if table else "no environments are installed"
-
-
-def algorithms_text(found: list[dict[str, Any]]) -> str:
-    """A table of `algorithms`, for a terminal."""
-    table = [
-        {
-            "name": a["name"], "steps": f"{a.get('default_steps', 0):,}",
-            "resumable": "yes" if a.get("resumable") else "no",
-            "told": a.get("told", "-"), "summary": a["summary"],
-        }
-        for a in found
-    ]  # fmt: skip
-    return "\n".join(summary.aligned(table)) if table else "no algorithms are installed"
-
-
 __all__ = [
     "Comparison",
     "Evaluation",
     "Failure",
     "Job",
-    "algorithms",
-    "environments",
     "evaluate",
     "learn",
     "load",
     "make",
+    "offline",
     "plot",
     "resume",
     "run",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safeloop.texts import one_line, plain, short
+from safeloop.cli_options import EnvSet, Json, Preset, Quiet, Set, options, whole
+from safeloop.texts import one_line
+
+if TYPE_CHECKING:
+    from safeloop.checks.findings import Finding
 
 HELP = {"help_option_names": ["-h", "--help"]}
 RUN_EXAMPLES = """Examples:
@@ -26,63 +30,33 @@ app = typer.Typer(
 lists = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="List environments or algorithms.",
+    help="List environments, algorithms, or the settings of one.",
     context_settings=HELP,
 )
 app.add_typer(lists, name="list")
+checks = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check an environment or an algorithm of your own before anything long is trained.",
+    context_settings=HELP,
+)
+app.add_typer(checks, name="check")
 
 
-def _whole(text: Any) -> int:
-    """A whole number as a user writes one: `int` takes the digits of other scripts too."""
-    return text if isinstance(text, int) else _number(text, int, "a whole number")
-
-
-def _float(text: Any) -> float:
-    return text if isinstance(text, float) else _number(text, float, "a number")
-
-
-def _number(text: Any, kind: Any, expected: str) -> Any:
-    try:
-        return plain(text, kind)
-    except ValueError:
-        raise typer.BadParameter(f"{short(text)}: expected {expected}") from None
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Seed = Annotated[int | None, typer.Option(metavar="S", parser=_whole, help="The seed [default: 0].")]
-Seeds = Annotated[int | None, typer.Option(metavar="N", parser=_whole, help="Train with the seeds 0 to N-1.")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
-Budget = Annotated[
-    float | None,
-    typer.Option(
-        metavar="COST",
-        parser=_float,
-        help="Cost return that an episode may have [default: the environment's]; baselines train for it, planners "
-        "keep the cost in their horizon low (--set threshold).",
-    ),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Algorithm setting; NAME.KEY=VALUE for one; repeatable."),
-]
-EnvSet = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Environment option, repeatable.")]
-EvalEvery = Annotated[
-    int, typer.Option(metavar="N", parser=_whole, help="Steps between evaluations; 0: at the end only.")
-]
-EvalEpisodes = Annotated[int, typer.Option(metavar="N", parser=_whole, help="Episodes of an evaluation; 0: none.")]
-Jobs = Annotated[int | None, typer.Option(metavar="N", parser=_whole, help="Runs side by side [default: the cores].")]
-Threads = Annotated[int, typer.Option(metavar="N", parser=_whole, help="Threads of each run; can change results.")]
-Variant = Annotated[
-    str, typer.Option(metavar="NAME", help="Name of these settings, to compare several of an algorithm.")
-]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
+ASKED = {"algo": "algos", "set_": "settings", "env_set": "env_options"}
+"""Options whose field of `Request` has another name."""
 
 
-def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **options: Any) -> None:
+def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **given: Any) -> None:
     try:
-        comparison = verb(*arguments, quiet=quiet, **options)
+        if "seed" in given:
+            from safeloop import api
+
+            given["seeds"] = api.chosen_seeds(given.pop("seed"), given.pop("seeds"))
+        given.update({name: given[name] or () for name in ("set_", "env_set") if name in given})
+        asked = {ASKED.get(name, name): value for name, value in given.items()}
+        comparison = verb(*arguments, quiet=quiet, **asked)
     except KeyboardInterrupt as stop:
         if not quiet and (there := getattr(stop, "comparison", None)):
             _print(there)
@@ -112,42 +86,15 @@ def _print(comparison: Any) -> None:
 
 
 @app.command(epilog=RUN_EXAMPLES)
+@options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
+         "eval_episodes", "jobs", "threads", "variant", "keep_every", "quiet")  # fmt: skip
 def run(
-    env: Annotated[str, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")],
-    algo: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Algorithm, repeatable [default: safeloop, cpo, ppo-lag; where nothing costs loop-sac, sac].",
-        ),
+    env: Annotated[str | None, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A run's settings.json: its values, where nothing else is asked for."),
     ] = None,
-    steps: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="N|NAME=N",
-            help="Simulator steps, for all or one algorithm; repeatable [default: each its own].",
-        ),
-    ] = None,
-    seed: Seed = None,
-    seeds: Seeds = None,
-    preset: Annotated[str, typer.Option(help="Named settings, for the algorithms that have them.")] = "default",
-    out: Out = Path("runs"),
-    budget: Budget = None,
-    device: Device = "cpu",
-    set_: Set = None,
-    env_set: EnvSet = None,
-    eval_every: EvalEvery = 0,
-    eval_episodes: EvalEpisodes = 5,
-    jobs: Jobs = None,
-    threads: Threads = 1,
-    variant: Variant = "",
-    keep_every: Annotated[
-        int,
-        typer.Option(
-            metavar="N", parser=_whole, help="Simulator steps between checkpoints that are kept; 0: the last only."
-        ),
-    ] = 0,
-    quiet: Quiet = False,
+    **given: Any,
 ) -> None:
     """Train algorithms on an environment and compare them.
 
@@ -156,12 +103,7 @@ def run(
     """
     from safeloop import api
 
-    _train(
-        api.run, env, algo, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset,
-        out=out, budget=budget, device=device, settings=set_ or (), env_options=env_set or (),
-        eval_every=eval_every, eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant,
-        keep_every=keep_every, quiet=quiet,
-    )  # fmt: skip
+    _train(api.run, env, config=config, **given)
 
 
 COLLECT_EXAMPLES = """Examples:
@@ -181,9 +123,9 @@ def collect(
         typer.Option(metavar="random|RUN[@STEP]", help="Who acts: several in turn, in equal parts; repeatable."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new dataset, in Minari's layout.")],
-    episodes: Annotated[int, typer.Option(metavar="N", parser=_whole, help="Episodes in all.")] = 100,
+    episodes: Annotated[int, typer.Option(metavar="N", parser=whole, help="Episodes in all.")] = 100,
     replay: Annotated[bool, typer.Option("--replay", help="Instead, what the run had stored in training.")] = False,
-    seed: Annotated[int, typer.Option(metavar="S", parser=_whole, help="The seed.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", parser=whole, help="The seed.")] = 0,
     env_set: EnvSet = None,
     quiet: Quiet = False,
 ) -> None:
@@ -198,39 +140,14 @@ def collect(
 
 
 @app.command(epilog=OFFLINE_EXAMPLES)
+@options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
+         "eval_episodes", "jobs", "threads", "variant", "sweep", "quiet")  # fmt: skip
 def offline(
     dataset: Annotated[
         Path, typer.Argument(metavar="DATASET", help="A Minari folder, or an HDF5 file of D4RL or DSRL.")
     ],
-    algo: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Algorithm, repeatable [default: loop-crr, crr; with costs safeloop-crr]."),
-    ] = None,
     env: Annotated[str | None, typer.Option(metavar="ENV", help="Where to evaluate [default: as it says].")] = None,
-    steps: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N|NAME=N", help="Gradient steps, for all or one algorithm; repeatable."),
-    ] = None,
-    seed: Seed = None,
-    seeds: Seeds = None,
-    preset: Annotated[str, typer.Option(help="Named settings: hopper-medium, ... (CoRL 2021, Table 4).")] = "default",
-    out: Out = Path("runs"),
-    budget: Budget = None,
-    device: Device = "cpu",
-    set_: Set = None,
-    env_set: EnvSet = None,
-    eval_every: EvalEvery = 0,
-    eval_episodes: EvalEpisodes = 20,
-    jobs: Jobs = None,
-    threads: Threads = 1,
-    variant: Variant = "",
-    sweep: Annotated[
-        int,
-        typer.Option(
-            metavar="N", parser=_whole, help="Choose the planner's settings: N of the paper's grid, on another seed."
-        ),
-    ] = 0,
-    quiet: Quiet = False,
+    **given: Any,
 ) -> None:
     """Train algorithms on a dataset alone, evaluate them, and show what planning on top adds.
 
@@ -238,25 +155,20 @@ def offline(
     """
     from safeloop import api
 
-    _train(
-        api.learn, dataset, algo, env=env, steps=steps, seeds=api.chosen_seeds(seed, seeds), preset=preset, out=out,
-        budget=budget, device=device, settings=set_ or (), env_options=env_set or (), eval_every=eval_every,
-        eval_episodes=eval_episodes, jobs=jobs, threads=threads, variant=variant, sweep=sweep,
-        quiet=quiet,
-    )  # fmt: skip
+    _train(api.offline, dataset, env=env, **given)
 
 
 @app.command(epilog="Example: safeloop resume runs/PointGoal1/safeloop/seed-0")
 def resume(
     run: RunFolder,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", parser=_whole, help="Threads [default: as recorded].")
+        int | None, typer.Option(metavar="N", parser=whole, help="Threads [default: as recorded].")
     ] = None,
     force_threads: Annotated[bool, typer.Option("--force-threads", help="Allow another number of threads.")] = False,
     from_: Annotated[
         int | None,
         typer.Option(
-            "--from", metavar="N", parser=_whole, help="From the checkpoint kept at N steps (run --keep-every)."
+            "--from", metavar="N", parser=whole, help="From the checkpoint kept at N steps (run --keep-every)."
         ),
     ] = None,
     quiet: Quiet = False,
@@ -271,7 +183,7 @@ def resume(
              "safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 1 --video drive.mp4")  # fmt: skip
 def evaluate(
     run: RunFolder,
-    episodes: Annotated[int, typer.Option(metavar="N", parser=_whole, help="Episodes to run.")] = 10,
+    episodes: Annotated[int, typer.Option(metavar="N", parser=whole, help="Episodes to run.")] = 10,
     video: Annotated[Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -318,7 +230,7 @@ def speed(
     what: Annotated[str, typer.Argument(metavar="planner|env|train|all", help="What to measure.")] = "all",
     against: Annotated[str | None, typer.Option(metavar="NAME", help="Measure a peer beside it: omnisafe.")] = None,
     env: Annotated[str, typer.Option(metavar="ENV", help="Environment.")] = "PointGoal1",
-    threads: Annotated[int, typer.Option(metavar="N", parser=_whole, help="Threads.")] = 1,
+    threads: Annotated[int, typer.Option(metavar="N", parser=whole, help="Threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, of planner and training.")] = "cpu",
     json_: Json = False,
 ) -> None:
@@ -332,19 +244,97 @@ def speed(
 @lists.command("envs", epilog="Example: safeloop list envs --json")
 def list_envs(json_: Json = False) -> None:
     """List the environments installed."""
-    from safeloop import api
+    from safeloop import listing
 
-    found = api.environments()
-    print(json.dumps(found, indent=2) if json_ else api.environments_text(found))
+    found = listing.environments()
+    print(json.dumps(found, indent=2) if json_ else listing.environments_text(found))
 
 
 @lists.command("algos", epilog="Example: safeloop list algos --json")
 def list_algos(json_: Json = False) -> None:
     """List the algorithms installed; --json adds every setting with its default."""
-    from safeloop import api
+    from safeloop import listing
 
-    found = api.algorithms()
-    print(json.dumps(found, indent=2) if json_ else api.algorithms_text(found))
+    found = listing.algorithms()
+    print(json.dumps(found, indent=2) if json_ else listing.algorithms_text(found))
+
+
+@lists.command("settings", epilog="Examples: safeloop list settings safeloop PointGoal1 | "
+               "safeloop list settings cpo --json")  # fmt: skip
+def list_settings(
+    algo: Annotated[str, typer.Argument(metavar="ALGO", help="Algorithm; see `safeloop list algos`.")],
+    env: Annotated[
+        str | None, typer.Argument(metavar="ENV", help="With an environment: the defaults of a run there.")
+    ] = None,
+    preset: Preset = "default",
+    json_: Json = False,
+) -> None:
+    """List the settings of an algorithm: name, default, type, meaning and source."""
+    import shutil
+
+    from safeloop import listing
+
+    found = listing.settings(algo, env, preset)
+    print(json.dumps(found, indent=2) if json_ else listing.settings_text(found, shutil.get_terminal_size().columns))
+
+
+@checks.command("env", epilog="Examples: safeloop check env PointGoal1 | "
+                "safeloop check env PointGoal1 --env-set observation=task --json")  # fmt: skip
+def check_env(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")],
+    env_set: EnvSet = None,
+    json_: Json = False,
+) -> None:
+    """Check that an environment keeps the suite's contract, on random actions.
+
+    One line a check: ok, FAILED with what to do, or - where it does not apply. Exit code 1 where any failed.
+    """
+    from safeloop.checks import environment
+
+    spec = environment.find(env, env_set or ())
+    found = environment.examine(spec, say=lambda text: print(f"safeloop: {text}", file=sys.stderr))
+    _findings({"env": spec.id, "options": spec.options}, found, json_)
+
+
+@checks.command("algorithm", epilog="Examples: safeloop check algorithm sac | "
+                "safeloop check algorithm cem-linear --env WallStop --set population=4 --json")  # fmt: skip
+def check_algorithm(
+    algo: Annotated[str, typer.Argument(metavar="ALGO", help="Algorithm; see `safeloop list algos`.")],
+    env: Annotated[
+        str | None, typer.Option(metavar="ENV", help="Where to train [default: a point on a line, in seconds].")
+    ] = None,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Check that an algorithm keeps the suite's protocol, in short runs with small networks.
+
+    One line a check: ok, FAILED with what to do, or - where it does not apply. Exit code 1 where any failed.
+    """
+    from safeloop.checks import algorithm
+
+    found = algorithm.examine(algo, env, set_ or (), say=lambda text: print(f"safeloop: {text}", file=sys.stderr))
+    _findings({"algorithm": algo, "env": env, "settings": list(set_ or ())}, found, json_)
+
+
+def _findings(about: dict[str, Any], findings: Iterable[Finding], as_json: bool) -> None:
+    """Print findings as they are made, or all as JSON; exit code 1 where a check failed."""
+    from contextlib import redirect_stdout
+
+    from safeloop.checks.findings import FAILED, verdict
+
+    made, out = [], sys.stdout
+    with redirect_stdout(sys.stderr):  # what an environment prints is no finding
+        for finding in findings:
+            made.append(finding)
+            if not as_json:
+                print(finding.line, file=out, flush=True)
+    fine = all(finding.state != FAILED for finding in made)
+    if as_json:
+        print(json.dumps({**about, "ok": fine, "findings": [vars(finding) for finding in made]}, indent=2))
+    else:
+        print(f"\n{verdict(made)}")
+    if not fine:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: safeloop doctor")

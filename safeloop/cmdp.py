@@ -1,15 +1,15 @@
-"""The constrained MDP: what an environment must give, what may be known about it, and the constraint.
+"""The constrained MDP: the required outputs of an environment, its known models, and the constraint.
 
 An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carries, for each decision:
 
-- `cost`: the simulator's cost, summed over the action repeat (where nothing costs it may be left out);
+- `cost`: the simulator's cost, summed over the action repeat (it may be left out in environments without a cost);
 - `violations`: the number of simulator steps of this decision whose cost was positive;
 - `simulator_steps`: the number of simulator steps of this decision (fewer than the action repeat at an
   episode's end); without an action repeat this and `violations` follow from `cost` and may be left out;
 - `event` (optional): True when the task relocated something in the observation during this decision (a
-  goal that jumps when it is met), so that the change of the observation says nothing about dynamics;
-- `diagnostics` (optional): numbers by name that are worth watching (a car's drifting); a run records their
-  mean over each training episode.
+  goal that jumps when it is met), so that this change of the observation does not follow the dynamics;
+- `diagnostics` (optional): further numbers by name (such as a car's drifting); a run records their mean
+  over each training episode.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Lidars:
     """For each lidar, the observation indices of its bins in their order around the robot. All have the same number
     of bins and begin in the same direction."""
     goal: int | None = None
-    """The lidar that shows the one object that the reward is about (an index into `rings`), where there is one: what
-    it shows jumps when `info["event"]` is True."""
+    """The lidar that shows the one object that the reward is about (an index into `rings`), where there is one. Its
+    bins jump when `info["event"]` is True."""
 
     def __post_init__(self) -> None:
         if len({len(ring) for ring in self.rings}) != 1:
@@ -77,25 +77,25 @@ class Lidars:
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What the suite knows about an environment. See docs/adding-an-environment.md."""
+    """The suite's description of an environment. See docs/adding-an-environment.md."""
 
     id: str
     """Short name, as on the command line: `PointGoal1`."""
     suite: str
-    """Where it comes from: `Safety-Gymnasium 1.0.0`."""
+    """Origin of the environment: `Safety-Gymnasium 1.0.0`."""
     make: Callable[..., gymnasium.Env]
     """`make(render_mode=None) -> Env`."""
     action_repeat: int
-    """Simulator steps a decision."""
+    """Simulator steps per decision."""
     episode_steps: int
-    """Simulator steps an episode, at most."""
+    """Largest number of simulator steps per episode."""
     cost_meaning: str
-    """One line: what a cost of 1 stands for."""
+    """The meaning of a cost of 1, in one line."""
     budget: float | None = 25.0
-    """Default cost return that an episode may have; None: nothing costs, and no report speaks of costs."""
+    """Default cost limit per episode (a cost return); None in environments without a cost, whose reports show none."""
     cost: Known | None = None
-    """Known planning cost `cost(obs, act, next_obs, margin=0.0)`: 0 where safe, and how deep (in the
-    environment's own unit, `cost_unit`) into the forbidden region widened by `margin` otherwise."""
+    """Known planning cost `cost(obs, act, next_obs, margin=0.0)`: 0 where safe, otherwise the depth (in the
+    environment's own unit, `cost_unit`) in the forbidden region widened by `margin`."""
     cost_unit: str = "m"
     """Unit of `cost` and of its margin."""
     reward: Known | None = None
@@ -103,11 +103,11 @@ class EnvSpec:
     terminated: Known | None = None
     """Known termination (a bool tensor). Leave None where episodes only end by truncation."""
     terminates: bool = False
-    """Whether episodes can end by termination; where unknown it is learned."""
+    """Whether episodes can end by termination; without a known termination it is learned."""
     event: Known | None = None
     """Known event (a bool tensor), needed with `reward` where the environment reports events."""
     event_bonus: float = 0.0
-    """Reward of an event beside `reward`."""
+    """Reward of an event in addition to `reward`."""
     has_events: bool = False
     """Whether `info["event"]` is reported."""
     entities: Entities | None = None
@@ -121,18 +121,18 @@ class EnvSpec:
 
     @property
     def parts(self) -> Entities | Lidars | None:
-        """What `factored` dynamics may know of the observation's layout; None: nothing, dynamics are `full`."""
+        """The observation's layout for `factored` dynamics; None where there is none and dynamics are `full`."""
         return self.entities or self.lidars
 
     def need_cost(self, algorithm: str) -> None:
-        """Raise `UsageError` where nothing costs, for an `algorithm` that keeps a cost within a limit."""
+        """Raise `UsageError` in an environment without a cost, for an `algorithm` that keeps a cost within a limit."""
         if self.budget is None:
             raise UsageError(
-                f"nothing costs in {self.id}, and {algorithm} keeps a cost within a limit: use an algorithm without one"
+                f"{self.id} has no cost, and {algorithm} keeps a cost within a limit: use an algorithm without a limit"
             )
 
     def known(self) -> dict[str, bool]:
-        """Which models this environment can hand out as privileged knowledge."""
+        """Return by name whether this environment can give a model as privileged information."""
         return {"cost": self.cost is not None, "reward": self.reward is not None}
 
 
@@ -154,9 +154,9 @@ def complete(info: dict[str, Any], spec: EnvSpec) -> dict[str, Any]:
 
 
 def sizes(env: gymnasium.Env, spec: EnvSpec) -> tuple[int, int]:
-    """Return how many numbers observations and actions have.
+    """Return the sizes of observations and actions.
 
-    Raises `UsageError` where they are no vectors, or where actions are not in [-1, 1], as those of our agents are.
+    Raises `UsageError` where they are not vectors, or where actions do not have the range [-1, 1] of our agents.
     """
     from gymnasium.spaces import Box
 
@@ -180,9 +180,9 @@ class Constraint:
     min_feasible: int = 10
     """m of Algorithm 4: with fewer feasible sequences than this, the others count too."""
     penalty: float | None = None
-    """Return that a unit of cost outweighs there; None: sequences are then weighed by cost alone (Algorithm 4)."""
+    """The return that outweighs a unit of cost in that case; None: only cost weights sequences then (Algorithm 4)."""
 
 
 def zero_cost(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-    """The cost model of an unconstrained planner: 0 everywhere. Shapes `[..., S] -> [...]`."""
+    """Return 0 everywhere, the cost model of an unconstrained planner. Shapes `[..., S] -> [...]`."""
     return next_obs.new_zeros(next_obs.shape[:-1])

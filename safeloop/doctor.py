@@ -59,7 +59,7 @@ class Finding:
 
 
 def pins() -> dict[str, str]:
-    """Requirements of the ordinary packages for this Python, such as `torch==2.13.0`."""
+    """Return requirements of the ordinary packages for this Python, such as `torch==2.13.0`."""
     tested = dict(ORDINARY)
     if sys.version_info >= (3, 13):
         tested["numpy"] = "2.2.6"
@@ -86,14 +86,14 @@ def _pip(*arguments: str) -> str:
 
 
 def _requirements() -> Path | None:
-    """The pinned set for this Python, where safeloop runs from a checkout."""
+    """Return the pinned set for this Python, where safeloop runs from a checkout."""
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}.txt"
     path = Path(__file__).resolve().parents[1] / "requirements" / name
     return path if path.is_file() else None
 
 
 def _version(name: str) -> str:
-    """The installed version of a package, "" where there is none."""
+    """Return the installed version of a package, "" where there is none."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -101,7 +101,7 @@ def _version(name: str) -> str:
 
 
 def _repair(pinned: Path) -> str:
-    """The command that installs the pinned set, and leaves Gymnasium as it is where that is tested too."""
+    """Return the command that installs the pinned set, and leaves Gymnasium as it is where that is tested too."""
     command = _pip("-r", str(pinned))
     if _version("gymnasium") == GYMNASIUMS[1]:
         command += " && " + _pip("--no-deps", "-r", str(pinned.with_name("gymnasium1.txt")))
@@ -164,7 +164,7 @@ def plugins() -> list[Finding]:
         _plugin(point, kind, check)
         for kind, group, check in (
             ("environments", "safeloop.envs", _try_family),
-            ("algorithm", "safeloop.algorithms", lambda algorithm: algorithm.name),
+            ("algorithm", "safeloop.algorithms", lambda algorithm: algorithm.info.name),
             ("algorithms", "safeloop.algorithm_families", lambda family: f"{len(family.names())} found"),
         )
         for point in entry_points(group=group)

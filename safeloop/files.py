@@ -1,4 +1,4 @@
-"""Write files so that a crash, a kill or a full disk leaves all that was recorded, and tell such faults in a line."""
+"""Write files so that a crash, a kill or a full disk loses no recorded data, and report such faults in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from safeloop.errors import UsageError
 
 SEAL = b"safeloop checkpoint, sha256 "
-"""A sealed file begins with this, the hexadecimal digest of all that follows the line, and a line's end."""
+"""Start of a sealed file; after it come the hexadecimal digest of all bytes after the line, and the line's end."""
 SEAL_LENGTH = len(SEAL) + 64 + 1
 
 REMEDIES = {
@@ -23,18 +23,18 @@ REMEDIES = {
     errno.EROFS: "make it writable",
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
-    errno.EIO: "see to the disk",
+    errno.EIO: "check the disk",
     errno.ENOENT: "put it back",
     errno.ENOTDIR: "put it back",
     errno.ESTALE: "put it back",
 }
-"""Faults of the disk that a run's folder is on, and what to do about each."""
+"""Faults of the disk that holds a run's folder, and the remedy for each."""
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees the old file or the new one, whole.
+    """Write `data` to `path` so that there is always the whole old file or the whole new one, even after a crash.
 
-    Raises `OSError` with the file's name where it can't; nothing but the old file is left then.
+    Raises `OSError` with the file's name where it can't; only the old file is left then.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -51,14 +51,14 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove the files that killed processes were writing in `folder`. No other process may be at work there."""
+    """Remove the files that killed processes were writing in `folder`. No other process may be writing there."""
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):
             path.unlink()
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add `data` at the end. Raises `OSError` with the file's name where it can't; the file is as it was then."""
+    """Add `data` at the end. Raises `OSError` with the file's name where it can't; the file is unchanged then."""
     before = path.stat().st_size if path.exists() else 0
     try:
         with _named(path), open(path, "ab", buffering=0) as file:
@@ -73,7 +73,7 @@ def append(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Have errors of writing name the file, which the system's own often don't."""
+    """Add the file's name to errors of writing, which often lack it."""
     try:
         yield
     except OSError as error:
@@ -82,7 +82,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def sealed(content: io.BytesIO) -> memoryview:
-    """All of `content`, whose first `SEAL_LENGTH` bytes are replaced by a seal of the rest."""
+    """Return all of `content`, with its first `SEAL_LENGTH` bytes replaced by a seal of the rest."""
     view = content.getbuffer()
     view[:SEAL_LENGTH] = SEAL + hashlib.sha256(view[SEAL_LENGTH:]).hexdigest().encode() + b"\n"
     return view
@@ -103,7 +103,7 @@ def unsealed(data: bytes) -> memoryview:
 
 
 def check_path(path: str | Path, option: str = "") -> Path:
-    """The path, which need not exist. Raises `UsageError` where the system can't have it (a name too long)."""
+    """Return the path, which need not exist. Raises `UsageError` where the system refuses it (as a name too long)."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -115,7 +115,7 @@ def check_path(path: str | Path, option: str = "") -> Path:
 
 
 def check_folder(path: Path) -> None:
-    """Raise `UsageError` where a file is in the place of the folder `path`, or of one that it is to be in."""
+    """Raise `UsageError` where a file is in the place of the folder `path` or of one of its parents."""
     for each in (path, *path.parents):
         if os.path.lexists(each):
             if not os.path.isdir(each):  # unlike the methods of Path these never raise
@@ -124,9 +124,9 @@ def check_folder(path: Path) -> None:
 
 
 def disk_fault(error: BaseException | None, folder: Path) -> str | None:
-    """Tell which fault kept a run in `folder` from writing, and its remedy; None for any other error.
+    """Return the fault that kept a run in `folder` from writing, with its remedy; None for any other error.
 
-    An error's causes are looked at too. Files that are missing count where they belong to `folder`.
+    The causes of an error are examined too. A missing file counts where it belongs to `folder`.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in REMEDIES:

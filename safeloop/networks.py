@@ -11,46 +11,47 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Streams = Sequence[torch.Generator]
-"""Random streams of things done at once, each with its own, so that none depends on the others."""
+Generators = Sequence[torch.Generator]
+"""Random generators of parallel computations, one for each, so that none depends on the others."""
 
 
-def normals(shape: Sequence[int], streams: Streams, dim: int = 0) -> Tensor:
-    """Standard normals of `shape`; dimension `dim` belongs to the streams in equal parts, in order."""
+def normals(shape: Sequence[int], generators: Generators, dim: int = 0) -> Tensor:
+    """Draw standard normals of `shape`; dimension `dim` belongs to the generators in equal parts, in order."""
     part = [*shape]
-    part[dim] //= len(streams)
-    return torch.cat([torch.randn(part, generator=g, device=g.device) for g in streams], dim)
+    part[dim] //= len(generators)
+    return torch.cat([torch.randn(part, generator=g, device=g.device) for g in generators], dim)
 
 
 class Captured:
     """A function of tensors on a CUDA device, captured once and replayed: one launch in place of thousands.
 
-    It must give a tuple of tensors, never wait for the device, and change what it reads (weights, say) in place only.
+    It must return a tuple of tensors and never wait for the device. Tensors that it reads (such as weights) must change
+    in place only.
     """
 
-    def __init__(self, call: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], streams: Streams):
+    def __init__(self, call: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], generators: Generators):
         self.inputs = [x.clone() for x in inputs]
         self.device = inputs[0].device
-        with torch.cuda.device(self.device):  # streams and graphs are the current device's
-            self._capture(call, streams)
+        with torch.cuda.device(self.device):  # generators and graphs belong to the current device
+            self._capture(call, generators)
 
-    def _capture(self, call: Callable[..., Sequence[Tensor]], streams: Streams) -> None:
-        before = [g.get_state() for g in streams]
+    def _capture(self, call: Callable[..., Sequence[Tensor]], generators: Generators) -> None:
+        before = [g.get_state() for g in generators]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # libraries make their workspaces on the first calls, which can't be captured
+        with torch.cuda.stream(side):  # the first calls create workspaces of libraries, which can't be captured
             for _ in range(3):
                 call(*self.inputs)
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        for generator, state in zip(streams, before, strict=True):  # as if nothing had been drawn
+        for generator, state in zip(generators, before, strict=True):  # as if nothing had been drawn
             generator.set_state(state)
             self.graph.register_generator_state(generator)
         with torch.cuda.graph(self.graph):
             self.outputs = call(*self.inputs)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        """What `call` gives for `inputs`, which have the shapes of the first ones."""
+        """Return the result of `call` for `inputs`, which have the shapes of the first ones."""
         with torch.cuda.device(self.device):
             for kept, x in zip(self.inputs, inputs, strict=True):
                 kept.copy_(x)
@@ -59,7 +60,7 @@ class Captured:
 
 
 def bf16_is_fast(device: str) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware. CPUs without that are slower than in float32."""
+    """Return whether the device multiplies bfloat16 matrices in hardware. Other CPUs are slower than in float32."""
     if device == "cpu":
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every version of torch
         return any(getattr(torch.cpu, name, bool)() for name in names)
@@ -68,16 +69,16 @@ def bf16_is_fast(device: str) -> bool:
 
 
 def initialiser(generator: torch.Generator) -> torch.Generator:
-    """A CPU generator for initial weights, seeded from `generator`: the same weights on every device."""
+    """Return a CPU generator for initial weights, seeded from `generator`: the same weights on every device."""
     seed = torch.randint(2**31, (1,), generator=generator, device=generator.device)
     return torch.Generator().manual_seed(int(seed))
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
+    """Return `x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
 
-    Narrow outputs are computed transposed: matrix libraries are slow at products with few columns. Not where a
-    gradient will be taken: it would arrive transposed, which is slower still.
+    Without gradients, narrow outputs are computed transposed, because matrix libraries are slow at products with few
+    columns. With gradients they are not, because a transposed gradient is slower still.
     """
     if weight.shape[-1] < 16 and not torch.is_grad_enabled():
         return torch.baddbmm(bias.mT, weight.mT, x.mT).mT
@@ -85,7 +86,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def normalised_relu(x: Tensor) -> Tensor:
-    """Layer normalisation, without a scale and a shift to learn, and a ReLU."""
+    """Apply layer normalisation, without learned scale and shift, and a ReLU."""
     return torch.relu_(functional.layer_norm(x, x.shape[-1:]))
 
 
@@ -94,7 +95,7 @@ class EnsembleMLP(nn.Module):
 
     def __init__(
         self,
-        members: int,
+        ensemble_size: int,
         sizes: list[int],
         activation: Callable[[Tensor], Tensor],
         generator: torch.Generator,
@@ -105,15 +106,15 @@ class EnsembleMLP(nn.Module):
         for n_in, n_out in pairwise(sizes):
             bound = 1 / math.sqrt(n_in)
             for parameters, shape in (
-                (self.weights, (members, n_in, n_out)),
-                (self.biases, (members, 1, n_out)),
+                (self.weights, (ensemble_size, n_in, n_out)),
+                (self.biases, (ensemble_size, 1, n_out)),
             ):
                 initial = torch.empty(shape).uniform_(-bound, bound, generator=generator)
                 parameters.append(nn.Parameter(initial))
         self.layers = list(zip(self.weights, self.biases, strict=True))  # a ParameterList is slow to read
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[K, B, in] -> [K, B, out]`."""
+        """Return the outputs: `[K, B, in] -> [K, B, out]`."""
         for weight, bias in self.layers[:-1]:
             x = self.activation(affine(x, weight, bias))
         return affine(x, *self.layers[-1])
@@ -122,13 +123,13 @@ class EnsembleMLP(nn.Module):
 def twin_critics(
     obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator, layer_norm: bool = False
 ) -> EnsembleMLP:
-    """Two critics with two hidden layers each, for `q_values`."""
+    """Return two critics with two hidden layers each, for `q_values`."""
     activation = normalised_relu if layer_norm else torch.relu_
     return EnsembleMLP(2, [obs_dim + act_dim, hidden, hidden, 1], activation, generator)
 
 
 def q_values(critic: EnsembleMLP, obs: Tensor, act: Tensor) -> Tensor:
-    """What each of K critics says of the same pairs `[B, S], [B, A]`: `[K, B]`."""
+    """Return the values of K critics for the same pairs `[B, S], [B, A]`: `[K, B]`."""
     return critic(torch.cat((obs, act), -1).expand(len(critic.weights[0]), -1, -1))[..., 0]
 
 
@@ -140,7 +141,7 @@ def polyak(target: nn.Module, net: nn.Module, weight: float) -> None:
 
 
 def saved(learner: Any, *networks: str) -> dict[str, Any]:
-    """What a learner's checkpoint has: the networks named so, its `optimizers` and its `generator`."""
+    """Return a learner's checkpoint: its networks of these names, its `optimizers` and its `generator`."""
     return {
         **{name: getattr(learner, name).state_dict() for name in networks},
         "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
@@ -149,7 +150,7 @@ def saved(learner: Any, *networks: str) -> dict[str, Any]:
 
 
 def restored(learner: Any, state: dict[str, Any], *networks: str) -> None:
-    """Restore what `saved` gave."""
+    """Restore the state from `saved`."""
     for name in networks:
         getattr(learner, name).load_state_dict(state[name])
     for optimizer, kept in zip(learner.optimizers, state["optimizers"], strict=True):

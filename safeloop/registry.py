@@ -5,105 +5,26 @@ The groups are `safeloop.envs`, `safeloop.algorithms` and `safeloop.algorithm_fa
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
+from safeloop.protocols import Algorithm, AlgorithmInfo, EnvFamily
 from safeloop.settings import build, nearest
 
-if TYPE_CHECKING:
-    from safeloop.recording.recorder import Recorder
-    from safeloop.recording.run import Run, RunSettings
+
+@cache
+def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
+    return entry_points(group=group)
 
 
-class EnvFamily(Protocol):
-    """What an entry point in `safeloop.envs` loads to."""
-
-    def names(self) -> list[str]:
-        """Short names, as on the command line."""
-        ...
-
-    def canonical(self, name: str) -> str | None:
-        """The short name that `name` stands for, or None where it is not one of these environments."""
-        ...
-
-    def spec(self, name: str, **options: Any) -> EnvSpec:
-        """The environment's spec. Raises `UsageError` for an unknown name or option."""
-        ...
-
-
-class Policy(Protocol):
-    """A trained policy, acting deterministically."""
-
-    def reset(self, episodes: int = 1) -> None:
-        """Begin episodes, so many at once (clears a planner's warm start)."""
-        ...
-
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[B, S]`, one of each episode under way, to actions `[B, A]`; one, `[S]`, to `[A]`.
-
-        A policy that remembers something of each episode also has `keep(rows)`, which goes on with those of the
-        episodes that are at the places `rows`; the others have ended.
-        """
-        ...
-
-
-class Algorithm(Protocol):
-    """What an entry point in `safeloop.algorithms` loads to. See docs/adding-an-algorithm.md.
-
-    A planner that keeps the cost within its horizon under a threshold, rather than training for the budget,
-    may say so by an attribute `constrained = True`: the tables then note it. One that trains in epochs of several
-    episodes has a method `epoch(settings, spec)` that gives the simulator steps of an epoch.
-    """
-
-    name: str
-    summary: str
-    """One line for `safeloop list algos`."""
-    default_steps: int
-    """Simulator steps of a run where the user gives none."""
-    resumable: bool
-    """Whether a killed run continues to the same result; otherwise it starts anew."""
-    settings: type
-    """A frozen dataclass with every setting and its default.
-
-    Where a default depends on the environment, a method `filled(spec)` gives the settings with its number in place.
-    """
-    presets: Mapping[str, Mapping[str, Any]]
-    """Named groups of settings; `default` is always there."""
-
-    def told(self, settings: Any, spec: EnvSpec) -> str:
-        """What the algorithm is told beside its samples, for example "known cost"; "" for nothing.
-
-        Raises `UsageError` where the environment can't give what the settings ask for.
-        """
-        ...
-
-    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
-        """Train on `env` until `run.settings.steps` simulator steps, for a cost return of `budget`.
-
-        That is None where nothing costs; an algorithm that needs a budget says so in `told` (`EnvSpec.need_cost`).
-        """
-        ...
-
-    def load(self, run: Run, seed: int) -> Policy:
-        """The policy of the run's checkpoint; `seed` seeds whatever it draws when it acts."""
-        ...
-
-
-class AlgorithmFamily(Protocol):
-    """What an entry point in `safeloop.algorithm_families` loads to: algorithms `<entry point>:NAME`."""
-
-    def names(self) -> list[str]:
-        """What may stand for NAME."""
-        ...
-
-    def algorithm(self, name: str) -> Algorithm:
-        """The algorithm `<entry point>:NAME`. Raises `UsageError` for an unknown name."""
-        ...
+def installed(group: str) -> EntryPoints:
+    """Return the entry points of a group. They are looked for once, and again where the module search path changes."""
+    return _installed(group, tuple(sys.path))
 
 
 def _load(point: EntryPoint, kind: str) -> Any:
@@ -115,28 +36,38 @@ def _load(point: EntryPoint, kind: str) -> Any:
         ) from None
 
 
-def filled(settings: Any, spec: EnvSpec) -> Any:
-    """An algorithm's settings, with numbers in place of those that depend on the environment."""
-    return settings.filled(spec) if hasattr(settings, "filled") else settings
-
-
-def whole_steps(asked: RunSettings) -> int:
-    """Return the simulator steps that a run takes: those asked for, rounded up to whole epochs or episodes.
+def whole_steps(asked: Any) -> int:
+    """Return the simulator steps that a run takes: those that its settings ask for, in whole epochs or episodes.
 
     Where episodes can end early it may take fewer than that, never fewer than asked for.
     """
     if asked.dataset:
-        return asked.steps
-    spec, algorithm = find_env(asked.env, asked.env_options), find_algorithm(asked.algo)
+        return int(asked.steps)
+    spec, info = find_env(asked.env, asked.env_options), find_algorithm(asked.algo).info
     unit = 1 if spec.terminates else spec.episode_steps
-    if hasattr(algorithm, "epoch"):
-        unit = algorithm.epoch(build(algorithm.settings, asked.algo_settings, owner=asked.algo), spec)
-    return -(-asked.steps // unit) * unit
+    if info.epoch is not None:
+        unit = info.epoch(build(info.settings, asked.algo_settings, owner=asked.algo), spec)
+    return int(-(-asked.steps // unit) * unit)
+
+
+def _plain(name: str) -> str:
+    """Return a name without capitals, dashes and underscores."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _checked(found: Any, name: str) -> Algorithm:
+    """Return the algorithm that was loaded. Raises `UsageError` where it is none."""
+    if not isinstance(found, Algorithm) or not isinstance(found.info, AlgorithmInfo):
+        raise UsageError(
+            f"algorithm {name!r} lacks info, resolve or load: it may be of an earlier version; "
+            "see docs/adding-an-algorithm.md"
+        )
+    return found
 
 
 def families() -> list[EnvFamily]:
     """Every environment family installed."""
-    return [_load(point, "environment family") for point in entry_points(group="safeloop.envs")]
+    return [_load(point, "environment family") for point in installed(group="safeloop.envs")]
 
 
 def env_names() -> list[str]:
@@ -145,11 +76,11 @@ def env_names() -> list[str]:
 
 
 def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
-    """The spec of the environment `name`. Raises `UsageError` with the nearest names for an unknown one."""
+    """Return the spec of the environment `name`. Raises `UsageError` with the nearest names for an unknown one."""
     broken: UsageError | None = None  # one broken package must not hide the environments of the others
-    for point in entry_points(group="safeloop.envs"):
+    for point in installed(group="safeloop.envs"):
         try:
-            family = _load(point, "environment family")
+            family: EnvFamily = _load(point, "environment family")
         except UsageError as error:
             broken = error
             continue
@@ -162,8 +93,8 @@ def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
 
 def algorithm_names() -> list[str]:
     """Names of every algorithm; a family that can't be loaded is there as `<entry point>:`."""
-    names = [point.name for point in entry_points(group="safeloop.algorithms")]
-    for point in entry_points(group="safeloop.algorithm_families"):
+    names = [point.name for point in installed(group="safeloop.algorithms")]
+    for point in installed(group="safeloop.algorithm_families"):
         try:
             members = _load(point, "algorithm family").names()
         except UsageError:
@@ -173,14 +104,25 @@ def algorithm_names() -> list[str]:
 
 
 def find_algorithm(name: str) -> Algorithm:
-    """The algorithm `name`. Raises `UsageError` with the nearest names for an unknown one."""
-    for point in entry_points(group="safeloop.algorithms"):
+    """Return the algorithm `name`, whatever its capitals and dashes.
+
+    Raises `UsageError` with the nearest names for an unknown one.
+    """
+    for point in installed(group="safeloop.algorithms"):
         if point.name == name:
-            return _load(point, "algorithm")
+            return _checked(_load(point, "algorithm"), name)
+    alike = [point for point in installed(group="safeloop.algorithms") if _plain(point.name) == _plain(name)]
+    if len(alike) == 1:  # `PPOLag` is `ppo-lag`
+        return _checked(_load(alike[0], "algorithm"), alike[0].name)
     family, colon, member = name.partition(":")
-    for point in entry_points(group="safeloop.algorithm_families"):
+    for point in installed(group="safeloop.algorithm_families"):
         if colon and point.name == family:
-            return _load(point, "algorithm family").algorithm(member)
+            return _checked(_load(point, "algorithm family").algorithm(member), name)
     names = algorithm_names()
-    without_family = [known for known in names if known.lower().endswith(f":{name.lower()}")]
+    without_family = [known for known in names if _plain(known).endswith(f":{_plain(name)}")]
     raise UsageError(f"unknown algorithm {name!r}; nearest: {nearest(name, without_family or names)}")
+
+
+def speed_peers(kind: str) -> dict[str, EntryPoint]:
+    """Return the peers that `safeloop speed` can measure beside us, by name; a kind is `envs` or `training`."""
+    return {point.name: point for point in installed(group=f"safeloop.speed.{kind}")}

@@ -1,4 +1,4 @@
-"""Seeds of a run's random numbers: all are derived from its one seed, and no two uses share any."""
+"""Seeds of a run's random numbers: all are derived from the run's seed, and no two uses share a seed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Algorithms that safeloop compares with: OmniSafe's, as `cpo`, `ppo-lag` and `omnisafe:NAME`.
+"""Baseline algorithms to compare with: OmniSafe's, as `cpo`, `ppo-lag` and `omnisafe:NAME`.
 
-Importing this package is light: OmniSafe itself is imported when an algorithm starts to learn.
+Importing this package is fast: OmniSafe itself is imported when an algorithm starts to learn.
 """
 
 from safeloop_baselines.omnisafe_algorithms import OmniSafeAlgorithm, cpo, ppo_lag

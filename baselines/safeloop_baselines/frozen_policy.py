@@ -1,4 +1,4 @@
-"""A policy trained by OmniSafe, frozen: needs no OmniSafe, draws no random numbers, updates no statistics.
+"""A frozen policy trained by OmniSafe: it needs no OmniSafe, draws no random numbers and updates no statistics.
 
 OmniSafe's observation normaliser keeps updating whenever it is used, so an evaluation through it would change
 the training it measures. Here the actor's weights and the normaliser's statistics are copies.
@@ -19,11 +19,11 @@ CLIP = 5.0
 """OmniSafe clips normalised observations at +-5."""
 
 ACTIVATIONS = {"Tanh": torch.tanh, "ReLU": torch.relu}
-"""Of hidden layers, by torch's names."""
+"""Activations of hidden layers, by torch's names."""
 
 
 def snapshot(actor: Any, normaliser: Any, action_space: gymnasium.spaces.Box) -> dict[str, Any]:
-    """Copies, on the CPU, of what acting takes; plain enough for `Run.save_checkpoint`.
+    """Return copies, on the CPU, of the numbers that acting needs, in a form for `Run.save_checkpoint`.
 
     `actor` is OmniSafe's `GaussianLearningActor` (mean), `GaussianSACActor` (mean and log standard deviation,
     squashed) or `MLPActor` (squashed); `normaliser` its `Normalizer` of the observations, or None.
@@ -59,10 +59,10 @@ class FrozenPolicy:
         self._low, self._high = state["action_low"], state["action_high"]
 
     def reset(self, episodes: int = 1) -> None:
-        """Nothing: the policy has no memory."""
+        """Do nothing: the policy has no memory."""
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[..., S]` to actions `[..., A]`, float32."""
+        """Return actions `[..., A]`, float32, for observations `[..., S]`."""
         x = torch.as_tensor(obs, dtype=torch.float32)
         x = torch.clamp((x - self._mean) / self._std, -self._clip, self._clip)  # [..., S]
         for weight, bias in self._layers[:-1]:

@@ -12,17 +12,17 @@ Departures from OmniSafe's defaults:
 - An epoch is 10 full-length episodes, in place of 20,000 decisions, which with an action repeat of 5 would be
   one update in 100,000 simulator steps. It holds whole episodes, so no full-length episode is cut; an episode
   in progress at an epoch's end (only where episodes terminate) is abandoned, and its steps count. Off-policy,
-  an epoch is 2 full-length episodes, as OmniSafe's 2,000 steps are of its own tasks, and cuts no episode.
-- The random steps that off-policy algorithms begin with are counted in simulator steps.
-- The run ends with the epoch that reaches the steps asked for (OmniSafe rounds down). Where episodes
-  terminate in the middle of an action repeat, it can end a few simulator steps short.
+  an epoch is 2 full-length episodes, as are OmniSafe's 2,000 steps of its own tasks, and cuts no episode.
+- The random steps at the start of off-policy algorithms are counted in simulator steps.
+- The run ends with the epoch that reaches the requested steps (OmniSafe rounds down). Where episodes
+  terminate in the middle of an action repeat, it can end a few simulator steps early.
 - Actions are clipped to the action space before the environment sees them.
 - TensorBoard, Weights & Biases, progress bars and console tables are off; threads, device and seed are the
   run's. OmniSafe's `progress.csv` stays, in the run's folder; no result is read from it.
 - Evaluation is safeloop's, of the mean action with frozen normaliser statistics. OmniSafe's own evaluation, which
   its off-policy algorithms make after each epoch, is off.
 
-Kept, and worth knowing: the cost that updates the multiplier (PPO-Lagrangian) or enters the trust region
+Not changed, but important: the cost that updates the multiplier (PPO-Lagrangian) or enters the trust region
 (CPO) is OmniSafe's mean over its last 50 training episodes, so five of these epochs; one discount serves
 rewards and costs; PPO-Lagrangian's actor learning rate decays to 0 over the run.
 """
@@ -30,52 +30,53 @@ rewards and costs; PPO-Lagrangian's actor learning rate decays to 0 over the run
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import gymnasium
-import torch
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
-from safeloop.recording.recorder import Recorder
+from safeloop.protocols import AlgorithmInfo, Policy, Resolved
 from safeloop.recording.run import Run
-from safeloop.registry import Policy
 from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build
 from safeloop.training.evaluation import evaluate_when_due, record_evaluation
-from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
 from safeloop_baselines.omnisafe_settings import CPOSettings, PPOLagSettings
+
+
+def epoch_steps(settings: Any, spec: EnvSpec) -> int:
+    """Return the simulator steps of an epoch."""
+    return settings.episodes_per_epoch * spec.episode_steps
 
 
 @dataclass(frozen=True)
 class OmniSafeAlgorithm:
     """An algorithm of OmniSafe, as safeloop's `Algorithm`."""
 
-    name: str
+    info: AlgorithmInfo
+    """Its settings have `episodes_per_epoch` and `omnisafe(budget)`, the settings as OmniSafe nests them."""
     omnisafe_name: str
     """The class in OmniSafe."""
-    summary: str
-    settings: type[Any]
-    """A frozen dataclass with `episodes_per_epoch` and `omnisafe(budget)`, the settings as OmniSafe nests them."""
-    default_steps: int = 100_000
-    """Simulator steps."""
-    resumable: bool = False
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}, "paper": {}})
 
-    def told(self, settings: Any, spec: EnvSpec) -> str:
-        """Nothing beside samples."""
+    @classmethod
+    def named(
+        cls, name: str, omnisafe_name: str, summary: str, settings: type[Any], default_steps: int = 100_000
+    ) -> OmniSafeAlgorithm:
+        """Return the algorithm of OmniSafe's class `omnisafe_name` under a name."""
+        presets: dict[str, dict[str, Any]] = {"default": {}, "paper": {}}
+        info = AlgorithmInfo(name, summary, settings, default_steps, presets, resumable=False, epoch=epoch_steps)
+        return cls(info, omnisafe_name)
+
+    def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
+        """Return the settings as they are.
+
+        Raises `UsageError` in environments without a cost, where the algorithm has a cost limit.
+        """
         parts = settings.omnisafe(0.0).values()
         if any("cost_limit" in part for part in parts):
-            spec.need_cost(self.name)
-        return ""
+            spec.need_cost(self.info.name)
+        return Resolved(settings)
 
-    def epoch(self, settings: Any, spec: EnvSpec) -> int:
-        """Return the simulator steps of an epoch."""
-        return settings.episodes_per_epoch * spec.episode_steps
-
-    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
+    def train(self, env: Any, run: Any) -> None:
         """Train on `env` for whole epochs that reach `run.settings.steps` simulator steps.
 
         Evaluates when due, always with the updates made so far, and at the end; saves the policy after each
@@ -83,19 +84,23 @@ class OmniSafeAlgorithm:
         the reason where OmniSafe fails.
         """
         with env.clock_stopped():
+            import torch
+
+            from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
+
             bridge = self._bridge()
-        settings = build(self.settings, run.settings.algo_settings, owner=self.name)
+        settings: Any = build(self.info.settings, run.settings.algo_settings, owner=self.info.name)
         spec = env.safeloop_spec
         epoch = settings.episodes_per_epoch * math.ceil(spec.episode_steps / spec.action_repeat)  # decisions
-        epochs = math.ceil(run.settings.steps / self.epoch(settings, spec))
-        checked, saved = 0, 0  # simulator steps at the last look at the schedule of evaluations, decisions when saved
+        epochs = math.ceil(run.settings.steps / epoch_steps(settings, spec))
+        checked, saved = 0, 0  # simulator steps at the last check of the evaluation schedule; decisions when saved
 
         def state() -> dict[str, Any]:
             normaliser = agent._env.save().get("obs_normalizer")
             return snapshot(agent._actor_critic.actor, normaliser, env.action_space)  # type: ignore[arg-type]
 
         def save() -> None:
-            run.save_checkpoint({"algo": self.name, "simulator_steps": env.simulator_steps, **state()})
+            run.save_checkpoint({"algo": self.info.name, "simulator_steps": env.simulator_steps, **state()})
 
         def between_episodes() -> None:
             nonlocal checked, saved
@@ -106,16 +111,17 @@ class OmniSafeAlgorithm:
                 evaluate_when_due(env, run, checked, lambda: FrozenPolicy(state()))
             checked = env.simulator_steps
 
+        budget = run.settings.budget
         configuration = settings.omnisafe(0.0 if budget is None else float(budget))
         configuration["seed"] = derived_seed(run.settings.seed, AGENT)
         algo = configuration["algo_cfgs"]
         algo["steps_per_epoch"] = epoch
-        if "start_learning_steps" in algo:  # of simulator steps, OmniSafe's are decisions
+        if "start_learning_steps" in algo:  # in simulator steps; OmniSafe counts decisions
             algo["start_learning_steps"] = math.ceil(algo["start_learning_steps"] / spec.action_repeat)
             if algo["start_learning_steps"] + 1 >= epochs * epoch:
                 raise UsageError(
-                    f"{self.name}: start_learning_steps={settings.start_learning_steps} random steps leave none of "
-                    f"{run.settings.steps} to learn in: give more --steps, or --set start_learning_steps=N"
+                    f"{self.info.name}: start_learning_steps={settings.start_learning_steps} random steps leave "
+                    f"none of {run.settings.steps} for learning: give more --steps, or --set start_learning_steps=N"
                 )
         configuration["logger_cfgs"] = {
             "log_dir": str(run.path / "omnisafe"),
@@ -145,35 +151,39 @@ class OmniSafeAlgorithm:
         record_evaluation(env, run, FrozenPolicy(state()))
 
     def load(self, run: Run, seed: int) -> Policy:
-        """The policy of the run's checkpoint, acting by its mean (so `seed` has no use); needs no OmniSafe.
+        """Return the policy of the run's checkpoint, with its mean action (so `seed` has no effect), without OmniSafe.
 
         Raises `UsageError` where there is no checkpoint of this algorithm.
         """
+        from safeloop_baselines.frozen_policy import FrozenPolicy
+
         state = run.load_checkpoint()
-        if state.get("algo") != self.name:
-            raise UsageError(f"{run.path} holds a policy of {state.get('algo')}, not of {self.name}")
+        if state.get("algo") != self.info.name:
+            raise UsageError(f"{run.path} holds a policy of {state.get('algo')}, not of {self.info.name}")
         return FrozenPolicy(state)
 
     def _bridge(self) -> Any:
+        from gymnasium.error import DependencyNotInstalled
+
         try:
             from safeloop_baselines import omnisafe_bridge
-        except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        except (ImportError, DependencyNotInstalled) as error:
             raise UsageError(
-                f"{self.name} needs OmniSafe 0.5.0, which can't be imported ({error}): "
-                "`safeloop doctor` says what to install"
+                f"{self.info.name} needs OmniSafe 0.5.0, which can't be imported ({error}): "
+                "`safeloop doctor` shows how to install it"
             ) from None
         return omnisafe_bridge
 
 
-cpo = OmniSafeAlgorithm(
-    name="cpo",
-    omnisafe_name="CPO",
-    summary="Constrained Policy Optimization (Achiam et al. 2017), OmniSafe's",
-    settings=CPOSettings,
+cpo = OmniSafeAlgorithm.named(
+    "cpo",
+    "CPO",
+    "Constrained Policy Optimization (Achiam et al. 2017), OmniSafe's",
+    CPOSettings,
 )
-ppo_lag = OmniSafeAlgorithm(
-    name="ppo-lag",
-    omnisafe_name="PPOLag",
-    summary="PPO with a Lagrange multiplier (Ray et al. 2019), OmniSafe's",
-    settings=PPOLagSettings,
+ppo_lag = OmniSafeAlgorithm.named(
+    "ppo-lag",
+    "PPOLag",
+    "PPO with a Lagrange multiplier (Ray et al. 2019), OmniSafe's",
+    PPOLagSettings,
 )

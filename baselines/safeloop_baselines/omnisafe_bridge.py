@@ -1,6 +1,6 @@
-"""Where OmniSafe meets safeloop: our environment as OmniSafe's, and a quiet OmniSafe that leaves no trace.
+"""The bridge from OmniSafe to safeloop: our environment as OmniSafe's, and OmniSafe without output or side effects.
 
-OmniSafe is imported by this module, so import it only to learn.
+This module imports OmniSafe, so import it only for learning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from omnisafe.envs.core import CMDP, env_register, env_unregister  # noqa: E402
 
 
 def _environment_class(env: Recorder, env_id: str, between_episodes: Callable[[], None]) -> type:
-    """A class of OmniSafe environments: its first instance steps `env`, no other can be stepped."""
+    """Return a class of OmniSafe environments: its first instance steps `env`, and no other can be stepped."""
     unclaimed = [env]
     space = env.action_space
     if not isinstance(space, gymnasium.spaces.Box) or not space.is_bounded():
@@ -39,7 +39,7 @@ def _environment_class(env: Recorder, env_id: str, between_episodes: Callable[[]
     low, high, dtype = space.low, space.high, space.dtype
 
     class RecordedEnvironment(CMDP):
-        """`env`, in tensors. OmniSafe makes a second one for evaluation, which it has no reason to step here."""
+        """The environment `env` in tensors. OmniSafe makes a second one for evaluation, which must not be stepped."""
 
         need_auto_reset_wrapper = True
         need_time_limit_wrapper = False
@@ -80,13 +80,13 @@ def _environment_class(env: Recorder, env_id: str, between_episodes: Callable[[]
             return self._tensor(obs), self._tensor(reward), self._tensor(info["cost"]), *ends, {}
 
         def set_seed(self, seed: int) -> None:
-            """Nothing: the recorder seeds every episode."""
+            """Do nothing: the recorder seeds every episode."""
 
         def render(self) -> None:
-            """Nothing: videos come from safeloop's evaluation."""
+            """Do nothing: videos come from safeloop's evaluation."""
 
         def close(self) -> None:
-            """Nothing: whoever made the recorder closes it."""
+            """Do nothing: the code that made the recorder closes it."""
 
     return RecordedEnvironment
 
@@ -97,7 +97,7 @@ def _without_progress_bar(sequence: Any, **_: Any) -> Any:
 
 @contextlib.contextmanager
 def contained() -> Iterator[None]:
-    """Without progress bars; afterwards, the process-wide settings that OmniSafe changes are as before."""
+    """Run OmniSafe without progress bars, and restore the process-wide settings that it changes."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     cudnn, benchmark = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
     with contextlib.ExitStack() as patches:
@@ -115,7 +115,7 @@ def contained() -> Iterator[None]:
 def learner(
     algorithm: str, env: Recorder, configuration: dict[str, Any], between_episodes: Callable[[], None]
 ) -> Iterator[Any]:
-    """OmniSafe's algorithm object, on `env`, within whose context it may `learn()`.
+    """Yield OmniSafe's algorithm object on `env`; within this context it may `learn()`.
 
     `configuration` has OmniSafe's names; its `train_cfgs` are the terminal ones. `between_episodes` is called
     before the first decision of each episode, when the updates that follow the previous one have been made.

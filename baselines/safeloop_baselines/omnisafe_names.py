@@ -20,6 +20,8 @@ from safeloop.settings import MOST, check_range, nearest
 from safeloop_baselines.omnisafe_algorithms import OmniSafeAlgorithm
 
 PREFIX = "omnisafe:"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's loader, in C where it has one: a list of algorithms reads 26 files, which takes half a second in Python."""
 
 ON_POLICY = {
     "CPO": "Constrained Policy Optimization (Achiam et al. 2017)",
@@ -54,7 +56,7 @@ OFF_POLICY = {
 }
 
 _CUT_SHORT = "it breaks off episodes whose cost passes the limit, so only the cheaper ones would be recorded"
-_COST_LEFT = "its policy also observes how much cost the episode has left, which a policy here is not shown"
+_COST_LEFT = "its policy also observes the remaining budget of the episode, which policies here do not observe"
 _MODELS = "its models need environments of OmniSafe's own; safeloop, loop, safepets and pets are of this kind"
 _OFFLINE = "it learns from a data set, not from an environment"
 
@@ -68,10 +70,10 @@ REFUSED = {
 
 
 EPISODES_PER_EPOCH = {"on-policy": 10, "off-policy": 2}
-"""In full-length episodes. OmniSafe's off-policy epoch, 2,000 steps, is two episodes of its own tasks."""
+"""Full-length episodes per epoch. OmniSafe's off-policy epoch, 2,000 steps, is two episodes of its own tasks."""
 
 DECIDED = {"steps_per_epoch", "cost_limit", "update_cycle", "use_cost", "use_exploration_noise"}
-"""Keys that are no settings here: the epoch, the budget, and what the algorithm is made of."""
+"""Keys that are not settings here: the epoch, the budget, and the parts of the algorithm."""
 
 FRACTIONS = {
     "gamma", "lam", "lam_c", "polyak", "entropy_coef", "penalty_coef", "pid_delta_p_ema_alpha", "pid_delta_d_ema_alpha",
@@ -88,7 +90,7 @@ class OmniSafeSettings:
     """
 
     places: ClassVar[Mapping[str, tuple[str, ...]]]
-    """For each field but `episodes_per_epoch`, `hidden_layers` and `hidden_units`, where OmniSafe keeps it."""
+    """For each field but `episodes_per_epoch`, `hidden_layers` and `hidden_units`, its place in OmniSafe's settings."""
     limits: ClassVar[tuple[str, ...]]
     """The parts of OmniSafe's settings that have a `cost_limit`."""
 
@@ -104,7 +106,7 @@ class OmniSafeSettings:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at most size={kept}, all that are kept")
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
-        """These settings as OmniSafe nests them, with `budget` (cost return of an episode) as the cost limit."""
+        """Return these settings as OmniSafe nests them, with `budget` (cost return per episode) as the cost limit."""
         sizes = [self.hidden_units] * self.hidden_layers  # type: ignore[attr-defined]
         values: dict[str, Any] = {
             "algo_cfgs": {}, "model_cfgs": {"actor": {"hidden_sizes": sizes}, "critic": {"hidden_sizes": sizes}},
@@ -125,12 +127,12 @@ class OmniSafeSettings:
 
 
 def _defaults(name: str) -> dict[str, Any]:
-    """OmniSafe's defaults of the algorithm, from its file. Raises `UsageError` where OmniSafe is not installed."""
+    """Return OmniSafe's defaults of the algorithm, from its file. Raises `UsageError` without OmniSafe."""
     spec = importlib.util.find_spec("omnisafe")
     if spec is None or spec.origin is None:
-        raise UsageError(f"{PREFIX}{name} needs OmniSafe 0.5.0: `safeloop doctor` says what to install")
+        raise UsageError(f"{PREFIX}{name} needs OmniSafe 0.5.0: `safeloop doctor` shows how to install it")
     text = (Path(spec.origin).parent / "configs" / _kind(name) / f"{name}.yaml").read_text()
-    return yaml.safe_load(text)["defaults"]
+    return yaml.load(text, LOADER)["defaults"]
 
 
 def _kind(name: str) -> str:
@@ -138,7 +140,7 @@ def _kind(name: str) -> str:
 
 
 def _unread(name: str, algo_cfgs: Mapping[str, Any]) -> set[str]:
-    """Keys of the default file that OmniSafe 0.5.0 does not read for this algorithm."""
+    """Return the keys of the default file that OmniSafe 0.5.0 does not read for this algorithm."""
     found = {"cost_gamma", "fvp_obs"}
     if "cg_iters" in algo_cfgs:  # steps by conjugate gradients
         found |= {"clip", "entropy_coef", "kl_early_stop", "linear_lr_decay"}
@@ -154,7 +156,7 @@ def _unread(name: str, algo_cfgs: Mapping[str, Any]) -> set[str]:
 
 @cache
 def settings_of(name: str) -> type[OmniSafeSettings]:
-    """The settings of OmniSafe's algorithm `name`: a frozen dataclass with OmniSafe's defaults.
+    """Return the settings of OmniSafe's algorithm `name`: a frozen dataclass with OmniSafe's defaults.
 
     Its fields are the numbers and switches of `algo_cfgs` and `lagrange_cfgs`, the learning rates as `actor_lr`
     and `critic_lr`, the networks' size, and the epoch in full-length episodes. `start_learning_steps` counts
@@ -189,24 +191,24 @@ def settings_of(name: str) -> type[OmniSafeSettings]:
 
 
 class OmniSafeFamily:
-    """What the entry point `omnisafe` in `safeloop.algorithm_families` loads to."""
+    """The family of OmniSafe's algorithms, the entry point `omnisafe` in `safeloop.algorithm_families`."""
 
     def names(self) -> list[str]:
-        """OmniSafe's on-policy and off-policy algorithms that run here."""
+        """Return the names of OmniSafe's on-policy and off-policy algorithms that run here."""
         return [*ON_POLICY, *OFF_POLICY]
 
     def algorithm(self, name: str) -> OmniSafeAlgorithm:
-        """The algorithm `omnisafe:NAME`. Raises `UsageError` for one that is unknown or can't run here."""
+        """Return the algorithm `omnisafe:NAME`. Raises `UsageError` for one that is unknown or can't run here."""
         near = nearest(PREFIX + name, [PREFIX + known for known in self.names()])
         if name in REFUSED:
             raise UsageError(f"{PREFIX}{name} can't run here: {REFUSED[name]}; nearest: {near}")
         if name not in self.names():
             raise UsageError(f"unknown algorithm {PREFIX + name!r}; nearest: {near}")
-        return OmniSafeAlgorithm(
-            name=PREFIX + name,
-            omnisafe_name=name,
-            summary=f"{(ON_POLICY | OFF_POLICY)[name]}, OmniSafe's",
-            settings=settings_of(name),
+        return OmniSafeAlgorithm.named(
+            PREFIX + name,
+            name,
+            f"{(ON_POLICY | OFF_POLICY)[name]}, OmniSafe's",
+            settings_of(name),
             default_steps=100_000 if name in ON_POLICY else 1_000_000,
         )
 

@@ -1,7 +1,7 @@
-"""Settings of OmniSafe's algorithms: the defaults of OmniSafe 0.5.0's `CPO.yaml` and `PPOLag.yaml`, but one.
+"""Settings of OmniSafe's algorithms: the defaults of OmniSafe 0.5.0's `CPO.yaml` and `PPOLag.yaml`, except one.
 
-The one is `episodes_per_epoch`; `omnisafe_algorithms` says why. What is not a setting here keeps OmniSafe's
-default (advantages by GAE, tanh networks, observations normalised and clipped at 5, gradient norms at most
+The exception is `episodes_per_epoch`; `omnisafe_algorithms` gives the reason. Options that are not settings here keep
+OmniSafe's defaults (advantages by GAE, tanh networks, observations normalised and clipped at 5, gradient norms at most
 40, critic weight decay 0.001, linear decay of the actor's learning rate over the run).
 """
 
@@ -15,10 +15,10 @@ from safeloop.settings import check_range
 
 @dataclass(frozen=True)
 class OnPolicySettings:
-    """What both algorithms have. Raises `ValueError` for a value out of range."""
+    """Settings that both algorithms have. Raises `ValueError` for a value out of range."""
 
     batch_size: int
-    """Decisions a minibatch."""
+    """Decisions per minibatch."""
     update_iters: int
     """Passes over an epoch's decisions in each update."""
     critic_lr: float
@@ -32,7 +32,7 @@ class OnPolicySettings:
     hidden_units: int = 64
     """Units of each hidden layer."""
     gamma: float = 0.99
-    """Discount a decision. OmniSafe 0.5.0 uses it for costs too: its `cost_gamma` is never read here."""
+    """Discount per decision. OmniSafe 0.5.0 uses it for costs too: its `cost_gamma` is never read here."""
     lam: float = 0.95
     """GAE's lambda for rewards."""
     lam_c: float = 0.95
@@ -45,7 +45,7 @@ class OnPolicySettings:
         check_range(self, "gamma", "lam", "lam_c", least=0, most=1)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
-        """These settings by OmniSafe's names, with `budget` (cost return of an episode) as the cost limit."""
+        """Return these settings by OmniSafe's names, with `budget` (cost return per episode) as the cost limit."""
         sizes = [self.hidden_units] * self.hidden_layers
         return {
             "algo_cfgs": {
@@ -65,10 +65,10 @@ class OnPolicySettings:
 
 @dataclass(frozen=True)
 class CPOSettings(OnPolicySettings):
-    """OmniSafe's CPO."""
+    """Settings of OmniSafe's CPO."""
 
     batch_size: int = 128
-    """Decisions a minibatch, of the critics; the actor's step uses the whole epoch."""
+    """Decisions per minibatch of the critics; the actor's step uses the whole epoch."""
     update_iters: int = 10
     """Passes of the critics over an epoch's decisions in each update."""
     critic_lr: float = 1e-3
@@ -77,7 +77,7 @@ class CPOSettings(OnPolicySettings):
     cg_iters: int = 15
     """Iterations of conjugate gradients."""
     cg_damping: float = 0.1
-    """Added to the diagonal of the Fisher matrix."""
+    """Number added to the diagonal of the Fisher matrix."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +85,7 @@ class CPOSettings(OnPolicySettings):
         check_range(self, "cg_damping", more_than=0)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
-        """See `OnPolicySettings.omnisafe`."""
+        """Return these settings, see `OnPolicySettings.omnisafe`."""
         values = super().omnisafe(budget)
         values["algo_cfgs"] |= {
             "cost_limit": budget,
@@ -97,11 +97,11 @@ class CPOSettings(OnPolicySettings):
 
 @dataclass(frozen=True)
 class PPOLagSettings(OnPolicySettings):
-    """OmniSafe's PPO-Lagrangian."""
+    """Settings of OmniSafe's PPO-Lagrangian."""
 
     batch_size: int = 64
     update_iters: int = 40
-    """Most passes over an epoch's decisions in each update; fewer where `target_kl` is passed."""
+    """Largest number of passes over an epoch's decisions in each update; fewer where `target_kl` is exceeded."""
     critic_lr: float = 3e-4
     target_kl: float = 0.02
     """An update stops after the pass that exceeds this KL divergence, in nats."""
@@ -114,7 +114,7 @@ class PPOLagSettings(OnPolicySettings):
     multiplier_init: float = 0.001
     """The Lagrange multiplier at the start."""
     multiplier_lr: float = 0.035
-    """Adam's learning rate of the Lagrange multiplier, one step an epoch."""
+    """Adam's learning rate of the Lagrange multiplier, with one step per epoch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,7 +122,7 @@ class PPOLagSettings(OnPolicySettings):
         check_range(self, "entropy_coef", "multiplier_init", least=0)
 
     def omnisafe(self, budget: float) -> dict[str, Any]:
-        """See `OnPolicySettings.omnisafe`."""
+        """Return these settings, see `OnPolicySettings.omnisafe`."""
         values = super().omnisafe(budget)
         values["algo_cfgs"] |= {"clip": float(self.clip), "entropy_coef": float(self.entropy_coef)}
         values["model_cfgs"]["actor"]["lr"] = self.actor_lr

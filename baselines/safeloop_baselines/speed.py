@@ -1,4 +1,4 @@
-"""What `safeloop speed --against omnisafe` measures: the training of OmniSafe's own SafeLOOP."""
+"""The measurement of `safeloop speed --against omnisafe`: training of OmniSafe's own SafeLOOP."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from unittest import mock
 
 import torch
 
-from safeloop.benchmarking import Stopwatch
 from safeloop.errors import UsageError
+from safeloop.measurements import Stopwatch
 from safeloop_baselines.omnisafe_bridge import contained, omnisafe
 from safeloop_envs.shim import bare, import_safety_gymnasium
 
@@ -23,9 +23,9 @@ ACTION_REPEAT = 5
 
 
 def safeloop_of_omnisafe(env: str) -> Callable[[Mapping[str, Any], int, int], dict[str, Any]]:
-    """What measures OmniSafe's SafeLOOP on its own environment of that name: `_train` without the first argument.
+    """Return the measurement of OmniSafe's SafeLOOP on its own environment `env`: `_train` without the first argument.
 
-    Raises `UsageError` for an environment that its model-based algorithms don't have.
+    Raises `UsageError` for an environment that OmniSafe's model-based algorithms don't have.
     """
     env_id = f"Safety{env}-v0-modelbased"
     if env_id not in omnisafe.envs.support_envs():
@@ -34,7 +34,7 @@ def safeloop_of_omnisafe(env: str) -> Callable[[Mapping[str, Any], int, int], di
 
 
 def own_environments() -> Any:
-    """A context within which OmniSafe can make its own environments: `safety_gymnasium.make` fails on Gymnasium 1.x."""
+    """Return a context in which OmniSafe can make its environments: `safety_gymnasium.make` fails on Gymnasium 1.x."""
 
     def make(id: str, autoreset: bool, **options: Any) -> Any:
         return bare(id, **options)  # navigation tasks truncate their episodes themselves
@@ -43,10 +43,10 @@ def own_environments() -> Any:
 
 
 def _train(env_id: str, setting: Mapping[str, Any], warmup: int, trained: int) -> dict[str, Any]:
-    """Decisions a second once it plans.
+    """Return the decisions per second once it plans.
 
-    The planner's settings are `setting` (`safeloop.agent_settings.Settings`), without its early stop; the models are
-    fitted and the actor and critics updated as often as safeloop does. The rest are OmniSafe's defaults.
+    The planner's settings are `setting` (flat settings of `safeloop`), without its early stop; the models are fitted
+    and the actor and critics updated as often as in safeloop. The rest are OmniSafe's defaults.
     """
     total = (warmup + trained) * ACTION_REPEAT
     with (
@@ -55,14 +55,14 @@ def _train(env_id: str, setting: Mapping[str, Any], warmup: int, trained: int) -
         contextlib.redirect_stdout(io.StringIO()),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # gymnasium's, of how OmniSafe reads its environment
+        warnings.simplefilter("ignore")  # gymnasium's warnings of the way in which OmniSafe reads its environment
         custom = {
             "seed": 0,
             "algo_cfgs": {
                 "steps_per_epoch": total, "start_learning_steps": warmup * ACTION_REPEAT,
                 "update_dynamics_cycle": trained * ACTION_REPEAT, "action_repeat": ACTION_REPEAT,
             },
-            "dynamics_cfgs": {"num_ensemble": setting["members"], "elite_size": setting["members"],
+            "dynamics_cfgs": {"num_ensemble": setting["ensemble_size"], "elite_size": setting["ensemble_size"],
                               "hidden_size": setting["width"]},
             "planner_cfgs": {
                 "plan_horizon": setting["horizon"], "num_iterations": setting["iterations"],

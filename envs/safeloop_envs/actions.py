@@ -1,4 +1,4 @@
-"""The suite's action space, [-1, 1] in every component, mapped to a simulator's own."""
+"""The map from the suite's action space, [-1, 1] in every component, to a simulator's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gymnasium.spaces import Box
 
 
 class ActionRange:
-    """Maps actions in [-1, 1] linearly to controls between the bounds `limits` [A, 2]."""
+    """A linear map from actions in [-1, 1] to controls between the bounds `limits` [A, 2]."""
 
     def __init__(self, limits: np.ndarray) -> None:
         low, high = np.asarray(limits, dtype=np.float64).T
@@ -15,7 +15,7 @@ class ActionRange:
         self.space = Box(-1.0, 1.0, low.shape, np.float32)
 
     def control(self, action: np.ndarray) -> np.ndarray:
-        """The control [A] float64 of an action [A]; actions beyond [-1, 1] are clipped.
+        """Return the control [A] float64 of an action [A]; actions beyond [-1, 1] are clipped.
 
         Raises `ValueError` for a wrong shape, NaN or infinity.
         """

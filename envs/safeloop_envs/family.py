@@ -1,6 +1,6 @@
-"""The Safety-Gymnasium family: which tasks there are, and the suite's spec of each.
+"""The Safety-Gymnasium family: its tasks, and the suite's spec of each.
 
-The names follow from simple rules, so listing them and describing a task imports no simulator.
+The names follow simple rules, so listing and describing tasks imports no simulator.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import difflib
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
-
-import gymnasium
+from typing import TYPE_CHECKING, Any
 
 from safeloop.cmdp import EnvSpec, Lidars
 from safeloop.errors import UsageError
 from safeloop.settings import build
+from safeloop_envs import goal
 from safeloop_envs.options import Options
 from safeloop_envs.positions import SHOWN, entities
-from safeloop_envs.shim import import_safety_gymnasium
+
+if TYPE_CHECKING:
+    import gymnasium
 
 SUITE = "Safety-Gymnasium 1.0.0"
 ROBOTS = ("Point", "Car", "Doggo", "Racecar", "Ant")
@@ -26,13 +27,13 @@ LEVELS = {"Goal": (0, 1, 2), "Button": (0, 1, 2), "Push": (0, 1, 2), "Circle": (
 RUNNERS = ("HalfCheetah", "Hopper", "Swimmer", "Walker2d", "Ant", "Humanoid")
 """Robots of the velocity tasks."""
 EVENTFUL = ("Goal", "Button")
-"""Kinds of task whose goal, once met, is elsewhere; meeting it pays 1."""
+"""Kinds of task whose goal is relocated when it is met; meeting it has a reward of 1."""
 FALLING = ("Hopper", "Walker2d", "Ant", "Humanoid")
 """Velocity robots whose episodes end when they fall."""
 SENSORS = {"Point": 12, "Car": 24, "Doggo": 56, "Racecar": 12, "Ant": 40}
-"""Numbers of each robot's own sensors, the first in a navigation task's own observation."""
+"""Number of values of each robot's own sensors, the first values in a navigation task's own observation."""
 BINS = 16
-"""Bins of each lidar there."""
+"""Number of bins of each lidar in a navigation task's own observation."""
 LIDARS = {
     "Goal0": ("goal",), "Goal1": ("goal", "hazards", "vases"), "Goal2": ("goal", "hazards", "vases"),
     "Button0": ("buttons", "goal"), "Button1": ("buttons", "goal", "hazards", "gremlins"),
@@ -41,18 +42,18 @@ LIDARS = {
     "Push2": ("goal", "hazards", "pillars", "push_box"),
     "Circle0": ("circle",), "Circle1": ("circle",), "Circle2": ("circle",),
 }  # fmt: skip
-"""What the lidars that follow show, in order; `Run0` has none."""
+"""The objects that the lidars after the sensors show, in order; `Run0` has no lidars."""
 COST_MEANING = {
-    "Goal0": "nothing costs",
+    "Goal0": "no cost",
     "Goal1": "1 for each simulator step with the robot's centre inside a hazard",
     "Goal2": "1 for each simulator step inside a hazard, touching a vase, or with a vase in motion",
-    "Button0": "nothing costs",
+    "Button0": "no cost",
     "Button1": "1 for each simulator step inside a hazard, touching a gremlin, or pressing a wrong button",
     "Button2": "1 for each simulator step inside a hazard, touching a gremlin, or pressing a wrong button",
-    "Push0": "nothing costs",
+    "Push0": "no cost",
     "Push1": "1 for each simulator step with the robot's centre inside a hazard",
     "Push2": "1 for each simulator step inside a hazard or touching a pillar",
-    "Circle0": "nothing costs",
+    "Circle0": "no cost",
     "Circle1": "1 for each simulator step beyond either of two walls",
     "Circle2": "1 for each simulator step beyond any of four walls",
     "Run0": "1 for each simulator step beyond either of two walls",
@@ -62,10 +63,10 @@ COST_MEANING = {
 
 @dataclass(frozen=True)
 class Task:
-    """One task of the family."""
+    """A task of the family."""
 
     name: str
-    """Short name: `PointGoal1`, `AntVelocity`, `AntVelocity-v0`."""
+    """The short name: `PointGoal1`, `AntVelocity`, `AntVelocity-v0`."""
     full_id: str
     """Safety-Gymnasium's id: `SafetyPointGoal1-v0`."""
     robot: str
@@ -76,20 +77,20 @@ class Task:
 
     @property
     def episode_steps(self) -> int:
-        """Simulator steps an episode."""
+        """Simulator steps per episode."""
         return 500 if self.kind in ("Circle", "Run") else 1000
 
     @property
     def action_repeat(self) -> int:
-        """Default number of simulator steps a decision: the paper's 5 for navigation, 1 for velocity."""
+        """Default number of simulator steps per decision: the paper's 5 for navigation, 1 for velocity."""
         return 1 if self.kind == "Velocity" else 5
 
     @property
     def observations(self) -> tuple[str, ...]:
-        """The observations to choose from, the default first.
+        """The available observations, the default first.
 
-        That of positions, the paper's on Goal tasks, has no joint angles, so only the robots without legs and
-        steering have it.
+        The observation of positions, the paper's on Goal tasks, has no joint angles, so it is available only for robots
+        without legs and steering.
         """
         if self.robot not in ("Point", "Car") or f"{self.kind}{self.level}" not in SHOWN:
             return ("task",)
@@ -97,7 +98,7 @@ class Task:
 
     @property
     def terminates(self) -> bool:
-        """Whether an episode can end by termination: the robot falls (Ant does on navigation tasks too)."""
+        """Whether an episode can end by termination, when the robot falls (Ant does on navigation tasks too)."""
         return self.robot in FALLING if self.kind == "Velocity" else self.robot == "Ant"
 
 
@@ -122,22 +123,22 @@ class SafetyGymnasium:
     """Safety-Gymnasium 1.0.0's single-agent navigation and velocity tasks, by name."""
 
     def names(self) -> list[str]:
-        """Short names of all tasks, for example `PointGoal1` and `AntVelocity`.
+        """Return the short names of all tasks, for example `PointGoal1` and `AntVelocity`.
 
         A velocity task's name stands for its newest version, v1; the older is `AntVelocity-v0`.
         """
         return list(CATALOGUE)
 
     def canonical(self, name: str) -> str | None:
-        """The short name of a task given by its short name or full id; None where it is not one of these."""
+        """Return the short name of a task given by its short name or full id; None for any other name."""
         return _SHORT.get(name)
 
     def spec(self, name: str, **options: Any) -> EnvSpec:
-        """The spec of a task, given by its short name or full id.
+        """Return the spec of a task, given by its short name or full id.
 
         Options: `observation`, "paper" (Point and Car on Goal tasks, the default there; see
-        `safeloop_envs.goal`), "positions" (the same of Button and Circle tasks) or "task" (Safety-Gymnasium's
-        own); `action_repeat`, simulator steps a decision (default 5 for navigation, 1 for velocity).
+        `safeloop_envs.goal`), "positions" (the same for Button and Circle tasks) or "task" (Safety-Gymnasium's
+        own); `action_repeat`, simulator steps per decision (default 5 for navigation, 1 for velocity).
 
         Raises `UsageError` for an unknown task, naming the nearest, and for unknown options or values.
         """
@@ -152,7 +153,7 @@ class SafetyGymnasium:
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
         repeat, shown = chosen.action_repeat, chosen.observation
         if repeat > task.episode_steps:
-            raise UsageError(f"{short}: action_repeat={repeat}: expected at most {task.episode_steps}, an episode")
+            raise UsageError(f"{short}: action_repeat={repeat}: expected at most {task.episode_steps}, one episode")
         return EnvSpec(
             id=short,
             suite=SUITE,
@@ -171,14 +172,14 @@ class SafetyGymnasium:
 
 
 def nearest(name: str, count: int = 5) -> list[str]:
-    """The `count` short names most like `name`, whose case, `Safety` prefix and version do not matter."""
+    """Return the `count` short names most like `name`, whatever its case, `Safety` prefix and version."""
     plain = name.lower().removeprefix("safety").partition("-")[0]
     by_plain = {short.lower(): short for short in CATALOGUE}
     return [by_plain[key] for key in difflib.get_close_matches(plain, by_plain, n=count, cutoff=0.0)]
 
 
 def _lidars(task: Task) -> Lidars | None:
-    """The lidars in the task's own observation."""
+    """Return the lidars in the task's own observation."""
     shown = LIDARS.get(f"{task.kind}{task.level}")
     if shown is None:
         return None
@@ -188,9 +189,7 @@ def _lidars(task: Task) -> Lidars | None:
 
 
 def _known(task: Task) -> dict[str, Any]:
-    """What the spec knows about the paper's observation."""
-    from safeloop_envs import goal
-
+    """Return the known models of the paper's observation."""
     known: dict[str, Any] = {
         "reward": goal.progress,
         "event": goal.goal_met,
@@ -204,6 +203,8 @@ def _make(task: Task, action_repeat: int, observation: str, render_mode: str | N
     """Make the environment. Raises `UsageError` without the simulator or for an unknown render mode."""
     if render_mode not in (None, "rgb_array"):
         raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+    from safeloop_envs.shim import import_safety_gymnasium
+
     import_safety_gymnasium()
     if task.kind == "Velocity":
         from safeloop_envs.velocity import make_velocity

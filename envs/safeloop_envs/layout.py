@@ -1,8 +1,8 @@
 """Safety-Gymnasium's layouts, drawn with the same random numbers in a fraction of the time.
 
-A layout is drawn object by object; one that comes too near to an earlier one is drawn again, and after 100
-failures the whole layout is. On crowded tasks (Button, Goal2) this takes tens of thousands of distances,
-which the stock code computes with NumPy, two numbers at a time.
+A layout is drawn object by object; an object too near to an earlier one is drawn again, and after 100 failures the
+whole layout is drawn again. On crowded tasks (Button, Goal2) this takes tens of thousands of distances, which the stock
+code computes with NumPy, two numbers at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ATTEMPTS = 100
 
 
 def _sample(generator: Any) -> bool:
-    """One attempt at `generator.layout`, an [x, y] in metres for each object; False where it failed."""
+    """Try to draw `generator.layout`, an [x, y] in metres for each object; return False where that failed."""
     margin = generator.placements_margin
     layout: dict[str, np.ndarray] = {}
     placed: list[tuple[float, float, float]] = []  # x, y, keepout
@@ -39,5 +39,5 @@ def _sample(generator: Any) -> bool:
 
 
 def sample_quickly(generator: Any) -> None:
-    """Have a Safety-Gymnasium random generator draw layouts this way. The draws stay the same."""
+    """Make a Safety-Gymnasium random generator draw layouts in this way. The draws stay the same."""
     generator.sample_layout = partial(_sample, generator)

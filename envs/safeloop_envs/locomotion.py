@@ -1,7 +1,7 @@
-"""Tasks without a cost: Gymnasium's MuJoCo locomotion, and Adroit's pen. Imports no simulator.
+"""Tasks without a cost: Gymnasium's MuJoCo locomotion, and Adroit's pen. This module imports no simulator.
 
-The terminations here are those of the tasks, as functions of what is observed (Janner et al. 2019 give their planner
-and learner the same).
+The terminations here are those of the tasks, as functions of the observation (Janner et al. 2019 give their planner and
+learner the same).
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 from unittest import mock
-
-import gymnasium
-from torch import Tensor
 
 from safeloop.cmdp import EnvSpec, Known
 from safeloop.errors import UsageError
 from safeloop.settings import build, nearest
 from safeloop_envs.options import Options
 
-GYMNASIUM, ROBOTICS = f"Gymnasium {gymnasium.__version__} MuJoCo, v4", "gymnasium-robotics 1.2.2"
+if TYPE_CHECKING:
+    import gymnasium
+    from torch import Tensor
+
+GYMNASIUM, ROBOTICS = f"Gymnasium {version('gymnasium')} MuJoCo, v4", "gymnasium-robotics 1.2.2"
 
 
 def fallen(healthy: Callable[[Tensor], Tensor]) -> Known:
-    """A termination: the next observation is not finite or not healthy (`[..., S] -> bool [...]`)."""
+    """Return a termination: the next observation is not finite or not healthy (`[..., S] -> bool [...]`)."""
 
     def terminated(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
         return ~(next_obs.isfinite().all(-1) & healthy(next_obs))
@@ -54,20 +56,20 @@ def _pendulum(s: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Task:
-    """One of the tasks."""
+    """A task without a cost."""
 
     full_id: str
     healthy: Callable[[Tensor], Tensor] | None = None
-    """Of an observation `[..., S] -> bool [...]`; None: episodes end by truncation alone."""
+    """Whether an observation is healthy, `[..., S] -> bool [...]`; None: episodes end by truncation alone."""
     episode_steps: int = 1000
     reference_returns: tuple[float, float] | None = None
-    """D4RL's, of a random policy and of an expert (Fu et al., 2020)."""
+    """D4RL's returns of a random policy and of an expert (Fu et al., 2020)."""
     truncated: int | None = None
-    """How many numbers the truncated observation has, where there is one, the default then: joints alone."""
+    """Size of the truncated observation (joints alone), which is the default where there is one."""
 
     @property
     def observations(self) -> tuple[str, ...]:
-        """The observations to choose from, the default first."""
+        """The available observations, the default first."""
         return ("truncated", "task") if self.truncated else ("task",)
 
 
@@ -87,21 +89,21 @@ class Locomotion:
     """Gymnasium's MuJoCo tasks by the robot's name, and `PenGoal`: turning a pen in the hand (CoRL 2021, C.2)."""
 
     def names(self) -> list[str]:
-        """Short names of the tasks."""
+        """Return the short names of the tasks."""
         return list(TASKS)
 
     def canonical(self, name: str) -> str | None:
-        """The short name of a task given by it or by its full id, `HalfCheetah-v4`; None for another."""
+        """Return the short name of a task given by it or by its full id, `HalfCheetah-v4`; None for any other name."""
         by_id = {task.full_id: short for short, task in TASKS.items() if short != "PenGoal"}
         return name if name in TASKS else by_id.get(name)
 
     def spec(self, name: str, **options: Any) -> EnvSpec:
-        """The spec of a task.
+        """Return the spec of a task.
 
-        Options: `observation`, `task` (the task's own) or, of some, `truncated` (positions and velocities of the joints
-        alone); `action_repeat`, simulator steps a decision (1).
+        Options: `observation`, `task` (the task's own) or, for some, `truncated` (positions and velocities of the
+        joints alone); `action_repeat`, simulator steps per decision (default 1).
 
-        Raises `UsageError` for an unknown task or option and for a value that can't be.
+        Raises `UsageError` for an unknown task or option and for an invalid value.
         """
         short = self.canonical(name)
         if short is None:
@@ -112,7 +114,7 @@ class Locomotion:
             valid = " or ".join(task.observations)
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
         if chosen.action_repeat > task.episode_steps:
-            wanted = f"at most {task.episode_steps}, an episode"
+            wanted = f"at most {task.episode_steps}, one episode"
             raise UsageError(f"{short}: action_repeat={chosen.action_repeat}: expected {wanted}")
         return EnvSpec(
             id=short,
@@ -120,7 +122,7 @@ class Locomotion:
             make=partial(_make, short, chosen),
             action_repeat=chosen.action_repeat,
             episode_steps=task.episode_steps,
-            cost_meaning="nothing costs",
+            cost_meaning="no cost",
             budget=None,
             terminates=task.healthy is not None,
             reference_returns=task.reference_returns,

@@ -1,4 +1,4 @@
-"""MuJoCo tasks of gymnasium's kind under the suite's contract, and model files that MuJoCo 3 refuses."""
+"""Adaptation of gymnasium's MuJoCo tasks to the suite's contract, and of model files that MuJoCo 3 refuses."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from safeloop_envs.rendering import add_marker
 
 INCLUDE = re.compile(r"""<include file=["']([^"']+)["']\s*/>""")
 OUTDATED = re.compile(r"""\s(collision="predefined"|apirate="\d+")|</?mujocoinclude\s*>""")
-"""What MuJoCo 3 no longer reads: the Swimmer's file asks for collisions between listed pairs alone, and lists none;
-Adroit's has the rate of a viewer."""
+"""Markup that MuJoCo 3 no longer reads: the Swimmer's file asks for collisions between listed pairs alone, and lists
+none; Adroit's has the rate of a viewer."""
 
 CAMERA = "track"
-"""The camera that follows the robot: Gymnasium before 1.0 looks through it unasked, 1.x does not."""
+"""The camera that follows the robot, the default of Gymnasium before 1.0 but not of 1.x."""
 
 
 def simulation(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    """What gymnasium's `MujocoEnv` starts with, for a model file that MuJoCo 3 refuses."""
+    """Return the model and data of gymnasium's `MujocoEnv`, from a model file that MuJoCo 3 refuses."""
     path = Path(env.fullpath)
     xml = INCLUDE.sub(lambda found: (path.parent / found[1]).read_text("utf-8"), path.read_text("utf-8"))
     files = (file for file in path.parent.glob("resources/**/*") if file.is_file())
@@ -37,9 +37,9 @@ def simulation(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData]:
 
 
 class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A stock environment of gymnasium's kind, `action_repeat` simulator steps a decision.
+    """A wrapper of gymnasium's stock environment, with `action_repeat` simulator steps per decision.
 
-    The stock environment does the work: its reset and step are fast already. Observation: the first `observed`
+    The stock environment does the work, because its reset and step are fast already. Observation: the first `observed`
     numbers (None: all) of the task's own, float32 [S]. Action: float32 [A] in [-1, 1], clipped beyond, mapped linearly
     to the task's own bounds (Humanoid's are 0.4). Cost is the stock environment's, where its step returns one.
     Reward and cost are sums over the decision. An episode is truncated after `episode_steps` simulator steps and
@@ -93,7 +93,7 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._seen(observation), total, bool(terminated), truncated, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """A frame, uint8 [480, 480, 3]; None without `render_mode="rgb_array"`."""
+        """Return a frame, uint8 [480, 480, 3]; None without `render_mode="rgb_array"`."""
         if self.render_mode != "rgb_array":
             return None
         viewer = self._stock.mujoco_renderer._get_viewer(self.render_mode)

@@ -1,9 +1,9 @@
 """Safety-Gymnasium's navigation tasks (Goal, Button, Push, Circle, Run) with a fast reset and a lean step.
 
-The stock tasks are used for what is random or rarely happens: layouts, goals that move, observations with
-lidar. What happens at every simulator step is done here, with the same arithmetic on the same numbers and
-without recomputing what has not changed. Layouts, observations, rewards and costs equal the stock
-environment's exactly for every navigation task (tests/envs/test_fast_reset.py, test_lean_step.py).
+The stock tasks do the random and the rare work: layouts, goals that move, observations with lidar. The work of every
+simulator step is done here, with the same arithmetic on the same numbers and without recomputing unchanged values.
+Layouts, observations, rewards and costs equal the stock environment's exactly for every navigation task
+(tests/envs/test_fast_reset.py, test_lean_step.py).
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ CAMERA = "fixedfar"
 
 
 class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One of Safety-Gymnasium 1.0.0's navigation tasks, `action_repeat` simulator steps a decision.
+    """One of Safety-Gymnasium 1.0.0's navigation tasks, with `action_repeat` simulator steps per decision.
 
-    Observation: float32 [S], the paper's (see `safeloop_envs.goal`) or the task's own. Action: float32 [A]
-    in [-1, 1]; beyond it is clipped; Racecar's own range is wider and is mapped from it. Reward and
-    `info["cost"]` are sums over the decision's simulator steps, see `safeloop.cmdp` for the rest of `info`.
+    Observation: float32 [S], the paper's (see `safeloop_envs.goal`) or the task's own. Action: float32 [A] in [-1, 1],
+    clipped beyond; for Racecar, whose own range is wider, [-1, 1] is mapped to that range. Reward and `info["cost"]`
+    are sums over the decision's simulator steps; see `safeloop.cmdp` for the rest of `info`.
 
-    An episode is truncated after the task's own number of simulator steps, and also, though not seen in
-    practice, where Safety-Gymnasium finds no place for a new goal (it calls that termination). It
-    terminates only where the robot can die, which is Ant falling over.
+    An episode is truncated after the task's own number of simulator steps, and also (not seen in practice) where
+    Safety-Gymnasium finds no place for a new goal, which it calls termination. It terminates only where the robot can
+    die: when Ant falls over.
 
-    `reset(seed=s)` determines everything that follows, whatever happened before; without a seed the random
-    numbers go on from where they are.
+    `reset(seed=s)` determines everything that follows, whatever happened before; without a seed the sequence of random
+    numbers continues.
     """
 
     def __init__(self, full_id: str, action_repeat: int, observation: str, render_mode: str | None = None) -> None:
@@ -72,7 +72,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._is_button:
             buttons = [contacts.named(f"button{i}") for i in range(task.buttons.num)]
             self._pressed = lambda: contacts.touched(buttons[task.buttons.goal_button])
-        # Body positions are all that Goal tasks without vases' cost need after a simulator step.
+        # Goal tasks without a cost of vases need only body positions after a simulator step.
         self._needs_contacts = needs_contacts or not self._is_goal
 
         self._positions = None if observation == "task" else Positions(task, family.partition("-")[0])
@@ -132,10 +132,10 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._observe(), total, builder.terminated, builder.truncated, info
 
     def _simulate(self, control: np.ndarray) -> None:
-        """One simulator step: ten MuJoCo steps, then the state that rewards and costs need."""
+        """Take one simulator step: ten MuJoCo steps, then compute the state that rewards and costs need."""
         task, model, data = self._task, self._model, self._data
         self._ctrl[:] = control
-        # Always ten, but stock draws it from the stream that places goals.
+        # The count is always ten, but the stock task draws it from the generator that places goals.
         count = task.random_generator.random_generator.binomial(*self._frameskip)
         if len(self._gremlins):
             for _ in range(count):
@@ -149,13 +149,13 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             mujoco.mj_kinematics(model, data)
 
     def _move_gremlins(self) -> None:
-        """Gremlins circle around the place where they started, in step with the simulator's time."""
+        """Move the gremlins on circles around their starting places, in step with the simulator's time."""
         gremlins, phase = self._task.gremlins, self._data.time
         x, y = np.sin(phase) * gremlins.travel, np.cos(phase) * gremlins.travel
         self._gremlins[:] = (x, y, gremlins.size)
 
     def _reward(self) -> tuple[float, bool]:
-        """Reward of the simulator step just taken, and whether the goal was met."""
+        """Return the reward of the last simulator step, and whether the goal was met."""
         task = self._task
         if self.reports_events:
             dx, dy, _ = (self._goal - self._robot).tolist()
@@ -173,7 +173,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return (min(max(reward, -limit), limit) if limit else reward), met
 
     def _move_goal(self) -> None:
-        """A goal was met: the task places the next one."""
+        """Let the task place the next goal, after one was met."""
         from safety_gymnasium.utils.common_utils import ResamplingError
 
         self._task.update_layout()
@@ -188,7 +188,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return (self._task.obs() if observation is None else observation).astype(np.float32)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """A frame, uint8 [256, 256, 3], seen from a fixed camera; None without `render_mode="rgb_array"`.
+        """Return a frame, uint8 [256, 256, 3], from a fixed camera; None without `render_mode="rgb_array"`.
 
         A red sphere marks the robot while the last simulator step violated a constraint.
         """

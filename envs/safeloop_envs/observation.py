@@ -1,4 +1,4 @@
-"""Reads observations of positions (see `safeloop_envs.positions`) from the simulator."""
+"""Read observations of positions (see `safeloop_envs.positions`) from the simulator."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from safeloop_envs.positions import ROBOT_NUMBERS, SHOWN
 
 
 def _body(kind: str, index: int) -> str:
-    """The simulator's name of a thing."""
+    """Return the simulator's name of an object."""
     if kind in ("goal", "circle"):
         return kind
     return f"gremlin{index}obj" if kind == "gremlin" else f"{kind}{index}"
 
 
 class Positions:
-    """The observation of positions of a task, from the simulator's arrays.
+    """The observation of positions of a task, read from the simulator's arrays.
 
-    The state has to be that after `mj_kinematics`; of the rest of `mj_forward`, these sensors need only what
-    is computed here.
+    The state must be that after `mj_kinematics`; of the rest of `mj_forward`, these sensors need only the parts that
+    are computed here.
     """
 
     def __init__(self, task: Any, name: str) -> None:
@@ -38,7 +38,7 @@ class Positions:
         self.size = ROBOT_NUMBERS + 2 * len(self.bodies)
 
     def __call__(self) -> np.ndarray:
-        """[size] float32. An entity's height counts as 0, as in Safety-Gymnasium's lidar."""
+        """Return the observation, [size] float32. An entity's height counts as 0, as in Safety-Gymnasium's lidar."""
         model, data = self.model, self.data
         mujoco.mj_comPos(model, data)
         mujoco.mj_comVel(model, data)

@@ -1,4 +1,4 @@
-"""What `--env-set` reaches in every simulator of tasks here but the RC car's, which has options of its own."""
+"""The options (`--env-set`) of all tasks here except the RC car's, which have their own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Options:
     """Options of a task."""
 
     observation: str
-    """Which of the task's observations; `task`: the simulator's own."""
+    """Name of one of the task's observations; `task`: the simulator's own."""
     action_repeat: int
-    """Simulator steps a decision."""
+    """Simulator steps per decision."""
 
     def __post_init__(self) -> None:
         check_range(self, "action_repeat", least=1)

@@ -1,4 +1,4 @@
-"""Adroit's pen, to be turned towards goals from a narrow range."""
+"""Adroit's pen task with goals from a narrow range."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gymnasium_robotics.envs.adroit_hand.adroit_pen import AdroitHandPenEnv  # n
 from gymnasium_robotics.utils.rotations import euler2quat  # noqa: E402
 
 MEAN, DEVIATION = 0.7, 0.1
-"""Of both angles of a goal (rad); the paper's N(0, 0.1) is read as a standard deviation."""
+"""Mean and standard deviation of both angles of a goal (rad); the paper's N(0, 0.1) is read as a standard deviation."""
 
 
 class PenGoal(AdroitHandPenEnv):
@@ -24,7 +24,7 @@ class PenGoal(AdroitHandPenEnv):
     _initialize_simulation = simulation
 
     def reset_model(self) -> np.ndarray:
-        """The hand at rest, the pen in it, a goal: observation [45]."""
+        """Set the hand at rest with the pen in it, draw a goal, and return the observation [45]."""
         angles: Any = np.append(self.np_random.normal(MEAN, DEVIATION, 2), 0.0)
         self.model.body_quat[self.target_obj_body_id] = euler2quat(angles)
         self.set_state(self.init_qpos, self.init_qvel)

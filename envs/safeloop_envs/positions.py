@@ -1,6 +1,6 @@
-"""What observations of positions show: the robot's own six numbers and where things are, in its frame.
+"""The content of observations of positions: the robot's own six numbers and the positions of objects in its frame.
 
-The paper's observation of Goal tasks (see `safeloop_envs.goal`), and the same of Button and Circle tasks.
+They are the paper's observation of Goal tasks (see `safeloop_envs.goal`), and the same for Button and Circle tasks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SHOWN: dict[str, dict[str, int]] = {
     "Circle1": {"circle": 1, "sigwall": 2},
     "Circle2": {"circle": 1, "sigwall": 4},
 }
-"""What is shown of each task, in order: kinds of things and how many there are."""
+"""The objects that the observation of each task shows, in order: their kinds and numbers."""
 
 
 def entities(task: str) -> Entities:
-    """The entities in the observation of positions of a task (a key of `SHOWN`)."""
+    """Return the entities in the observation of positions of a task (a key of `SHOWN`)."""
     kinds = tuple(kind for kind, count in SHOWN[task].items() for _ in range(count))
     positions = tuple((ROBOT_NUMBERS + 2 * i, ROBOT_NUMBERS + 2 * i + 1) for i in range(len(kinds)))
     return Entities(tuple(range(ROBOT_NUMBERS)), positions, kinds, kinds.index("goal") if "goal" in kinds else None)

@@ -1,8 +1,8 @@
-"""Imports Safety-Gymnasium 1.0.0 on Python 3.11 and later and with Gymnasium 1.x, and leaves nothing patched behind.
+"""Import Safety-Gymnasium 1.0.0 on Python 3.11 and later and with Gymnasium 1.x, and leave nothing patched afterwards.
 
-Three things stand in the way of a plain `import safety_gymnasium`: its dataclasses have NumPy arrays as
-defaults, which `dataclasses` refuses since Python 3.11; gymnasium-robotics, which it imports, prints a
-notice about environments that nobody asked for; and it imports modules that Gymnasium 1.x no longer has.
+Three things prevent a plain `import safety_gymnasium`: its dataclasses have NumPy arrays as defaults, which
+`dataclasses` refuses since Python 3.11; gymnasium-robotics, which it imports, prints a notice about other
+environments; and it imports modules that Gymnasium 1.x no longer has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _dataclass = dataclasses.dataclass
 
 
 def _dataclass_with_arrays(cls: type | None = None, /, **options: Any) -> Any:
-    """`dataclasses.dataclass`, with each array default turned into a factory of copies of it."""
+    """Apply `dataclasses.dataclass`, with each array default replaced by a factory of copies of it."""
     if cls is None:
         return lambda decorated: _dataclass_with_arrays(decorated, **options)
     for name, default in list(vars(cls).items()):
@@ -36,13 +36,13 @@ def _dataclass_with_arrays(cls: type | None = None, /, **options: Any) -> Any:
 
 
 def _stand_ins() -> dict[str, ModuleType]:
-    """By full name, the modules that Gymnasium 1.x no longer has, with the classes that took the place of theirs."""
+    """Return by full name the modules that Gymnasium 1.x no longer has, with the classes that replaced theirs."""
     wrappers: Any = import_module("gymnasium.wrappers")
     if not hasattr(wrappers, "Autoreset"):  # before 1.0
         return {}
     classes = {
         "autoreset": {"AutoResetWrapper": wrappers.Autoreset},
-        "compatibility": {"EnvCompatibility": None},  # nothing took its place; only `safety_gymnasium.make` uses it
+        "compatibility": {"EnvCompatibility": None},  # nothing replaced it; only `safety_gymnasium.make` uses it
         "env_checker": {"PassiveEnvChecker": wrappers.PassiveEnvChecker},
         "normalize": {
             "NormalizeObservation": wrappers.NormalizeObservation,
@@ -60,7 +60,7 @@ def _stand_ins() -> dict[str, ModuleType]:
 
 @contextmanager
 def _modules(added: dict[str, ModuleType]) -> Iterator[None]:
-    """Let `added` be imported within; what is imported beside them stays."""
+    """Make the modules `added` importable within this context; other modules that are imported there stay."""
     sys.modules.update(added)
     try:
         yield
@@ -84,9 +84,9 @@ def _patched() -> Iterator[None]:
 
 
 def import_safety_gymnasium() -> ModuleType:
-    """The `safety_gymnasium` module, with every task registered.
+    """Return the `safety_gymnasium` module, with every task registered.
 
-    Raises `UsageError` where it, or something that it needs, is not installed.
+    Raises `UsageError` where it or a package that it needs is not installed.
     """
     if "safety_gymnasium" not in sys.modules:
         with _patched():
@@ -100,7 +100,7 @@ def import_safety_gymnasium() -> ModuleType:
 def bare(full_id: str, **options: Any) -> Any:
     """Make an environment that is registered with Gymnasium, without wrappers.
 
-    Stands in for `safety_gymnasium.make`, which needs a Gymnasium before 1.0, and for `gymnasium.make`, which warns of
+    This replaces `safety_gymnasium.make`, which needs a Gymnasium before 1.0, and `gymnasium.make`, which warns of
     tasks that have a newer version.
     """
     registered: Any = gymnasium.spec(full_id)

@@ -1,4 +1,4 @@
-"""What `safeloop speed env` measures beside safeloop's environments: Safety-Gymnasium as it is, and MuJoCo alone."""
+"""Measurements for `safeloop speed env` besides safeloop's environments: stock Safety-Gymnasium, and MuJoCo alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safeloop_envs.shim import bare, import_safety_gymnasium
 
 
 def stock(env_id: str) -> Callable[[], int] | None:
-    """Drives an episode of the stock environment, its reset included; None for other environments."""
+    """Return a function that runs an episode of the stock environment, reset included; None for other environments."""
     name = safety_gymnasium.canonical(env_id)
     if name is None:
         return None
@@ -33,7 +33,7 @@ def stock(env_id: str) -> Callable[[], int] | None:
 
 
 def mj_step(env_id: str) -> Callable[[], int] | None:
-    """Makes the simulator steps of an episode, and nothing else; None for other than navigation tasks."""
+    """Return a function that makes the simulator steps of an episode, and nothing else; None if not navigation."""
     name = safety_gymnasium.canonical(env_id)
     env = safety_gymnasium.spec(name).make() if name is not None else None
     if env is None or name is None or not isinstance(env.unwrapped, NavigationEnv):

@@ -10,7 +10,7 @@ from safeloop_envs.shim import bare, import_safety_gymnasium
 
 
 def make_velocity(full_id: str, action_repeat: int, episode_steps: int, render_mode: str | None = None) -> MujocoTask:
-    """One of Safety-Gymnasium 1.0.0's velocity tasks; a simulator step faster than the task's limit costs 1.
+    """Make one of Safety-Gymnasium 1.0.0's velocity tasks; a simulator step above the task's speed limit costs 1.
 
     Episodes end where the robot falls (Ant, Hopper, Humanoid, Walker2d).
     """

@@ -1,8 +1,8 @@
-"""Whether the present state of a Safety-Gymnasium task violates a constraint, found without its slow parts.
+"""Checks whether the present state of a Safety-Gymnasium task violates a constraint, without its slow parts.
 
 Safety-Gymnasium reports 1 for a simulator step in which any constraint's cost is positive, whatever its
-size. So each constraint is a yes-or-no question here, asked of MuJoCo's arrays; the stock code looks names
-up for every contact. The answers are the same, bit for bit (tests/envs/test_lean_step.py).
+size. So each constraint is a yes-or-no check of MuJoCo's arrays here; the stock code looks up names for
+every contact. The results are the same, bit for bit (tests/envs/test_lean_step.py).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class Contacts:
         self.robot = np.array([name in robot for name in self.names])
 
     def named(self, prefix: str) -> np.ndarray:
-        """[geoms] bool: which geoms have a name that starts with `prefix`."""
+        """Return which geoms have a name that starts with `prefix`, [geoms] bool."""
         return np.array([name.startswith(prefix) for name in self.names])
 
     def touched(self, geoms: np.ndarray) -> bool:
-        """Whether the robot touches any of `geoms` ([geoms] bool)."""
+        """Return whether the robot touches any of `geoms` ([geoms] bool)."""
         pairs = self.data.contact.geom  # [contacts, 2]
         return bool((geoms[pairs].any(axis=1) & self.robot[pairs].any(axis=1)).any())
 
 
 def _hazards(task: Any) -> Check:
-    """The robot's centre is less than the hazard's radius away from its centre, seen from above."""
+    """Check that the robot's centre is less than a hazard's radius away from its centre, seen from above."""
     size = task.hazards.size
-    first = task.model.body("hazard0").id  # their bodies follow one another
+    first = task.model.body("hazard0").id  # the bodies of hazards have consecutive ids
     hazards = task.data.xpos[first : first + task.hazards.num, :2]
     robot = task.data.xpos[task.model.body("agent").id, :2]
 
@@ -55,7 +55,7 @@ def _hazards(task: Any) -> Check:
 
 
 def _moving_vases(task: Any) -> Check:
-    """A vase moves at `velocity_threshold` or faster.
+    """Check that a vase moves at `velocity_threshold` or faster.
 
     A vase's velocity is its free joint's, up to rounding; the stock arithmetic, a product with a Jacobian,
     decides the cases within a thousandth of the threshold.
@@ -79,24 +79,24 @@ def _moving_vases(task: Any) -> Check:
 
 
 def _wrong_button(task: Any, contacts: Contacts) -> Check:
-    """The robot touches a button that is not the goal, once the buttons' timer has run out."""
+    """Check that the robot touches a button that is not the goal, after the buttons' timer has run out."""
     buttons = contacts.named("button")
     wrong = [buttons & ~contacts.named(f"button{i}") for i in range(task.buttons.num)]
     return lambda: task.buttons.timer == 0 and contacts.touched(wrong[task.buttons.goal_button])
 
 
 def _outside(task: Any) -> Check:
-    """The robot's centre is beyond the walls that mark the allowed strip or square."""
+    """Check that the robot's centre is beyond the walls that mark the allowed strip or square."""
     limit, robot = task.sigwalls.locate_factor, task.data.xpos[task.model.body("agent").id]
     axes = 2 if task.sigwalls.num == 4 else 1
     return lambda: bool((np.abs(robot[:axes]) > limit).any())
 
 
 def checks(task: Any, contacts: Contacts) -> tuple[list[Check], bool]:
-    """The checks of every constraint of `task`, and whether they need more than body positions.
+    """Return the checks of every constraint of `task`, and whether they need more than body positions.
 
-    They read the state that `mj_kinematics` leaves behind, or, where the second result is True,
-    `mj_fwdPosition`: contacts and Jacobians.
+    They read the state after `mj_kinematics` or, where the second result is True, after `mj_fwdPosition`, which gives
+    contacts and Jacobians.
     """
     found: list[Check] = []
     needs_contacts = False

@@ -1,9 +1,9 @@
 """A Safety-Gymnasium world that is compiled once and then moved, instead of recompiled for every episode.
 
-Safety-Gymnasium writes an XML file and compiles it at each reset. Between two episodes of one task only
-poses differ, so the compiled model can be kept: set the poses that the XML would have had, let MuJoCo
-recompute what depends on them (`mj_setConst`), and start from a fresh state. Every array of the model then
-equals the recompiled one (tests/envs/test_fast_reset.py compares them all).
+Safety-Gymnasium writes an XML file and compiles it at each reset. Between two episodes of one task only poses differ,
+so the compiled model can be kept: this module sets the poses that the XML would have had, lets MuJoCo recompute the
+values that depend on them (`mj_setConst`), and starts from a fresh state. Every array of the model then equals the
+recompiled one (tests/envs/test_fast_reset.py compares them all).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import numpy as np
 
 
 def _quaternion(rotation: float) -> np.ndarray:
-    """[4] unit quaternion of a rotation by `rotation` radians about z, normalised as the compiler does."""
+    """Return the unit quaternion [4] of a rotation by `rotation` radians about z, normalised as the compiler does."""
     quat = np.array([np.cos(rotation / 2), 0.0, 0.0, np.sin(rotation / 2)])
     mujoco.mju_normalize4(quat)
     return quat
 
 
 def _without_skybox(unparse: Callable[..., str], xml: dict[str, Any]) -> str:
-    """The world's XML less its skybox, whose six images take most of the compile time and a gigabyte."""
+    """Return the world's XML without its skybox, whose six images take most of the compile time and a gigabyte."""
     asset = xml["mujoco"]["asset"]
     asset["texture"] = [texture for texture in asset["texture"] if texture.get("@type") != "skybox"]
     return unparse(xml)
 
 
 class MovedWorld:
-    """Takes the place of `task.world.rebuild` once the stock world has been compiled."""
+    """A replacement of `task.world.rebuild` after the stock world has been compiled."""
 
     def __init__(self, world: Any) -> None:
         self.robot_height = world._agent.z_height
@@ -43,7 +43,7 @@ class MovedWorld:
         self.welds = np.flatnonzero(self.model.eq_type == mujoco.mjtEq.mjEQ_WELD)
 
     def __call__(self, config: dict[str, Any], state: bool = False) -> None:
-        """Move everything to where `config`, a world configuration of Safety-Gymnasium, puts it."""
+        """Move everything to its place in `config`, a world configuration of Safety-Gymnasium."""
         model = self.model
         position = np.r_[config["agent_xy"], self.robot_height]
         self._move_body("agent", position, _quaternion(config["agent_rot"]))
@@ -73,7 +73,7 @@ class MovedWorld:
                 initial[start + 3 : start + 7] = quat
 
     def _move_mocap(self, name: str, position: np.ndarray, quat: np.ndarray) -> None:
-        """A mocap body stays at the origin and its only geom carries the pose."""
+        """Set the pose of a mocap body's only geom; the body itself stays at the origin."""
         geom, body = self.model.geom(name), self.model.body(name)
         geom.pos[:] = position
         geom.quat[:] = quat
@@ -81,7 +81,7 @@ class MovedWorld:
         body.iquat[:] = quat
 
     def _move_tracking_camera(self, rotation: float) -> None:
-        """The camera two metres behind and above the robot, in the pose that the stock XML gives it."""
+        """Put the camera two metres behind and above the robot, in the pose that the stock XML gives it."""
         theta = rotation + np.pi
         sin, cos = np.sin(theta), np.cos(theta)
         x_axis, y_axis = np.array([cos, -sin, 0.0]), np.array([sin, cos, 1.0]) / np.sqrt(2.0)
@@ -92,9 +92,9 @@ class MovedWorld:
 
 
 def compile_once(task: Any, skybox: bool) -> None:
-    """Compile the world of `task`, a Safety-Gymnasium task, and have its resets move it from then on.
+    """Compile the world of `task`, a Safety-Gymnasium task, and make its later resets move it.
 
-    `skybox` keeps the sky's images, which only rendering needs. Draws one layout, so the task has to be
+    `skybox` keeps the sky's images, which only rendering needs. The function draws one layout, so the task has to be
     seeded afterwards.
     """
     import xmltodict

@@ -5,39 +5,31 @@ CoRL 2021, Algorithm 2. The trainer is in `safeloop/training/offline.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agents.offline_settings import OfflinePlanSettings
-from safeloop.agents.parts import constraint, ensemble, planner, planning_world
 from safeloop.agents.policies import ActorPolicy, PlannerPolicy
+from safeloop.agents.settings import OfflinePlanning
 from safeloop.cmdp import EnvSpec
 from safeloop.data.datasets import Dataset
 from safeloop.data.replay import Batch, Replay
 from safeloop.errors import UsageError
-from safeloop.learners.crr import CRR
-from safeloop.learners.mbop import MBOP, truncated_returns
-from safeloop.learners.plas import PLAS
-from safeloop.networks import Streams
+from safeloop.learners.mbop import truncated_returns
+from safeloop.models.ensemble import Ensemble
+from safeloop.networks import Generators
+from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
-from safeloop.rng import AGENT, derived_seed
+from safeloop.protocols import Policy
 
-if TYPE_CHECKING:
-    from safeloop.algorithms.offline import Offline
-    from safeloop.registry import Policy
-
-
-PLANNER_NUMBERS = ("pessimism", "actor_noise", "actor_mixture")
-"""Settings that only offline agents hand to their planners."""
 WATCHED = 1000
 """Observations of the dataset whose mean value a run reports."""
 
 
 def events(dataset: Dataset, spec: EnvSpec) -> np.ndarray:
-    """Whether a goal was met and jumped, `[T]`: as recorded, or where the reward is more than half of its bonus.
+    """Return whether a goal was met and jumped, `[T]`: as recorded, or where the reward is more than half of its bonus.
 
     Raises `UsageError` where it was not recorded and the environment does not say what meeting a goal pays.
     """
@@ -51,7 +43,7 @@ def events(dataset: Dataset, spec: EnvSpec) -> np.ndarray:
 
 
 def buffer(dataset: Dataset, spec: EnvSpec, device: str, rows: np.ndarray | None = None) -> Replay:
-    """The dataset's transitions, or `rows` of them, as a replay buffer."""
+    """Return the dataset's transitions, or `rows` of them, as a replay buffer."""
     data = dataset
     cost = np.zeros(len(data), np.float32) if data.cost is None else data.cost
     columns = (data.obs, data.act, data.reward, cost, data.terminated, events(data, spec), data.next_obs)
@@ -63,7 +55,7 @@ def buffer(dataset: Dataset, spec: EnvSpec, device: str, rows: np.ndarray | None
 
 
 def taught(dataset: Dataset, horizon: int, discount: float) -> np.ndarray:
-    """What a truncated value is taught, `[T]`, NaN where that is not known (`truncated_returns`).
+    """Return the targets of a truncated value, `[T]`, NaN where they are not known (`truncated_returns`).
 
     Raises `UsageError` where it is known nowhere.
     """
@@ -75,129 +67,139 @@ def taught(dataset: Dataset, horizon: int, discount: float) -> np.ndarray:
     return found
 
 
+class Learner(Protocol):
+    """A learner of a dataset's actions and values."""
+
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return actions `[..., A]`."""
+        ...
+
+    def value(self, obs: Tensor) -> Tensor:
+        """Return values, `[..., S] -> [...]`."""
+        ...
+
+    def update(self, batch: Batch) -> None:
+        """Take one gradient step."""
+        ...
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that learning has changed."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        ...
+
+
 class OfflineAgent:
-    """A learner of a dataset, for `steps` gradient steps. Without one (`dataset` None) it can only act."""
+    """A learner and its dataset, as a replay buffer. Without one (`replay` None) it can only act."""
+
+    has_models = False
 
     def __init__(
         self,
-        algorithm: Offline,
-        spec: EnvSpec,
-        obs_dim: int,
-        act_dim: int,
-        settings: Any,
-        dataset: Dataset | None,
-        steps: int,
-        seed: int,
+        learner: Learner,
+        replay: Replay | None,
+        batch_size: int,
+        generator: torch.Generator,
+        watching: torch.Generator,
         device: str,
     ):
-        self.algorithm, self.spec, self.settings, self.device = algorithm, spec, settings, device
-        self.dataset, self.act_dim = dataset, act_dim
-        self.generators = [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(4)]
-        c, generator = settings, self.generators[2]
-        self.learner: CRR | PLAS | MBOP
-        if algorithm.learner == "crr":
-            self.learner = CRR(obs_dim, act_dim, c, generator, device)
-        elif algorithm.learner == "plas":
-            self.learner = PLAS(obs_dim, act_dim, c, round(c.pretraining * steps), generator, device)
-        else:
-            self.learner = MBOP(obs_dim, act_dim, c, generator, device)
-        if dataset is not None:
-            self.replay = buffer(dataset, spec, device)
-            size = (WATCHED,)
-            self.watched = torch.randint(len(self.replay), size, generator=self.generators[3], device=device)
-            if algorithm.learner == "mbop":  # its value is of what followed, not of a step
-                returns = taught(dataset, c.return_horizon, c.discount)
-                self.replay.data.reward[:] = torch.as_tensor(returns, device=device)
+        self.learner, self.batch_size, self.generator, self.device = learner, batch_size, generator, device
+        if replay is not None:
+            self.replay = replay
+            self.watched = torch.randint(len(replay), (WATCHED,), generator=watching, device=device)
+
+    def fit(self) -> tuple[int, float, float]:
+        """Fit nothing: there are no models."""
+        raise NotImplementedError
 
     def update(self) -> None:
-        """One gradient step of the learner."""
-        self.learner.update(self.replay.sample(self.settings.batch_size, self.generators[0]))
+        """Take one gradient step of the learner."""
+        self.learner.update(self.replay.sample(self.batch_size, self.generator))
 
     def value(self) -> float:
         """Return the mean value of some of the dataset's observations, drawn from all of them once for the run."""
         return self.learner.value(self.replay.data.obs[self.watched]).mean().item()
 
     def policy(self, seed: int) -> Policy:
-        """The agent as it acts in evaluation."""
+        """Return the agent as it acts in evaluation."""
         return ActorPolicy(self.learner, self.device)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Everything that training has changed."""
-        return {"learner": self.learner.checkpoint(), "generator": self.generators[0].get_state()}
+        """Return everything that training has changed."""
+        return {"learner": self.learner.checkpoint(), "generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
         self.learner.restore(state["learner"])
-        self.generators[0].set_state(state["generator"])
+        self.generator.set_state(state["generator"])
 
 
 class OfflinePlanner(OfflineAgent):
-    """The learner, and in evaluation a planner over it and models of the dataset."""
+    """The learner, and in evaluation a planner over it and models of the dataset.
 
-    settings: OfflinePlanSettings
+    `complete` holds the transitions whose outcome was recorded: the models are fitted on those.
+    """
 
-    def __init__(self, algorithm: Offline, spec: EnvSpec, obs_dim: int, act_dim: int, settings: Any, *others: Any):
-        settings = settings.filled(spec)
-        super().__init__(algorithm, spec, obs_dim, act_dim, settings, *others)
-        constrained, device = algorithm.constrained, self.device
-        self.dynamics = ensemble(settings, spec, constrained, obs_dim, act_dim, self.generators[1], device)
-        self.model = planning_world(self.dynamics, settings, spec, constrained)
-        self.constraint = constraint(settings, spec, constrained)
-        self.value_after_event = torch.zeros((), device=device)
+    has_models = True
+
+    def __init__(
+        self,
+        *parts: Any,
+        settings: OfflinePlanning,
+        ensemble: Ensemble,
+        planner_parts: Parts,
+        complete: Replay | None,
+        has_events: bool,
+    ):
+        super().__init__(*parts)
+        self.settings, self.ensemble, self.parts, self.complete = settings, ensemble, planner_parts, complete
+        self.model, self.has_events = planner_parts.model, has_events
+        self.value_after_event = torch.zeros((), device=self.device)
 
     def fit(self) -> tuple[int, float, float]:
         """Fit the models on all transitions whose outcome was recorded; see `Ensemble.fit`."""
-        c, data = self.settings, self.dataset
-        assert data is not None
-        replay = self.replay
-        if not data.complete.all() or self.algorithm.learner == "mbop":
-            replay = buffer(data, self.spec, self.device, np.flatnonzero(data.complete))
-        return self.dynamics.fit(replay, c.fit_steps, c.batch_size, c.fit_patience)
+        assert self.complete is not None
+        c = self.settings.models
+        return self.ensemble.fit(self.complete, c.fit_steps, self.batch_size, c.fit_patience)
 
     def refresh(self) -> None:
-        """The mean value of the states that followed events, for imagined rollouts to go on with.
+        """Renew the mean value of the states that followed events, for imagined rollouts to go on with.
 
         Without the dataset, in a loaded agent, that of the checkpoint stands.
         """
-        if self.dataset is not None and self.spec.has_events and self.settings.value != "none":
+        if self.complete is not None and self.has_events and self.parts.value is not None:
             rows = self.replay.data.event.nonzero()[-256:, 0]
             if len(rows):
                 self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
 
-    def new_planner(self, streams: Streams) -> Planner:
-        """A planner over what was learned, of as many episodes as there are random streams."""
-        c = self.settings
-        more = {name: getattr(c, name) for name in PLANNER_NUMBERS if hasattr(c, name)}
-        value = None if c.value == "none" else self.learner.value
-        limit, act_dim = self.constraint, self.act_dim
-        return planner(c, self.spec, limit, self.model, act_dim, self._actor, value, streams, **more)
-
-    def _actor(self, obs: Tensor, streams: Streams | None) -> Tensor:
-        """The actor's mean action: what differs between its sequences is `actor_noise`."""
-        return self.learner.act(obs, None)
+    def new_planner(self, generators: Generators) -> Planner:
+        """Return a planner over what was learned, of as many episodes as there are generators."""
+        return planner(self.settings.planner, self.parts, generators)
 
     def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """The planner's decisions for `obs [B, S]`."""
+        """Return the planner's decisions for `obs [B, S]`."""
         assert planner is not None
         state = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
         return planner.plan(state, t0, self.value_after_event)
 
     def policy(self, seed: int) -> Policy:
-        """The planner, with random streams of its own."""
+        """Return the planner, with generators of its own."""
         self.refresh()
         return PlannerPolicy(self, seed)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Everything that training has changed."""
+        """Return everything that training has changed."""
         self.refresh()
         return {
             **super().checkpoint(),
-            "dynamics": self.dynamics.checkpoint(),
+            "dynamics": self.ensemble.checkpoint(),
             "value_after_event": self.value_after_event,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
         super().restore(state)
-        self.dynamics.restore(state["dynamics"])
+        self.ensemble.restore(state["dynamics"])
         self.value_after_event = state["value_after_event"].to(self.device)

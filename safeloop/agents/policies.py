@@ -1,9 +1,9 @@
-"""Trained agents as policies (`registry.Policy`), for evaluation: a learner's actor, or a planner."""
+"""Trained agents as policies (`protocols.Policy`), for evaluation: a learner's actor, or a planner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,34 +11,32 @@ from torch import Tensor
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
-from safeloop.networks import Streams
+from safeloop.networks import Generators
 from safeloop.planning.search import Plan, Planner
+from safeloop.protocols import Policy
 from safeloop.rng import EVALUATION, derived_seed
 from safeloop.settings import MOST_EPISODES, check_whole
 
-if TYPE_CHECKING:
-    from safeloop.registry import Policy
-
 PLANNER = 2**31
-"""Index of the evaluation planners' first random stream, beyond every episode's."""
+"""Index of the first seed of the evaluation planners, above the index of every episode."""
 
 
 class Plans(Protocol):
-    """An agent that plans."""
+    """An agent with a planner."""
 
     device: str
 
-    def new_planner(self, streams: Streams) -> Planner:
-        """A planner of as many episodes as there are streams."""
+    def new_planner(self, generators: Generators) -> Planner:
+        """Return a planner of as many episodes as there are generators."""
         ...
 
     def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """The planner's decisions for `obs [B, S]`."""
+        """Return the planner's decisions for `obs [B, S]`."""
         ...
 
 
 class Checked:
-    """A policy that refuses what is no observation of its environment, for whoever calls it from elsewhere."""
+    """A policy that refuses invalid observations of its environment, for callers outside the package."""
 
     def __init__(self, policy: Policy, spec: EnvSpec):
         self.policy, self.name, self.episodes = policy, spec.id, 0
@@ -47,25 +45,25 @@ class Checked:
         env.close()
 
     def reset(self, episodes: int = 1) -> None:
-        """Begin so many episodes. Raises `UsageError` for a number below 1."""
+        """Start `episodes` episodes. Raises `UsageError` for a number below 1."""
         self.episodes = check_whole("episodes", episodes, 1, MOST_EPISODES)
         self.policy.reset(self.episodes)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with the episodes at these places alone."""
+        """Continue only the episodes at the places `rows`."""
         self.episodes = len(rows)
         if hasattr(self.policy, "keep"):
             self.policy.keep(rows)
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[B, S]`, one of each episode under way, to actions `[B, A]`; one, `[S]`, to `[A]`.
+        """Return actions `[B, A]` for observations `[B, S]`, one of each running episode, or `[A]` for one, `[S]`.
 
-        Raises `UsageError` for another shape, another number of episodes, and what is not a finite number.
+        Raises `UsageError` for another shape, another number of episodes, and numbers that are not finite.
         """
         try:
             values = np.asarray(obs)
         except (TypeError, ValueError, RuntimeError):
-            values = np.array(None)  # ragged, or a tensor elsewhere
+            values = np.array(None)  # ragged, or a tensor on another device
         sizes = ", ".join(map(str, self.shape))
         if values.dtype.kind not in "fiu":
             raise UsageError(
@@ -78,7 +76,7 @@ class Checked:
             )
         given = 1 if values.shape == self.shape else len(values)
         if self.episodes and given != self.episodes:
-            raise UsageError(f"{given} observations where reset() began {self.episodes} episodes: give one of each")
+            raise UsageError(f"{given} observations, but reset() started {self.episodes} episodes: give one for each")
         with np.errstate(over="ignore"):
             finite = np.isfinite(values.astype(np.float32))
         if not finite.all():
@@ -88,16 +86,16 @@ class Checked:
 
 
 class ActorPolicy:
-    """A learner's actor: its mean action."""
+    """The policy of a learner's actor, which takes the mean action."""
 
     def __init__(self, learner: Any, device: str):
         self.learner, self.device = learner, device
 
     def reset(self, episodes: int = 1) -> None:
-        """Nothing is kept from one decision to the next."""
+        """Do nothing: no state is kept from one decision to the next."""
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[..., S]` to actions `[..., A]`."""
+        """Return actions `[..., A]` for observations `[..., S]`."""
         return self._actions(torch.as_tensor(obs, dtype=torch.float32, device=self.device)).cpu().numpy()
 
     def _actions(self, obs: Tensor) -> Tensor:
@@ -105,7 +103,7 @@ class ActorPolicy:
 
 
 class Exploring(ActorPolicy):
-    """A learner's actor as it explores."""
+    """The policy of a learner's actor with its exploration."""
 
     def __init__(self, learner: Any, device: str, generator: torch.Generator):
         super().__init__(learner, device)
@@ -116,31 +114,31 @@ class Exploring(ActorPolicy):
 
 
 class PlannerPolicy:
-    """A planner: executes the planned mean, deterministic given its seed.
+    """The policy of a planner, which executes the planned mean and is deterministic given its seed.
 
-    Every episode has a random stream of its own, so what is done in it does not depend on how many are planned
-    together, but for rounding. `new_planner` may stand for the agent's.
+    Every episode has its own random generator, so its actions do not depend on the number of episodes planned together,
+    except for rounding. `new_planner` may replace the agent's.
     """
 
-    def __init__(self, agent: Plans, seed: int, new_planner: Callable[[Streams], Planner] | None = None):
+    def __init__(self, agent: Plans, seed: int, new_planner: Callable[[Generators], Planner] | None = None):
         self.agent, self.seed, self.begun, self.t0 = agent, seed, 0, True
         self.new_planner = new_planner or agent.new_planner
         self.planner: Planner | None = None
 
     def reset(self, episodes: int = 1) -> None:
-        """Begin so many episodes."""
-        streams = [derived_seed(self.seed, EVALUATION, PLANNER + self.begun + i) for i in range(episodes)]
+        """Start `episodes` episodes."""
+        generators = [derived_seed(self.seed, EVALUATION, PLANNER + self.begun + i) for i in range(episodes)]
         device = self.agent.device
-        self.planner = self.new_planner([torch.Generator(device=device).manual_seed(s) for s in streams])
+        self.planner = self.new_planner([torch.Generator(device=device).manual_seed(s) for s in generators])
         self.begun, self.t0 = self.begun + episodes, True
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with the episodes at these places alone."""
+        """Continue only the episodes at the places `rows`."""
         assert self.planner is not None
         self.planner.keep(rows)
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Observations `[B, S]`, one of each episode under way, to actions `[B, A]`; `[S]` to `[A]`."""
+        """Return actions `[B, A]` for observations `[B, S]`, one of each running episode, or `[A]` for `[S]`."""
         if self.planner is None:
             raise RuntimeError("no episode is under way: call reset() before act()")
         action = self.agent.plan(np.atleast_2d(obs), self.t0, self.planner).action

@@ -1,140 +1,133 @@
-"""Offline algorithms by name: what each is made of."""
+"""Algorithms that learn from a dataset, by name (CoRL 2021, 5.2, Algorithm 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.offline_settings import (
-    TABLE_4,
-    CRRSettings,
-    LoopCRRSettings,
-    LoopPLASSettings,
-    MBOPSettings,
-    OfflinePlanSettings,
-    PLASSettings,
-)
-from safeloop.cmdp import EnvSpec, sizes
-from safeloop.data.datasets import Dataset
+from safeloop.agents.settings import LoopCRR, LoopPLAS, OfflineCRR, OfflineMBOP, OfflinePlanning, OfflinePLAS
+from safeloop.algorithms.base import Offline, presets
+from safeloop.algorithms.table_4 import TABLE_4
+from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
-from safeloop.recording.run import Run
-from safeloop.registry import Policy, find_env
-from safeloop.settings import build
+from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
-    from safeloop.agents.offline import OfflineAgent
-    from safeloop.recording.recorder import Recorder
+    import torch
+
+    from safeloop.agents.offline import Learner, OfflineAgent
+    from safeloop.data.datasets import Dataset
 
 
-@dataclass(frozen=True)
-class Offline:
-    """One of our offline agents under a name (`registry.Algorithm`)."""
+def learner_of(
+    settings: Any, obs_dim: int, act_dim: int, steps: int, generator: torch.Generator, device: str
+) -> Learner:
+    """Return the learner that the settings are of: CRR, PLAS or MBOP's."""
+    from safeloop.learners.crr import CRR
+    from safeloop.learners.mbop import MBOP
+    from safeloop.learners.plas import PLAS
 
-    name: str
-    summary: str
-    settings: type
-    learner: Literal["crr", "plas", "mbop"]
-    kind: Literal["OfflineAgent", "OfflinePlanner"] = "OfflineAgent"
-    """A class of `safeloop.offline.agents`, which is imported when one is made."""
-    constrained: bool = False
-    base: str = ""
-    """The algorithm that it plans on top of: the two are compared."""
-    sweeps: bool = False
-    """Whether the paper's grid is of this planner's settings."""
-    own: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that make it what it is, in every preset."""
-    default_steps: int = 100_000
-    """Gradient steps."""
-    resumable: bool = True
-    offline: bool = True
-    """Learns from a dataset, by `learn_from`; `learn` is refused."""
-
-    @property
-    def agent(self) -> type[OfflineAgent]:
-        """The class of its agents."""
-        return getattr(import_module("safeloop.agents.offline"), self.kind)
-
-    @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """`default`, and the paper's Table 4 by dataset for what plans."""
-        known = {f.name for f in fields(self.settings)}
-        groups = {"default": {}, **TABLE_4.get(self.learner, {})}
-        return {name: {k: v for k, v in {**group, **self.own}.items() if k in known} for name, group in groups.items()}
-
-    def told(self, settings: Any, spec: EnvSpec) -> str:
-        """Known models in use, and the kind of dynamics where the entities are named."""
-        if self.constrained:
-            spec.need_cost(self.name)
-        if not isinstance(settings, OfflinePlanSettings):
-            return ""
-        return ", ".join(settings.told(spec, self.constrained))
-
-    def check(self, dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
-        """Raise `UsageError` where the dataset lacks what would be learned of it."""
-        from safeloop.agents.offline import events, taught
-
-        events(dataset, spec)
-        if isinstance(settings, OfflinePlanSettings) and not dataset.complete.any():
-            raise UsageError(f"{dataset.path}: next_observations is missing, and follows from no other observation")
-        if isinstance(settings, MBOPSettings):
-            taught(dataset, settings.return_horizon, settings.discount)
-
-    def _agent(self, run: Run, dataset: Dataset | None, changes: Mapping[str, Any]) -> OfflineAgent:
-        settings: Any = build(self.settings, run.settings.algo_settings, changes, owner=self.name)
-        spec = find_env(run.settings.env, run.settings.env_options)
-        env: Any = spec.make()
-        numbers = sizes(env, spec)
-        env.close()
-        return self.agent(
-            self, spec, *numbers, settings, dataset, run.settings.steps, run.settings.seed, run.settings.device
-        )
-
-    def learn(self, env: Recorder, budget: float | None, run: Run) -> None:
-        """Refused: there is no dataset."""
-        raise UsageError(f"{self.name} learns from a dataset: use `safeloop offline DATASET --algo {self.name}`")
-
-    def learn_from(self, dataset: Dataset, run: Run) -> None:
-        """Train on the dataset, or go on from the run's checkpoint."""
-        if self.constrained and dataset.cost is None:
-            raise UsageError(f"{dataset.path}: costs is missing, and {self.name} keeps a cost within a limit")
-        from safeloop.training.offline import train
-
-        agent = self._agent(run, dataset, {})
-        train(agent, agent.spec, run)
-
-    def load(self, run: Run, seed: int) -> Policy:
-        """The policy of the run's checkpoint."""
-        return self.load_with(run, {}, seed)
-
-    def load_with(self, run: Run, changes: Mapping[str, Any], seed: int) -> Policy:
-        """The policy of the run's checkpoint, with changes of settings that nothing learned depends on."""
-        agent = self._agent(run, None, changes)
-        agent.restore(run.load_checkpoint()["agent"])
-        return agent.policy(seed)
+    c = settings
+    if hasattr(c, "crr"):
+        return CRR(obs_dim, act_dim, c.learner, c.crr, generator, device)
+    if hasattr(c, "plas"):
+        return PLAS(obs_dim, act_dim, c.learner, c.plas, round(c.plas.pretraining * steps), generator, device)
+    return MBOP(obs_dim, act_dim, c.models.ensemble_size, c.learner, generator, device)
 
 
-crr = Offline("crr", "critic-regularised regression (Wang et al. 2020)", CRRSettings, "crr")
-plas = Offline("plas", "policy in the latent action space (Zhou et al. 2020)", PLASSettings, "plas")
-loop_crr = Offline(
-    "loop-crr", "CRR + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopCRRSettings, "crr", "OfflinePlanner",
-    base="crr", sweeps=True,
-)  # fmt: skip
-loop_plas = Offline(
-    "loop-plas", "PLAS + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopPLASSettings, "plas",
-    "OfflinePlanner", base="plas", sweeps=True,
-)  # fmt: skip
+def build(
+    settings: Any,
+    spec: EnvSpec,
+    obs_dim: int,
+    act_dim: int,
+    seed: int,
+    device: str,
+    dataset: Dataset | None,
+    steps: int,
+    *,
+    constrained: bool = False,
+) -> OfflineAgent:
+    """Return an agent of a dataset for so many gradient steps; without a dataset it can only act."""
+    import numpy as np
+    import torch
+
+    from safeloop.agents import parts
+    from safeloop.agents.offline import OfflineAgent, OfflinePlanner, buffer, taught
+    from safeloop.planning.planners import Parts
+
+    g = parts.generators(seed, device, 4)
+    learner = learner_of(settings, obs_dim, act_dim, steps, g[2], device)
+    replay = complete = None if dataset is None else buffer(dataset, spec, device)
+    if dataset is not None and not dataset.complete.all():
+        complete = buffer(dataset, spec, device, np.flatnonzero(dataset.complete))
+    if dataset is not None and replay is not None and isinstance(settings, OfflineMBOP):
+        if complete is replay:  # its value is of what followed, not of a step, so its rewards are others
+            complete = buffer(dataset, spec, device)
+        returns = taught(dataset, settings.mbop.return_horizon, settings.learner.discount)
+        replay.data.reward[:] = torch.as_tensor(returns, device=device)
+    common = (learner, replay, settings.learner.batch_size, g[0], g[3], device)
+    if not isinstance(settings, OfflinePlanning):
+        return OfflineAgent(*common)
+    c: Any = settings.filled(spec)
+    ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
+    planned = Parts(
+        parts.planning_world(ensemble, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
+        parts.constraint(c.models, c.planner, spec, constrained),
+        lambda obs, generators: learner.act(obs, None),  # its mean: its sequences differ by `actor_noise`
+        learner.value if c.value.value == "actor" else None,
+    )  # fmt: skip
+    return OfflinePlanner(
+        *common, settings=c, ensemble=ensemble, planner_parts=planned, complete=complete, has_events=spec.has_events
+    )
+
+
+def check_dataset(dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
+    """Raise `UsageError` where the dataset lacks something that would be learned of it."""
+    from safeloop.agents.offline import events, taught
+
+    events(dataset, spec)
+    if isinstance(settings, OfflinePlanning) and not dataset.complete.any():
+        raise UsageError(f"{dataset.path}: next_observations is missing, and follows from no other observation")
+    if isinstance(settings, OfflineMBOP):
+        taught(dataset, settings.mbop.return_horizon, settings.learner.discount)
+
+
+def _named(
+    name: str,
+    summary: str,
+    settings: type,
+    own: Mapping[str, Any] | None = None,
+    table: str = "",
+    constrained: bool = False,
+    base: str = "",
+) -> Offline:
+    groups = {"default": {}, **TABLE_4.get(table, {})}
+    info = AlgorithmInfo(
+        name, summary, settings, 100_000, presets(groups, settings, own or {}),
+        constrained=constrained, offline=True, base=base, tunable=bool(base) and not constrained,
+    )  # fmt: skip
+
+    def built(*arguments: Any) -> OfflineAgent:
+        return build(*arguments, constrained=constrained)
+
+    return Offline(info, built, check_dataset)
+
+
 SEARCH = {
     "actor_fraction": 0.05, "iterations": 3, "noise_correlation": 0.85, "momentum": 0.1, "inverse_temperature": 50.0,
 }  # fmt: skip
 """The online planner's search: among sequences close to the actor's there may be none that is safe."""
 
-safeloop_crr = replace(
-    loop_crr, name="safeloop-crr", summary="CRR + ensemble + safeARC, on a dataset with costs", constrained=True,
-    sweeps=False, own=SEARCH,
+crr = _named("crr", "critic-regularised regression (Wang et al. 2020)", OfflineCRR, table="crr")
+plas = _named("plas", "policy in the latent action space (Zhou et al. 2020)", OfflinePLAS, table="plas")
+loop_crr = _named(
+    "loop-crr", "CRR + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopCRR, table="crr", base="crr"
+)
+loop_plas = _named(
+    "loop-plas", "PLAS + ensemble + pessimistic ARC (CoRL 2021, Algorithm 2)", LoopPLAS, table="plas", base="plas"
+)
+safeloop_crr = _named(
+    "safeloop-crr", "CRR + ensemble + safeARC, on a dataset with costs", LoopCRR, SEARCH, "crr", constrained=True,
+    base="crr",
 )  # fmt: skip
-mbop = Offline(
-    "mbop", "imitation + truncated value + ensemble (Argenson & Dulac-Arnold 2020)", MBOPSettings, "mbop",
-    "OfflinePlanner",
-)  # fmt: skip
+mbop = _named("mbop", "imitation + truncated value + ensemble (Argenson & Dulac-Arnold 2020)", OfflineMBOP)

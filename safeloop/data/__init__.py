@@ -1,1 +1,1 @@
-"""Transitions: the replay buffer, and datasets that others or we recorded."""
+"""Storage of transitions: the replay buffer, and recorded datasets."""

@@ -1,8 +1,8 @@
-"""Datasets of transitions: reads the HDF5 files of D4RL and DSRL and Minari's folders, and writes the latter.
+"""Datasets of transitions. This module reads D4RL's and DSRL's HDF5 files and Minari's folders, and writes the latter.
 
 D4RL (Fu et al., 2020) and DSRL (Liu et al., 2024) have one array for each of observations, actions, rewards,
-terminals and timeouts (DSRL costs, too); Minari has a group for each episode, with one observation more than actions,
-and costs among its infos. Nothing is ever downloaded.
+terminals and timeouts (DSRL also for costs); Minari has a group for each episode, with one observation more than
+actions, and costs among its infos. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from safeloop.errors import UsageError
 
 MAIN, METADATA = "main_data.hdf5", "metadata.json"
 MINARI_VERSION = "0.5.3"
-"""Of the layout that is written."""
+"""Version of the Minari layout that is written."""
 OURS = "safeloop"
-"""Where a dataset of ours says, among Minari's metadata, which environment it is of and who acted."""
+"""Key in Minari's metadata where our datasets name their environment and their policy."""
 LARGEST = 1e15
-"""Squares of larger numbers, and sums of them, leave single precision."""
+"""Largest magnitude that is read; the sums of squares of larger numbers exceed single precision."""
 EDGE = 1e-3
-"""Actions may lie so far outside [-1, 1], by rounding; they are clipped."""
+"""Distance outside [-1, 1] at which actions count as rounded; they are clipped."""
 WHERE = (
     "D4RL's and DSRL's files come from their projects' servers, Minari's from `minari download NAME`, "
-    "and `safeloop collect` makes one like them"
+    "and `safeloop collect` records a new one"
 )
 
 DAMAGE = (KeyError, ValueError, TypeError, RuntimeError, AttributeError, UnicodeError, OverflowError)
-"""The errors that h5py raises for files whose bytes are not as they were written."""
+"""The errors that h5py raises for files with damaged bytes."""
 
 
-class Episode(NamedTuple):
-    """One episode, or a piece of one, of L decisions."""
+class EpisodeData(NamedTuple):
+    """An episode of L decisions, or a piece of an episode."""
 
     obs: np.ndarray  # [L+1, S]
     act: np.ndarray  # [L, A]
@@ -55,13 +55,13 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """T transitions of episodes in order."""
+    """A dataset of T transitions, in the order of its episodes."""
 
     path: Path
     name: str
-    """The file's or the folder's name; of a dataset from elsewhere in Minari's layout its id there."""
+    """The name of the file or the folder; for another project's dataset in Minari's layout its id."""
     env: str | None
-    """The environment that the dataset names; None: it names none."""
+    """The environment that the dataset names; None where it names none."""
     env_options: dict[str, Any]
     obs: np.ndarray  # [T, S], float32 like all but the flags
     act: np.ndarray  # [T, A], in [-1, 1]
@@ -78,16 +78,16 @@ class Dataset:
 
     @property
     def ends(self) -> np.ndarray:
-        """Whether a transition is its episode's last, bool `[T]`."""
+        """Whether each transition is the last one of its episode, bool `[T]`."""
         return self.terminated | self.truncated | (np.arange(len(self)) == len(self) - 1)
 
     def per_episode(self, values: np.ndarray) -> np.ndarray:
-        """Sums of `values [T]` over each episode."""
+        """Return the sum of `values [T]` over each episode."""
         return np.add.reduceat(values, np.concatenate(([0], np.flatnonzero(self.ends)[:-1] + 1)))
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What a report says of it, and the fingerprint."""
+        """The description of the dataset in reports, with its fingerprint."""
         returns = self.per_episode(self.reward)
         costs = {} if self.cost is None else {"cost_return": round(float(self.per_episode(self.cost).mean()), 4)}
         return {
@@ -97,7 +97,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all numbers: the same data give the same, whatever the file."""
+        """A digest of all numbers; the same data have the same digest in any file."""
         digest = hashlib.sha256()
         arrays = (self.obs, self.act, self.reward, self.cost, self.terminated, self.truncated, self.event)
         for array in (*arrays, self.next_obs):
@@ -109,7 +109,7 @@ class Dataset:
 
 
 def read(path: str | Path) -> Dataset:
-    """Read a dataset. Raises `UsageError` naming the file, the key and the index of whatever is wrong."""
+    """Read a dataset. Raises `UsageError` naming the file, the key and the index of a mistake."""
     path = Path(path)
     main = next((p for p in (path / "data" / MAIN, path / MAIN, path) if p.is_file()), None)
     if main is None:
@@ -131,7 +131,7 @@ def read(path: str | Path) -> Dataset:
 
 
 def _array(group: h5py.Group, key: str, where: str, flat: bool = False) -> np.ndarray:
-    """An array of `group`; `flat` ones may be `[T, 1]` in the file. Raises `UsageError` where it is no such array."""
+    """Return an array of `group`; `flat` ones may be `[T, 1]` in the file. Raises `UsageError` for anything else."""
     item = group.get(key)
     if item is None:
         there = ", ".join(sorted(group.keys())) or "nothing"
@@ -145,7 +145,7 @@ def _array(group: h5py.Group, key: str, where: str, flat: bool = False) -> np.nd
 
 
 def _flags(group: h5py.Group, key: str, where: str) -> np.ndarray:
-    """A bool array `[T]` of `group`. Raises `UsageError` where a number is not finite."""
+    """Return a bool array `[T]` of `group`. Raises `UsageError` where a number is not finite."""
     values = _array(group, key, where, flat=True)
     if not (finite := np.isfinite(values)).all():
         raise UsageError(f"{where}: {key}[{int(np.argmin(finite))}] is not finite")
@@ -153,7 +153,7 @@ def _flags(group: h5py.Group, key: str, where: str) -> np.ndarray:
 
 
 def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
-    """The arrays of a D4RL or DSRL file."""
+    """Return the arrays of a D4RL or DSRL file."""
     where = str(path)
     found: dict[str, Any] = {
         name: _array(file, key, where) for name, key in (("obs", "observations"), ("act", "actions"))
@@ -162,7 +162,7 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
     found["terminated"] = _flags(file, "terminals", where)
     n = len(found["reward"])
     if "timeouts" not in file and "next_observations" not in file:
-        raise UsageError(f"{where}: neither timeouts nor next_observations, so where episodes end can't be told: "
+        raise UsageError(f"{where}: neither timeouts nor next_observations, so the ends of episodes are not known: "
                          "use a newer version of the dataset")  # fmt: skip
     found["truncated"] = np.zeros(n, bool)
     if "timeouts" in file:
@@ -173,38 +173,38 @@ def _flat(file: h5py.File, path: Path) -> dict[str, Any]:
     if "next_observations" in file:
         found["next_obs"] = _array(file, "next_observations", where)
         sizes_fit = found["next_obs"].shape == found["obs"].shape and len(found["obs"]) == n
-        if "timeouts" not in file and sizes_fit:  # an episode was cut off where it does not go on
+        if "timeouts" not in file and sizes_fit:  # an episode was truncated where the next row does not continue it
             goes_on = np.isclose(found["next_obs"][:-1], found["obs"][1:], equal_nan=True).all(1)
             found["truncated"][:-1] = ~goes_on
             ended = ended or not goes_on.all()
     elif all(values is None or len(values) == n for values in found.values()):
-        # The observation after an episode's last decision was not kept: what was cut off there is of no use, but a
-        # termination is, to a learner.
+        # The observation after an episode's last decision was not recorded, so a truncated decision can't be used, but
+        # a learner can use a termination.
         found["next_obs"] = np.concatenate((found["obs"][1:], found["obs"][-1:]))
         last = np.arange(n) == n - 1
         found["truncated"] &= ~found["terminated"]
         found["complete"] = ~(found["terminated"] | found["truncated"] | last)
         use = found["complete"] | found["terminated"]
         found["next_obs"][found["terminated"]] = found["obs"][found["terminated"]]
-        # An episode now ends a decision earlier.
+        # An episode now ends one decision earlier.
         cut = found["truncated"] | (last & ~found["terminated"])
         found["truncated"] = np.roll(cut, -1) & use & ~found["terminated"]
         found = {name: None if values is None else values[use] for name, values in found.items()}
     if n and not ended:
         marks = "terminals and timeouts" if "timeouts" in file else "terminals and next_observations"
-        raise UsageError(f"{where}: no episode ends by {marks}: use a version of the dataset that says where they do")
+        raise UsageError(f"{where}: no episode ends by {marks}: use a version of the dataset that marks their ends")
     return {**found, "name": path.stem, "env": _named(path.stem), "env_options": {}}
 
 
 def _named(stem: str) -> str | None:
-    """The environment in a file's name: `hopper_medium-v2`, `SafetyPointGoal1Gymnasium-v0-100-3001`."""
+    """Return the environment in a file's name: `hopper_medium-v2`, `SafetyPointGoal1Gymnasium-v0-100-3001`."""
     first = re.split(r"[_-]", stem)[0]
     dsrl = re.fullmatch(r"(?:Safety|Offline)(.+)Gymnasium", first)
     return dsrl[1] if dsrl else first or None
 
 
 def _episodes(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
-    """The arrays of a Minari file, its episodes one after the other."""
+    """Return the arrays of a Minari file, with its episodes one after the other."""
     metadata = _metadata(file, main, path)
     parts: dict[str, list[np.ndarray]] = {}
     low, high = metadata.pop("bounds")
@@ -243,7 +243,7 @@ def _episodes(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
     found["place"] = place
-    if low.shape == found["act"].shape[1:] and (np.stack((-low, high)) != 1).any():  # the task's own; here they are 1
+    if low.shape == found["act"].shape[1:] and (np.stack((-low, high)) != 1).any():  # the task's bounds; here: 1
         found["act"] = 2 * (found["act"] - low) / (high - low) - 1
     if not with_cost:
         found["cost"] = None
@@ -253,14 +253,14 @@ def _episodes(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
 
 
 def _episode(group: h5py.Group, infos: h5py.Group | dict[str, Any], where: str) -> dict[str, np.ndarray]:
-    """The arrays of one of Minari's episodes."""
+    """Return the arrays of one of Minari's episodes."""
     obs, act = (_array(group, key, where) for key in ("observations", "actions"))
     reward = _array(group, "rewards", where, flat=True)
     terminated, truncated = (_flags(group, key, where) for key in ("terminations", "truncations"))
     n = len(reward)
     if len(obs) != n + 1:
-        raise UsageError(f"{where}: {len(obs)} observations beside {n} rewards, expected one more")
-    # Infos are one more than actions where the reset has some too.
+        raise UsageError(f"{where}: {len(obs)} observations for {n} rewards, expected one more")
+    # There is one more info than actions where the reset has infos too.
     cost = _array(infos, "cost", f"{where}: infos", flat=True)[-n:] if "cost" in infos else np.zeros(n)
     event = _flags(infos, "event", f"{where}: infos")[-n:] if "event" in infos else np.zeros(n, bool)
     arrays = {
@@ -269,13 +269,13 @@ def _episode(group: h5py.Group, infos: h5py.Group | dict[str, Any], where: str) 
     }  # fmt: skip
     for name, values in arrays.items():
         if len(values) != n:
-            raise UsageError(f"{where}: {name} has {len(values)} rows beside {n} rewards")
+            raise UsageError(f"{where}: {name} has {len(values)} rows for {n} rewards")
     truncated[-1:] |= not terminated[-1:].any()  # a piece of an episode ends here
     return arrays
 
 
 def _metadata(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
-    """The name of a Minari dataset, its environment (as we wrote it, or the id in its `env_spec`), actions' bounds."""
+    """Return the name of a Minari dataset, its environment (ours, or the id in its `env_spec`), and actions' bounds."""
     metadata: dict[str, Any] = dict(file.attrs)
     beside = main.with_name(METADATA)
     try:
@@ -300,7 +300,7 @@ def _metadata(file: h5py.File, main: Path, path: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> Dataset:
-    """The dataset, or a `UsageError` that names what does not fit and where."""
+    """Return the dataset. Raises `UsageError` naming the array and the index that do not fit."""
     n = len(found["reward"])
     place: Callable[[str, int], str] = found.pop("place", lambda key, row: f"{key}[{row}]")
     if n < 2:
@@ -321,15 +321,15 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
         usable = (np.abs(found[name]) <= LARGEST).reshape(n, -1).all(1)
         if not usable.all():
             row = int(np.argmin(usable))
-            what = "beyond any use" if np.isfinite(found[name][row]).all() else "not finite"
+            what = "too large" if np.isfinite(found[name][row]).all() else "not finite"
             raise UsageError(f"{path}: {place(called[name], row)} is {what}: {found[name][row].tolist()}")
     beyond = np.abs(found["act"]).max(1) > 1 + EDGE
     if beyond.any():
         row = int(np.argmax(beyond))
         values = found["act"][row].tolist()
         raise UsageError(
-            f"{path}: {place('actions', row)} is {values}: expected numbers in [-1, 1], as all actions are here, or "
-            "the bounds of the task's in Minari's action_space"
+            f"{path}: {place('actions', row)} is {values}: expected numbers in [-1, 1], the range of all actions here, "
+            "or the bounds of the task's actions in Minari's action_space"
         )
     found["act"] = found["act"].clip(-1, 1)
     found["truncated"] &= ~found["terminated"]
@@ -344,9 +344,9 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
 
 @contextmanager
 def writer(path: str | Path, about: dict[str, Any]) -> Iterator[Any]:
-    """A function that adds an `Episode` to a new dataset in Minari's layout at the folder `path`.
+    """Yield a function that adds an `EpisodeData` to a new dataset in Minari's layout in the folder `path`.
 
-    The folder appears when all is written, whole. `about` is kept in the metadata (`env`, `env_options`, `policy`).
+    The folder appears when it is complete. `about` is stored in the metadata (`env`, `env_options`, `policy`).
     Raises `UsageError` where the folder exists already or can't be written.
     """
     path = Path(path)
@@ -361,7 +361,7 @@ def writer(path: str | Path, about: dict[str, Any]) -> Iterator[Any]:
         totals, sizes = [0, 0], [0, 0]
         with h5py.File(partial / "data" / MAIN, "w", track_order=True) as file:
 
-            def add(episode: Episode) -> None:
+            def add(episode: EpisodeData) -> None:
                 _add(file, totals[0], episode)
                 totals[0] += 1
                 totals[1] += len(episode.reward)
@@ -375,7 +375,7 @@ def writer(path: str | Path, about: dict[str, Any]) -> Iterator[Any]:
 
 
 def _about(path: Path, totals: list[int], sizes: list[int], about: dict[str, Any]) -> dict[str, Any]:
-    """Minari's metadata."""
+    """Return Minari's metadata."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", path.name)
     return {
         "dataset_id": name if re.search(r"-v\d+$", name) else f"{name}-v0",
@@ -391,12 +391,12 @@ def _about(path: Path, totals: list[int], sizes: list[int], about: dict[str, Any
 
 
 def _box(size: int, bound: float, dtype: str) -> str:
-    """A gymnasium `Box`, as Minari writes it."""
+    """Return a gymnasium `Box` in Minari's form."""
     box = {"type": "Box", "dtype": dtype, "shape": [size], "low": [-bound] * size, "high": [bound] * size}
     return json.dumps(box)
 
 
-def _add(file: h5py.File, number: int, episode: Episode) -> None:
+def _add(file: h5py.File, number: int, episode: EpisodeData) -> None:
     group = file.create_group(f"episode_{number}", track_order=True)
     n = len(episode.reward)
     group.attrs["id"], group.attrs["total_steps"] = number, n
@@ -413,15 +413,15 @@ def _add(file: h5py.File, number: int, episode: Episode) -> None:
         infos.create_dataset("event", data=np.concatenate(([False], episode.event)))
 
 
-def pieces(dataset: Dataset) -> Iterable[Episode]:
-    """The episodes of a dataset, those cut short too."""
+def pieces(dataset: Dataset) -> Iterable[EpisodeData]:
+    """Yield the episodes of a dataset, also those that were cut short."""
     first = 0
     for last in np.flatnonzero(dataset.ends):
         rows = slice(first, int(last) + 1)
         first = rows.stop
         obs = np.concatenate((dataset.obs[rows], dataset.next_obs[last : last + 1]))
         cost, event = (None if x is None else x[rows] for x in (dataset.cost, dataset.event))
-        yield Episode(
+        yield EpisodeData(
             obs, dataset.act[rows], dataset.reward[rows], cost,
             dataset.terminated[rows], dataset.truncated[rows], event,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The replay buffer: transitions as they were, with true terminations and true final observations."""
+"""The replay buffer: recorded transitions, with true terminations and true final observations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 HOLDOUT_EVERY = 10
-"""Every tenth transition is held out of model fitting for good, so holdout errors stay comparable."""
+"""Every tenth transition is always held out of model fitting, so holdout errors stay comparable."""
 
 
 class Batch(NamedTuple):
@@ -18,19 +18,19 @@ class Batch(NamedTuple):
     obs: Tensor  # [B, S]
     act: Tensor  # [B, A]
     reward: Tensor  # [B]
-    cost: Tensor  # [B], what the simulator reported
-    terminated: Tensor  # [B], 1 where the episode ended for good; truncation is not stored: it bootstraps
+    cost: Tensor  # [B], as the simulator reported it
+    terminated: Tensor  # [B], 1 where the episode terminated; truncation is not stored: values bootstrap there
     event: Tensor  # [B], 1 where the task relocated something in the observation
     next_obs: Tensor  # [B, S]
 
     @property
     def violated(self) -> Tensor:
-        """`[B]`, 1 where the decision cost anything."""
+        """Whether the decision had a cost, 1 or 0, `[B]`."""
         return (self.cost > 0).float()
 
 
 class Replay:
-    """A ring of at most `capacity` transitions on `device`. Memory is touched only as it fills."""
+    """A ring of at most `capacity` transitions on `device`. Memory is used only as the ring fills."""
 
     def __init__(self, capacity: int, obs_dim: int, act_dim: int, device: str = "cpu"):
         shapes = ((obs_dim,), (act_dim,), (), (), (), (), (obs_dim,))
@@ -60,7 +60,7 @@ class Replay:
         self.added += 1
 
     def extend(self, batch: Batch) -> None:
-        """Store the transitions `[B]` that are finite (a model's may not be); of more than `capacity`, the last."""
+        """Store the finite ones of the transitions `[B]` (a model's may not be finite), at most the last `capacity`."""
         finite = torch.stack([x.isfinite().flatten(1).all(1) if x.dim() > 1 else x.isfinite() for x in batch]).all(0)
         kept = Batch(*(x[finite][-self.capacity :] for x in batch))
         rows = (self.added + torch.arange(len(kept.reward), device=self.device)) % self.capacity
@@ -69,29 +69,29 @@ class Replay:
         self.added += len(rows)
 
     def rows(self, indices: Tensor) -> Batch:
-        """The transitions at `indices` (any shape)."""
+        """Return the transitions at `indices` (any shape)."""
         return Batch(*(store[indices] for store in self.data))
 
     def last(self, count: int) -> Batch:
-        """The last `count` transitions, in order."""
+        """Return the last `count` transitions, in order."""
         return self.rows((self.added - count + torch.arange(count, device=self.device)) % self.capacity)
 
     def sample(self, size: int, generator: torch.Generator) -> Batch:
-        """`size` transitions drawn uniformly with replacement."""
+        """Draw `size` transitions uniformly with replacement."""
         return self.rows(torch.randint(len(self), (size,), generator=generator, device=self.device))
 
     def split(self) -> tuple[Tensor, Tensor]:
-        """Indices for fitting and indices held out."""
+        """Return the indices for fitting and the indices held out."""
         indices = torch.arange(len(self), device=self.device)
         held = indices % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
         return indices[~held], indices[held]
 
     def state_dict(self) -> dict[str, Any]:
-        """The filled part."""
+        """Return the filled part."""
         return {"added": self.added, "data": [store[: len(self)].cpu().clone() for store in self.data]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
+        """Restore the state from `state_dict`."""
         self.added = state["added"]
         for store, saved in zip(self.data, state["data"], strict=True):
             store[: len(saved)] = saved.to(self.device)

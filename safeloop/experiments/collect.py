@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from safeloop.agents.policies import Exploring
 from safeloop.cmdp import EnvSpec, sizes
-from safeloop.data.datasets import Dataset, Episode, pieces, read, writer
+from safeloop.data.datasets import Dataset, EpisodeData, pieces, read, writer
 from safeloop.errors import UsageError
 from safeloop.experiments.specify import Pairs, pairs
 from safeloop.files import check_path
-from safeloop.learners.sac import SAC, SACSettings
+from safeloop.protocols import Policy
 from safeloop.recording.reader import loading, open_run
 from safeloop.recording.run import Run
-from safeloop.registry import Policy, find_algorithm, find_env
+from safeloop.registry import find_algorithm, find_env
 from safeloop.rng import AGENT, COLLECTION, derived_seed
 from safeloop.settings import LARGEST_SEED, MOST_EPISODES, check_whole
 from safeloop.training.evaluation import TOGETHER, Decision, together
@@ -100,7 +98,10 @@ class Acting:
 
 
 def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
-    """The policy `random`, `RUN` or `RUN@STEP`. Raises `UsageError` where it is none, or of another environment."""
+    """Return the policy `random`, `RUN` or `RUN@STEP`.
+
+    Raises `UsageError` where it is none, or of another environment.
+    """
     if text == RANDOM:
         return Acting(untrained(spec, seed), RANDOM, None)
     path, at, step = text.rpartition("@")
@@ -111,22 +112,28 @@ def acting(text: str, spec: EnvSpec, seed: int) -> Acting:
     if there != here:
         raise UsageError(f"--policy {text}: a run of {there[0]} with {there[1]}, not of {here[0]} with {here[1]}")
     algorithm = find_algorithm(run.settings.algo)
-    explorer = getattr(algorithm, "explorer", algorithm.load)
+    explorer: Any = algorithm.explorer if algorithm.info.explores else algorithm.load  # type: ignore[attr-defined]
     name = f"{there[0]} {run.settings.name} seed {run.settings.seed}{at}{step if at else ''}"
     with loading(run):
         return Acting(explorer(run, derived_seed(seed, COLLECTION)), name, run)
 
 
 def untrained(spec: EnvSpec, seed: int) -> Policy:
-    """A randomly initialised actor of SAC, drawn from."""
+    """Return a randomly initialised actor of SAC, drawn from."""
+    import torch
+
+    from safeloop.agents.policies import Exploring
+    from safeloop.learners.sac import SAC
+    from safeloop.learners.settings import LearnerSettings, SACSettings
+
     env = spec.make()
     numbers = sizes(env, spec)
     env.close()
     generators = [torch.Generator().manual_seed(derived_seed(seed, AGENT, i)) for i in range(2)]
-    return Exploring(SAC(*numbers, SACSettings(), generators[0]), "cpu", generators[1])
+    return Exploring(SAC(*numbers, LearnerSettings(), SACSettings(), generators[0]), "cpu", generators[1])
 
 
-def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> Iterator[Episode]:
+def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> Iterator[EpisodeData]:
     """Whole episodes of each policy, so many in all, from seeds of their own."""
     envs = [spec.make() for _ in range(min(TOGETHER, episodes))]
     try:
@@ -141,8 +148,8 @@ def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> I
             env.close()
 
 
-def _together(policy: Policy, spec: EnvSpec, envs: Sequence[Any], seeds: Sequence[int]) -> list[Episode]:
-    """An episode from each seed, all at once."""
+def _together(policy: Policy, spec: EnvSpec, envs: Sequence[Any], seeds: Sequence[int]) -> list[EpisodeData]:
+    """Return an episode from each seed, all at once."""
     found: list[list[Decision]] = [[] for _ in seeds]
     for decisions in together(policy, spec, envs, seeds):
         for d in decisions:
@@ -154,12 +161,12 @@ def _together(policy: Policy, spec: EnvSpec, envs: Sequence[Any], seeds: Sequenc
             (d.reward, float(d.info["cost"]), d.terminated, d.truncated, bool(d.info.get("event"))) for d in made
         ]
         numbers = (np.array(column) for column in zip(*columns, strict=True))
-        episodes.append(Episode(obs, np.stack([d.action for d in made]), *numbers))
+        episodes.append(EpisodeData(obs, np.stack([d.action for d in made]), *numbers))
     return episodes
 
 
-def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
-    """The replay buffer of a run's checkpoint, cut where an observation does not follow from the one before."""
+def stored(run: Run, spec: EnvSpec) -> Iterable[EpisodeData]:
+    """Return the replay buffer of a run's checkpoint, cut where an observation does not follow from the one before."""
     state = run.load_checkpoint().get("agent")
     if not isinstance(state, dict) or "replay" not in state:
         raise UsageError(f"{run.path}: {run.settings.algo} keeps no replay buffer in its checkpoint; use another run")
@@ -168,7 +175,7 @@ def stored(run: Run, spec: EnvSpec) -> Iterable[Episode]:
 
 
 def _transitions(replay: Mapping[str, Any], run: Run, spec: EnvSpec) -> Dataset:
-    """A checkpoint's replay buffer, in the order that its transitions were stored in."""
+    """Return a checkpoint's replay buffer, in the order that its transitions were stored in."""
     obs, act, reward, cost, terminated, event, next_obs = (x.numpy() for x in replay["data"])
     n, added = len(reward), replay["added"]
     order = (added + np.arange(n)) % n if added > n else np.arange(n)  # a full ring begins anywhere
@@ -184,6 +191,6 @@ def _transitions(replay: Mapping[str, Any], run: Run, spec: EnvSpec) -> Dataset:
     )  # fmt: skip
 
 
-def _with_bar(episodes: Iterable[Episode], total: int, quiet: bool) -> Iterator[Episode]:
+def _with_bar(episodes: Iterable[EpisodeData], total: int, quiet: bool) -> Iterator[EpisodeData]:
     with Progress(console=Console(stderr=True), disable=quiet) as progress:
         yield from progress.track(episodes, total=total, description="episodes")

@@ -197,7 +197,9 @@ def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
 
 def _how_to_go_on(unfinished: Sequence[Run]) -> str:
     commands = " ; ".join(f"safeloop resume {shlex.quote(str(run.path))}" for run in unfinished)
-    anew = dict.fromkeys(run.settings.algo for run in unfinished if not find_algorithm(run.settings.algo).resumable)
+    anew = dict.fromkeys(
+        run.settings.algo for run in unfinished if not find_algorithm(run.settings.algo).info.resumable
+    )
     return f"stopped; to continue: {commands}" + (f" ({', '.join(anew)}: from the start)" if anew else "")
 
 

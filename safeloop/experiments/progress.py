@@ -50,13 +50,13 @@ class Quiet:
         """Something to know before the runs start."""
 
     def begin(self, name: str, total: int, fresh: bool) -> None:
-        """A run starts (`fresh`) or continues."""
+        """Show that a run starts (`fresh`) or continues."""
 
     def update(self, name: str, message: dict[str, Any]) -> None:
-        """A run has news."""
+        """Show the news of a run."""
 
     def end(self, name: str, outcome: str) -> None:
-        """A run has ended."""
+        """Show that a run has ended."""
 
 
 class Lines(Quiet):
@@ -67,12 +67,12 @@ class Lines(Quiet):
         self.shown: dict[str, float] = {}
 
     def begin(self, name: str, total: int, fresh: bool) -> None:
-        """A run starts (`fresh`) or continues."""
+        """Show that a run starts (`fresh`) or continues."""
         self.rates[name], self.shown[name] = Rate(total, fresh), time.monotonic()
         self._say(f"{name}: {'started' if fresh else 'continued'}, {total:,} steps")
 
     def update(self, name: str, message: dict[str, Any]) -> None:
-        """A run has news."""
+        """Show the news of a run."""
         self.rates[name].add(message["steps"])
         if time.monotonic() - self.shown[name] >= LINE_EVERY:
             self.shown[name] = time.monotonic()
@@ -80,7 +80,7 @@ class Lines(Quiet):
             self._say(f"{name}: {message['steps']:,}/{rate.total:,} steps, {rate.text()}, {latest(message)}")
 
     def end(self, name: str, outcome: str) -> None:
-        """A run has ended."""
+        """Show that a run has ended."""
         self._say(f"{name}: {outcome}")
 
     def note(self, text: str) -> None:
@@ -115,24 +115,24 @@ class Bars(Quiet):
         self.progress.console.print(text, markup=False, highlight=False)
 
     def begin(self, name: str, total: int, fresh: bool) -> None:
-        """A run starts (`fresh`) or continues."""
+        """Show that a run starts (`fresh`) or continues."""
         self.rates[name] = Rate(total, fresh)
         self.tasks[name] = self.progress.add_task(name, total=total, text="starting")
 
     def update(self, name: str, message: dict[str, Any]) -> None:
-        """A run has news."""
+        """Show the news of a run."""
         self.rates[name].add(message["steps"])
         text = f"{self.rates[name].text()}, {latest(message)}"
         done = min(message["steps"], self.rates[name].total)
         self.progress.update(self.tasks[name], completed=done, text=text)
 
     def end(self, name: str, outcome: str) -> None:
-        """A run has ended."""
+        """Show that a run has ended."""
         self.progress.update(self.tasks[name], text=outcome)
 
 
 def latest(message: dict[str, Any]) -> str:
-    """`"return 12.3, cost 4.0"`, without the cost where nothing costs; learning from a dataset, `"mean value 4.0"`."""
+    """Return `"return 12.3, cost 4.0"`, without the cost in environments that have none; offline `"mean value 4.0"`."""
     if "return" not in message:
         return f"mean value {message['value']:.1f}" if "value" in message else str(message.get("doing", ""))
     cost = f", cost {message['cost_return']:.1f}" if "cost_return" in message else ""
@@ -140,7 +140,7 @@ def latest(message: dict[str, Any]) -> str:
 
 
 def display(quiet: bool) -> Quiet:
-    """What suits where this process writes to."""
+    """Return the display that suits the terminal or file that this process writes to."""
     if quiet:
         return Quiet()
     return Bars() if sys.stderr.isatty() else Lines()

@@ -1,7 +1,7 @@
-"""Plan a comparison and start it: everything is checked before anything starts or is written.
+"""Specify runs: turn a request into the settings of each run, with every mistake told before anything starts.
 
-`plan` turns what the user asked for into the settings of each run, `prepare` decides for each whether it is
-started, resumed or kept. `safeloop.processes` trains them.
+`specify` gives the settings, `prepare.py` decides for each run whether it is started, resumed or kept, and `local.py`
+trains them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,25 @@ import numpy as np
 from safeloop.cmdp import EnvSpec
 from safeloop.data.datasets import Dataset
 from safeloop.errors import UsageError
-from safeloop.experiments.local import Job, Work
-from safeloop.files import check_folder, check_path
-from safeloop.recording import reader
-from safeloop.recording.run import Run, RunSettings
-from safeloop.recording.versions import versions
-from safeloop.registry import Algorithm, algorithm_names, env_names, filled, find_algorithm, find_env, whole_steps
+from safeloop.files import check_path
+from safeloop.protocols import Algorithm
+from safeloop.recording.first_schema import from_first_schema
+from safeloop.recording.run import RunSettings
+from safeloop.registry import algorithm_names, env_names, find_algorithm, find_env
 from safeloop.settings import (
+    ALIASES,
     LARGEST_SEED,
     MOST_EPISODES,
     MOST_SEEDS,
     MOST_THREADS,
+    OPTIONS,
     build,
     check_whole,
+    flat,
+    kinds,
     nearest,
+    nearest_settings,
+    own_name,
     split_pairs,
 )
 from safeloop.texts import short
@@ -43,92 +47,191 @@ Pairs = Mapping[str, Any] | Iterable[str]
 """`{"key": value}`, or texts `key=value`."""
 
 ALGORITHMS, WITHOUT_COST = ("safeloop", "cpo", "ppo-lag"), ("loop-sac", "sac")
-"""What is compared unless something else is asked for, and the same where nothing costs."""
+"""The algorithms that are compared unless others are asked for, and those in environments without a cost."""
 OFFLINE, OFFLINE_WITH_COST = ("loop-crr", "crr"), ("safeloop-crr", "loop-crr", "crr")
 """The same for learning from a dataset, and from one with costs."""
 WITHOUT_COST_PRESETS = {"default": "online", "paper": "online-paper"}
-"""Presets that an algorithm may have for tasks where nothing costs, in place of those it has for all."""
+"""Presets that an algorithm may have for environments without a cost, in place of those it has for all."""
 
+EPISODES, OFFLINE_EPISODES = 5, 20
+"""Episodes of an evaluation, where nothing else is asked for."""
 VARIANT = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,39}"
 DEVICE = r"cpu|cuda(:(0|[1-9][0-9]?))?"
 
 
-# Planning
+@dataclass(frozen=True)
+class Request:
+    """Everything that a user can ask of `safeloop run` or `safeloop offline`, unchecked."""
+
+    algos: Sequence[str] | None = None
+    """Algorithms; None: those that are usual for the task."""
+    steps: int | str | Pairs | None = None
+    """Simulator steps, offline gradient steps: a number, `{"cpo": 100_000}` for some algorithms, or None for their
+    defaults."""
+    seeds: Iterable[int] = (0,)
+    preset: str = "default"
+    """The name of a group of settings, for the algorithms that have it."""
+    settings: Pairs = ()
+    """The algorithms' settings: `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one."""
+    env_options: Pairs = ()
+    """The environment's options."""
+    budget: float | None = None
+    """Cost limit per episode; None: the environment's."""
+    eval_every: int = 0
+    """Steps between evaluations; 0: at the end only."""
+    eval_episodes: int | None = None
+    """Episodes of an evaluation; None: 5, offline 20."""
+    device: str = "cpu"
+    """`cpu`, `cuda` or `cuda:N`."""
+    threads: int = 1
+    """Threads of each run; another number can change its results."""
+    variant: str = ""
+    """A part of the runs' names and folders, so that several settings of an algorithm can be compared."""
+    keep_every: int = 0
+    """Simulator steps between checkpoints that are kept for good; 0: the last only."""
+    out: str | Path = "runs"
+    """The folder that the comparison's folder is in."""
+    jobs: int | None = None
+    """Runs side by side; None: the cores."""
+    sweep: int = 0
+    """Offline: choose the planner's settings, among so many of the paper's grid, on another seed."""
+    quiet: bool = False
+    """Whether to show no progress."""
+    config: str | Path | None = None
+    """A file that holds what a run's `settings.json` does: its values stand where nothing else is asked for."""
 
 
-def plan(
-    env: str,
-    algos: Sequence[str] | None,
-    steps: int | str | Pairs | None,
-    seeds: Iterable[int],
-    preset: str,
-    budget: float | None,
-    device: str,
-    settings: Pairs,
-    env_options: Pairs,
-    eval_every: int,
-    eval_episodes: int,
-    threads: int,
-    variant: str,
-    keep_every: int = 0,
-    dataset: Dataset | None = None,
+FROM_CONFIG = ("budget", "preset", "device", "eval_every", "eval_episodes", "threads", "variant", "keep_every", "steps")
+"""Fields of a request that `settings.json` has under the same name."""
+
+
+def with_config(asked: Request, env: str | None) -> tuple[Request, str]:
+    """Return the request with the values of its configuration file, and the environment.
+
+    What is asked for goes before the file's values; settings and options of the environment are joined. Raises
+    `UsageError` where there is no environment in either, or the file is no run's settings.
+    """
+    if asked.config is None:
+        if env is None:
+            raise UsageError("give an environment ENV, or --config FILE; `safeloop list envs` lists them")
+        return asked, env
+    there = settings_of_file(check_path(asked.config, "--config"))
+    usual = Request()
+    values = {name: there[name] for name in FROM_CONFIG if name in there}
+    values.update({name: [there[key]] for name, key in (("algos", "algo"), ("seeds", "seed")) if key in there})
+    changes = {name: value for name, value in values.items() if getattr(asked, name) == getattr(usual, name)}
+    options = {**there.get("env_options", {}), **pairs(asked.env_options, "--env-set")}
+    given = pairs(asked.settings, "--set")
+    named = {ALIASES.get(key.rpartition(".")[2], key.rpartition(".")[2]) for key in given}
+    own = there.get("algo_settings", {}) if "algos" in changes else {}
+    settings = {**{key: value for key, value in own.items() if key not in named}, **given}
+    return replace(asked, **changes, env_options=options, settings=settings), env or str(there.get("env", ""))
+
+
+def settings_of_file(path: Path) -> dict[str, Any]:
+    """Return the content of a `settings.json`. Raises `UsageError` where it can't be read as one."""
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or not isinstance(found.get("algo_settings", {}), dict):
+            raise ValueError("expected what a run's settings.json holds")
+        found = from_first_schema(found) if found.get("schema") == 1 else found
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UsageError(f"--config {path}: {why or type(error).__name__}") from None
+    if unknown := found.keys() - {f.name for f in fields(RunSettings)}:
+        known = [f.name for f in fields(RunSettings)]
+        name = sorted(unknown)[0]
+        raise UsageError(f"--config {path}: unknown key {short(name)!r}; nearest: {nearest(name, known)}")
+    return found
+
+
+def specify(
+    asked: Request, env: str, options: Pairs | None = None, dataset: Dataset | None = None
 ) -> list[RunSettings]:
-    """The settings of every run. Raises `UsageError` for the first thing that can't be."""
-    check_device(device)
-    if isinstance(algos, str):
-        raise UsageError(f"algos={algos!r}: expected a list of names, [{algos!r}]")
-    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
-        raise UsageError(f"seeds={seeds!r}: expected a list of whole numbers, [0, 1, 2]")
-    seeds = [check_whole("--seed", seed, 0, LARGEST_SEED) for seed in islice(seeds, MOST_SEEDS + 1)]
-    if len(seeds) > MOST_SEEDS:
-        raise UsageError(f"seeds: expected at most {MOST_SEEDS:,} at once")
-    eval_every = check_whole("--eval-every", eval_every, 0)
-    eval_episodes = check_whole("--eval-episodes", eval_episodes, 0, MOST_EPISODES)
-    threads = check_whole("--threads", threads, 1, MOST_THREADS)
-    keep_every = check_whole("--keep-every", keep_every, 0)
-    if variant and not re.fullmatch(VARIANT, variant):
-        raise UsageError(
-            f"--variant {short(variant)!r}: expected at most 40 letters, digits, dots, =, +, - or _, "
-            "the first a letter or digit"
-        )
-    given, asked_settings, asked_steps = pairs(env_options, "--env-set"), pairs(settings, "--set"), parsed_steps(steps)
+    """Return the settings of every run. Raises `UsageError` for the first thing that can't be.
+
+    `options` are the environment's in place of those asked for: a dataset's.
+    """
+    check_device(asked.device)
+    if isinstance(asked.algos, str):
+        raise UsageError(f"algos={asked.algos!r}: expected a list of names, [{asked.algos!r}]")
+    seeds, preset = checked_seeds(asked.seeds), asked.preset
+    numbers = checked_numbers(asked, dataset)
+    given = pairs(asked.env_options if options is None else options, "--env-set")
+    asked_settings, asked_steps = pairs(asked.settings, "--set"), parsed_steps(asked.steps)
     spec = find_env(env, given)
-    algos = usual_algorithms(spec, dataset) if algos is None else algos
+    algos = usual_algorithms(spec, dataset) if asked.algos is None else asked.algos
     if not algos or not seeds:
         raise UsageError("give at least one algorithm and one seed")
-    allowed = _budget(spec, budget)
-    found = {name: find_algorithm(name) for name in dict.fromkeys(algos)}
+    allowed = _budget(spec, asked.budget)
+    found = {each.info.name: each for each in map(find_algorithm, algos)}
     check_kind(found, dataset)
-    if keep_every and (unable := [n for n, algorithm in found.items() if not getattr(algorithm, "keeps", False)]):
-        raise UsageError(f"--keep-every {keep_every}: {', '.join(unable)} keeps no earlier checkpoints; leave it out")
-    if not any(preset in algorithm.presets for algorithm in found.values()):
-        known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.presets)
+    if numbers["keep_every"] and (unable := [n for n, each in found.items() if not each.info.keeps_checkpoints]):
+        raise UsageError(
+            f"--keep-every {numbers['keep_every']}: {', '.join(unable)} keeps no earlier checkpoints; leave it out"
+        )
+    if not any(preset in algorithm.info.presets for algorithm in found.values()):
+        known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.info.presets)
         raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
     totals = step_totals(asked_steps, found)
     overrides = settings_by_algorithm(asked_settings, found)
     data = dataset.summary if dataset else {}  # reads all of it, so once for all runs
     result = []
     for name, algorithm in found.items():
-        used = preset if preset in algorithm.presets else "default"
-        if spec.budget is None and WITHOUT_COST_PRESETS.get(used) in algorithm.presets:
-            used = WITHOUT_COST_PRESETS[used]
-        values: Any = build(algorithm.settings, algorithm.presets[used], overrides[name], owner=name)
-        if dataset is not None and hasattr(algorithm, "check"):
-            algorithm.check(dataset, values, spec)
+        used = preset_for(algorithm, preset, spec)
+        values: Any = build(algorithm.info.settings, algorithm.info.presets[used], overrides[name], owner=name)
+        if dataset is not None:
+            algorithm.check(dataset, values, spec)  # type: ignore[attr-defined]
+        resolved = algorithm.resolve(values, spec)
         for seed in dict.fromkeys(seeds):
-            asked = RunSettings(
+            settings = RunSettings(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
-                env_options={**given, **spec.options}, algo_settings=asdict(filled(values, spec)),
-                told=algorithm.told(values, spec), device=device, threads=threads,
-                eval_every=eval_every, eval_episodes=eval_episodes, variant=variant, keep_every=keep_every,
-                dataset=dataset.name if dataset else "", data=data,
+                env_options={**given, **spec.options}, algo_settings=flat(resolved.settings),
+                privileged=resolved.privileged, device=asked.device, variant=asked.variant,
+                dataset=dataset.name if dataset else "", data=data, **numbers,
             )  # fmt: skip
-            result.append(RunSettings(**json.loads(json.dumps(asdict(asked)))))
+            result.append(RunSettings(**json.loads(json.dumps(asdict(settings)))))
     return result
 
 
+def checked_seeds(seeds: Any) -> list[int]:
+    """Return the seeds. Raises `UsageError` where these are no whole numbers, or too many."""
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
+        raise UsageError(f"seeds={seeds!r}: expected a list of whole numbers, [0, 1, 2]")
+    found = [check_whole("--seed", seed, 0, LARGEST_SEED) for seed in islice(seeds, MOST_SEEDS + 1)]
+    if len(found) > MOST_SEEDS:
+        raise UsageError(f"seeds: expected at most {MOST_SEEDS:,} at once")
+    return found
+
+
+def checked_numbers(asked: Request, dataset: Dataset | None) -> dict[str, int]:
+    """Return the whole numbers of every run. Raises `UsageError` for one out of range, or a variant that is no name."""
+    episodes = asked.eval_episodes
+    usual = EPISODES if dataset is None else OFFLINE_EPISODES
+    found = {
+        "eval_every": check_whole("--eval-every", asked.eval_every, 0),
+        "eval_episodes": check_whole("--eval-episodes", usual if episodes is None else episodes, 0, MOST_EPISODES),
+        "threads": check_whole("--threads", asked.threads, 1, MOST_THREADS),
+        "keep_every": check_whole("--keep-every", asked.keep_every, 0),
+    }
+    if asked.variant and not re.fullmatch(VARIANT, asked.variant):
+        raise UsageError(
+            f"--variant {short(asked.variant)!r}: expected at most 40 letters, digits, dots, =, +, - or _, "
+            "the first a letter or digit"
+        )
+    return found
+
+
+def preset_for(algorithm: Algorithm, preset: str, spec: EnvSpec) -> str:
+    """Return the preset that an algorithm uses in an environment: its own, or `default` where it has none so named."""
+    used = preset if preset in algorithm.info.presets else "default"
+    if spec.budget is None and WITHOUT_COST_PRESETS.get(used) in algorithm.info.presets:
+        return WITHOUT_COST_PRESETS[used]
+    return used
+
+
 def usual_algorithms(spec: EnvSpec, dataset: Dataset | None) -> Sequence[str]:
-    """What is compared where the user names no algorithm."""
+    """Return the algorithms that are compared where the user names none."""
     if dataset is not None:
         return OFFLINE if spec.budget is None or dataset.cost is None else OFFLINE_WITH_COST
     return WITHOUT_COST if spec.budget is None else ALGORITHMS
@@ -137,26 +240,26 @@ def usual_algorithms(spec: EnvSpec, dataset: Dataset | None) -> Sequence[str]:
 def check_kind(algorithms: Mapping[str, Algorithm], dataset: Dataset | None) -> None:
     """Raise `UsageError` for an algorithm that learns from a dataset where there is none, and the other way round."""
     for name, algorithm in algorithms.items():
-        offline = getattr(algorithm, "offline", False)
+        offline = algorithm.info.offline
         if offline and dataset is None:
             raise UsageError(f"{name} learns from a dataset: use `safeloop offline DATASET --algo {name}`")
         if not offline and dataset is not None:
             known = [each for each in algorithm_names() if is_offline(each)]
             raise UsageError(f"{name} learns while acting: of a dataset learn {', '.join(known)}")
-        if dataset is not None and dataset.cost is None and getattr(algorithm, "constrained", False):
+        if dataset is not None and dataset.cost is None and algorithm.info.constrained:
             raise UsageError(f"{dataset.path}: costs is missing, and {name} keeps a cost within a limit")
 
 
 def is_offline(name: str) -> bool:
     """Whether an algorithm learns from a dataset; one that can't be loaded does not."""
     try:
-        return bool(getattr(find_algorithm(name), "offline", False))
+        return find_algorithm(name).info.offline
     except UsageError:
         return False
 
 
 def fitting_env(dataset: Dataset, env: str | None, env_options: Pairs) -> tuple[str, dict[str, Any]]:
-    """The environment of a dataset and its options: as asked for, or as the dataset says.
+    """Return the environment of a dataset and its options: as asked for, or as the dataset says.
 
     Raises `UsageError` where the dataset names none, or observations or actions differ in size.
     """
@@ -192,7 +295,7 @@ def fitting_env(dataset: Dataset, env: str | None, env_options: Pairs) -> tuple[
 
 
 def canonical(name: str) -> str:
-    """The environment that is written so but for capitals, as datasets have it; otherwise the name itself."""
+    """Return the environment that is written so but for capitals, as datasets have it; otherwise the name itself."""
     return next((known for known in env_names() if known.lower() == name.lower()), name)
 
 
@@ -213,7 +316,7 @@ def check_device(device: str) -> None:
 
 
 def pairs(given: Pairs, option: str) -> dict[str, Any]:
-    """What was given as pairs, as a dict."""
+    """Return a dict of settings that were given as pairs."""
     return dict(given) if isinstance(given, Mapping) else dict(split_pairs(given, option))
 
 
@@ -224,7 +327,7 @@ def _budget(spec: EnvSpec, asked: float | None) -> float | None:
         shown = f"{asked:g}" if isinstance(asked, float) else short(asked)
         raise UsageError(f"--budget {shown}: expected a cost return of at least 0")
     if spec.budget is None:
-        raise UsageError(f"--budget {asked:g}: nothing costs in {spec.id}; leave it out")
+        raise UsageError(f"--budget {asked:g}: {spec.id} has no cost; leave it out")
     return float(asked)
 
 
@@ -241,8 +344,9 @@ def parsed_steps(steps: int | str | Pairs | None) -> list[tuple[str, int]]:
 
 def step_totals(steps: list[tuple[str, int]], algorithms: Mapping[str, Algorithm]) -> dict[str, int]:
     """Return the steps of each algorithm, as asked for or its own default."""
-    totals = {name: algorithm.default_steps for name, algorithm in algorithms.items()}
-    for name, number in steps:
+    totals = {name: algorithm.info.default_steps for name, algorithm in algorithms.items()}
+    for given, number in steps:
+        name = given if given in totals else find_algorithm_name(given) if given else given
         if name and name not in totals:
             raise UsageError(
                 f"--steps {short(f'{name}={number}')}: {short(name)!r} is not a selected algorithm: {', '.join(totals)}"
@@ -260,225 +364,40 @@ def _split_steps(text: Any) -> tuple[str, str]:
 def settings_by_algorithm(
     settings: Mapping[str, Any], algorithms: Mapping[str, Algorithm]
 ) -> dict[str, dict[str, Any]]:
-    """Overrides of each algorithm: `key` reaches all that have it, `algorithm.key` one."""
+    """Return the overrides of each algorithm: `key` reaches all that have it, `algorithm.key` one.
+
+    A name that a setting has elsewhere is taken too (`ALIASES`).
+    """
     result: dict[str, dict[str, Any]] = {name: {} for name in algorithms}
-    keys = {name: [f.name for f in fields(algorithm.settings)] for name, algorithm in algorithms.items()}
+    said: dict[tuple[str, str], str] = {}
+    known = {name: kinds(algorithm.info.settings) for name, algorithm in algorithms.items()}
     for key, value in settings.items():
         owner, dot, rest = key.partition(".")
         if dot:
-            if owner not in keys:
-                raise UsageError(f"--set {key}: {owner!r} is not a selected algorithm: {', '.join(keys)}")
-            owners, plain = [owner], rest
-        else:
-            owners, plain = [name for name in keys if key in keys[name]], key
-        if not owners or plain not in keys[owners[0]]:
-            known = dict.fromkeys(k for name in owners or keys for k in keys[name])
-            raise UsageError(f"{', '.join(owners or keys)}: no setting {plain!r}; nearest: {nearest(plain, known)}")
-        for name in owners:
-            result[name][plain] = value
+            owner = next((name for name in known if name in (owner, find_algorithm_name(owner))), owner)
+        if dot and owner not in known:
+            raise UsageError(f"--set {key}: {owner!r} is not a selected algorithm: {', '.join(known)}")
+        asked, plain = ([owner], rest) if dot else (list(known), key)
+        names = {name: own_name(plain, known[name]) for name in asked}
+        if not any(names.values()):
+            if plain in OPTIONS:
+                raise UsageError(f"--set {key}={short(value)}: that is an option here: {OPTIONS[plain]} {short(value)}")
+            near = nearest_settings(plain, list(dict.fromkeys(k for name in asked for k in known[name])))
+            raise UsageError(f"{', '.join(asked)}: no setting {plain!r}; nearest: {near}")
+        for name, own in names.items():
+            if own is None:
+                continue
+            before = said.setdefault((name, own), plain)
+            if before != plain:
+                alias = plain if plain != own else before
+                raise UsageError(f"--set {key}: {alias} is {own} here, which is given too; leave one of them out")
+            result[name][own] = value
     return result
 
 
-# Preparing folders
-
-
-def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None) -> Work:
-    """Start, resume or keep each run, of the `dataset` there. Nothing is written before every folder was looked at."""
-    work, aside, new = Work(), [], []
-    for settings in asked:
-        path = Run.directory(check_path(out, "--out"), settings)
-        check_path(path / "settings.json", "--out")
-        check_folder(path)
-        if not (path / "settings.json").exists():
-            if any(path.glob("*.csv")):
-                raise UsageError(f"{path} holds results but no settings.json: restore it, or choose another --out")
-            new.append(settings)
-            continue
-        run = reader.open_run(path)
-        _check_same(run, settings)
-        if resumption(run, run.settings.threads, work) == "anew":
-            aside.append(run)
-    folder = out / asked[0].folder
-    reader.check_same_terms(folder, asked[0])
-    reader.check_readable(folder)
-    _check_writable(folder)
-    for run in aside:
-        work.notices.append(set_aside(run))
-        new.append(run.settings)
-    for notice in (more_than_asked, all_random):
-        work.notices += dict.fromkeys(filter(None, map(notice, new)))  # once for all seeds
-    work.jobs += [Job(Run.create(out, settings), settings.threads, fresh=True) for settings in new]
-    if dataset:
-        for job in work.jobs:
-            set_dataset(job.run, str(dataset.resolve()))
-    order = [Run.directory(out, settings) for settings in asked]
-    work.jobs.sort(key=lambda job: order.index(job.run.path))
-    return work
-
-
-def more_than_asked(settings: RunSettings) -> str:
-    """A notice where a run goes on to the end of an epoch or episode beyond its steps; otherwise nothing."""
-    total = whole_steps(settings)
-    if total == settings.steps:
-        return ""
-    return (
-        f"{settings.name}: {settings.steps:,} steps are asked for; it ends with the epoch or episode that reaches "
-        f"them, so it takes {total:,}"
-    )
-
-
-def set_dataset(run: Run, location: str) -> None:
-    """Write where the run's dataset lies. Raises `UsageError` where that can't be written."""
+def find_algorithm_name(text: str) -> str:
+    """Return the name of the algorithm that a text stands for, or the text."""
     try:
-        run.dataset = location
-    except OSError as error:
-        raise UsageError(f"can't write {error.filename}: {error.strerror}; choose another folder with --out") from None
-
-
-def all_random(settings: RunSettings) -> str:
-    """A notice where a run is to end before its algorithm begins to learn; otherwise nothing."""
-    warmup = settings.algo_settings.get("warmup", 0)
-    steps = warmup * find_env(settings.env, settings.env_options).action_repeat
-    if settings.dataset or settings.steps > steps:
-        return ""
-    return (
-        f"{settings.name}: its first {steps:,} steps are random (warmup={warmup}), and {settings.steps:,} are asked for"
-    )
-
-
-def _check_same(run: Run, asked: RunSettings) -> None:
-    there, here = asdict(run.settings), asdict(asked)
-    different = [key for key in here if key not in ("algo_settings", "schema") and here[key] != there[key]]
-    texts = [f"{key} is {there[key]!r} there, {here[key]!r} here" for key in different]
-    old, new = there["algo_settings"], here["algo_settings"]
-    texts += [
-        f"{key} is {old.get(key, 'missing')!r} there, {new.get(key, 'missing')!r} here"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key, "missing") != new.get(key, "missing")
-    ]
-    if texts:
-        raise UsageError(f"{run.path} holds a run with other settings ({'; '.join(texts)}): choose another --out")
-
-
-def resumption(run: Run, threads: int, work: Work) -> str:
-    """Look at an existing run; adds to `work`. `"keep"`, `"resume"` or `"anew"`.
-
-    `"anew"` is for a run that can't resume, by its algorithm or for want of a checkpoint; it is left to the caller.
-    """
-    recorded = reader.read(run)
-    if recorded.state == "running" or reader.in_use(run):
-        raise UsageError(f"{run.path} is in use by another process: wait for it or stop it")
-    if recorded.state == "finished":
-        work.notices.append(f"{run.path}: already finished, kept")
-        return "keep"
-    algorithm = find_algorithm(run.settings.algo)
-    lost = not run.checkpoint.parent.is_dir()  # a copy of what was recorded, say
-    if recorded.state != "new" and (lost or not algorithm.resumable):
-        return "anew"
-    if recorded.state != "new":
-        if run.has_checkpoint:
-            run.load_checkpoint()
-        elif run.kept:
-            raise UsageError(f"{run.checkpoint} is missing: {run.earlier_checkpoint}")
-        work.notices.append(f"{run.path}: resumed ({recorded.state})")
-        work.notices += [
-            f"{table.path}: its last line was cut short and is dropped ({table.cut[:80]!r})"
-            for table in run.tables
-            if table.cut
-        ]
-        changed = changed_versions(run)
-        if changed:
-            work.notices.append(f"{run.path}: made with other versions, results may differ: {changed}")
-    work.jobs.append(Job(run, threads, fresh=recorded.state == "new"))
-    return "resume"
-
-
-def changed_versions(run: Run) -> str:
-    """`"torch 2.4.0, now 2.5.0"`: what differs from when the run was made."""
-    try:
-        then = json.loads((run.path / "versions.json").read_text())
-        items = dict(then).items()
-    except (OSError, ValueError, TypeError):
-        raise UsageError(f"{run.path} is damaged (versions.json): restore it or start a new run") from None
-    now = versions()
-    return ", ".join(f"{key} {old}, now {now.get(key)}" for key, old in items if now.get(key) != old)
-
-
-def set_aside(run: Run) -> str:
-    """Move the folder of a run that can't be resumed out of the way; returns what to tell the user."""
-    number = 1
-    while (aside := run.path.with_name(f"{run.path.name}.interrupted-{number}")).exists():
-        number += 1
-    try:
-        run.path.rename(aside)
-    except OSError as error:
-        raise UsageError(f"can't move {run.path} to {aside}: {error.strerror}") from None
-    why = (
-        "its checkpoint is missing"
-        if find_algorithm(run.settings.algo).resumable
-        else f"{run.settings.algo} can't resume"
-    )
-    return f"{run.path}: {why}; what it recorded is kept in {aside.name}, started anew"
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(bytes(4096))  # a full disk still has names to give
-    except OSError as error:
-        raise UsageError(f"can't write {folder}: {error.strerror}; choose another folder with --out") from None
-
-
-def prepare_resume(path: Path, threads: int | None, force_threads: bool, step: int | None = None) -> Work:
-    """Plan the work of `safeloop resume`, from the checkpoint kept at `step` where that is given.
-
-    Raises `UsageError` where the run can't go on.
-    """
-    run, work = reader.open_run(check_path(path).resolve()), Work()
-    settings = run.settings
-    location = _known_dataset(run) if settings.dataset else ""
-    wanted = settings.threads if threads is None else check_whole("--threads", threads, 1, MOST_THREADS)
-    if wanted != settings.threads and not force_threads:
-        raise UsageError(
-            f"{path} ran with threads={settings.threads}; {wanted} would change its results: "
-            "leave --threads out, or give --force-threads"
-        )
-    check_device(settings.device)
-    spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
-    algorithm.told(build(algorithm.settings, settings.algo_settings, owner=settings.algo), spec)
-    reader.check_readable(run.path.parents[1])
-    _check_writable(run.path)
-    if step is not None:
-        go_back(run, check_whole("--from", step, 1))
-    if resumption(run, wanted, work) == "anew":
-        out = run.path.parents[2]
-        if Run.directory(out, settings) != run.path:
-            raise UsageError(f"{path} was moved: a new run needs the folder <out>/<env>/<algo>/seed-<S>")
-        work.notices.append(set_aside(run))
-        new = Run.create(out, settings)
-        if location:
-            set_dataset(new, location)
-        work.jobs.append(Job(new, wanted, fresh=True))
-    return work
-
-
-def go_back(run: Run, step: int) -> None:
-    """Have the run go on from the checkpoint kept at `step`. Raises `UsageError` where it can't."""
-    try:
-        run.go_back(step)
-    except OSError as error:
-        raise UsageError(f"can't write {error.filename}: {error.strerror}") from None
-
-
-def _known_dataset(run: Run) -> str:
-    """Return the place of the run's dataset. Raises `UsageError` where it is not there, or the run does not say."""
-    location = run.dataset
-    if not isinstance(run.settings.data.get("fingerprint"), str):
-        raise UsageError(f"{run.path} is damaged (settings.json: data has no fingerprint): restore it")
-    if not check_path(location, str(run.path / "dataset.txt")).exists():
-        raise UsageError(
-            f"{run.path}: its dataset {location} is not there: put it back, "
-            "or give `safeloop offline DATASET` with the run's options again"
-        )
-    return location
+        return find_algorithm(text).info.name
+    except UsageError:
+        return text

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from safeloop.agents.offline_settings import GRID, TRIAL
+from safeloop.algorithms.table_4 import GRID, TRIAL
 from safeloop.errors import UsageError
-from safeloop.experiments import specify
+from safeloop.experiments import prepare
 from safeloop.experiments.local import execute
 from safeloop.experiments.progress import Quiet
 from safeloop.recording.reader import open_run
@@ -53,7 +53,7 @@ class Trial:
 
 
 def choose(run: Run, count: int, episodes: int, note: Callable[[int], None]) -> dict[str, Any]:
-    """The settings of the best return (of those within the budget, where any is) over `episodes` of the run.
+    """Return the settings of the best return (of those within the budget, where any is) over `episodes` of the run.
 
     Tried are the run's own and `count` points of the grid. Each goes to the run's `sweep.csv` when it is done; those
     that are there are not tried again. `note` is told how many are done.
@@ -87,7 +87,7 @@ def tuned(
     count: int,
     show: Callable[[], Quiet],
 ) -> list[RunSettings]:
-    """The runs asked for, those that plan with chosen settings, as the variant `tuned`.
+    """Return the runs asked for, those that plan with chosen settings, as the variant `tuned`.
 
     `given` are the names of the settings that the user gave. Raises `UsageError` where one of them is to be chosen.
     """
@@ -96,11 +96,11 @@ def tuned(
         raise UsageError(f"--set {both[0]}: --sweep chooses it; leave one of the two out")
     if any(each.seed == TRIAL[1] for each in asked):
         raise UsageError(f"--seed {TRIAL[1]}: --sweep {count} tries settings on it, and it is not reported; use others")
-    plain = [each for each in asked if not getattr(find_algorithm(each.algo), "sweeps", False)]
+    plain = [each for each in asked if not find_algorithm(each.algo).info.tunable]
     if len(plain) == len(asked):
         raise UsageError(f"--sweep {count}: the paper's grid is not of {asked[0].algo}'s settings; leave it out")
     if plain:
-        specify.prepare(out, plain, dataset)  # what can't be is told before anything is trained
+        prepare.prepare(out, plain, dataset)  # what can't be is told before anything is trained
     result: list[RunSettings] = []
     for algo in dict.fromkeys(settings.algo for settings in asked):
         mine = [settings for settings in asked if settings.algo == algo]
@@ -108,7 +108,7 @@ def tuned(
             result += mine
             continue
         trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)
-        if failures := execute(specify.prepare(out, [trial], dataset), 1, show()):
+        if failures := execute(prepare.prepare(out, [trial], dataset), 1, show()):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
         run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
         with show() as bar:

@@ -40,11 +40,11 @@ def train(run: Run, threads: int) -> None:
         dataset = read(run.dataset)
         if dataset.fingerprint != settings.data["fingerprint"]:
             raise UsageError(f"{run.dataset} has changed since this run began: restore it or start a new run")
-        algorithm.learn_from(dataset, run)  # type: ignore[attr-defined]
+        algorithm.train_on(dataset, run)  # type: ignore[attr-defined]
         return
     env = Recorder(spec.make(), spec, run)
     try:
-        algorithm.learn(env, settings.budget, run)
+        algorithm.train(env, run)  # type: ignore[attr-defined]
     finally:
         env.close()
 

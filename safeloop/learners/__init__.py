@@ -1,1 +1,1 @@
-"""Off-policy value learning."""
+"""Off-policy learners of actions and values."""

@@ -1,4 +1,4 @@
-"""Critic-regularised regression (CRR; Wang et al., 2020): imitate the dataset's actions that the critic thinks good."""
+"""Critic-regularised regression (CRR; Wang et al., 2020), which imitates the dataset's actions of high advantage."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safeloop.agents.offline_settings import CRRSettings
 from safeloop.data.replay import Batch
-from safeloop.learners.expansion import Targets
+from safeloop.learners.settings import CRRSettings, LearnerSettings
+from safeloop.learners.targets import Targets
 from safeloop.networks import (
     EnsembleMLP,
-    Streams,
+    Generators,
     initialiser,
     normals,
     polyak,
@@ -33,7 +33,8 @@ WEIGHT_LIMIT = 20.0
 class GaussianActor(nn.Module):
     """A Gaussian around a bounded mean, `[B, S] -> [B, A]`.
 
-    Not squashed: a dataset's actions may lie on the bounds, where a squashed Gaussian's density is infinite.
+    The Gaussian is not squashed, because a dataset's actions may lie on the bounds, where a squashed Gaussian's density
+    is infinite.
     """
 
     def __init__(self, obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator):
@@ -41,75 +42,81 @@ class GaussianActor(nn.Module):
         self.net = EnsembleMLP(1, [obs_dim, hidden, hidden, 2 * act_dim], torch.relu_, generator)
 
     def gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation, `[B, A]` each."""
+        """Return the mean and the log standard deviation, `[B, A]` each."""
         mean, raw = self.net(obs.reshape(1, -1, obs.shape[-1]))[0].chunk(2, -1)
         return torch.tanh(mean), -5 + 2.5 * (torch.tanh(raw) + 1)  # log standard deviation in [-5, 0]
 
     def log_prob(self, obs: Tensor, act: Tensor) -> Tensor:
-        """Log-density `[B]` of actions."""
+        """Return the log-density `[B]` of actions."""
         mean, log_std = self.gaussian(obs)
         z = (act - mean) / log_std.exp()
         return (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
 
-    def sample(self, obs: Tensor, streams: Streams) -> Tensor:
-        """Actions `[B, A]`, clipped to [-1, 1]."""
+    def sample(self, obs: Tensor, generators: Generators) -> Tensor:
+        """Draw actions `[B, A]`, clipped to [-1, 1]."""
         mean, log_std = self.gaussian(obs)
-        return (mean + log_std.exp() * normals(mean.shape, streams)).clamp(-1, 1)
+        return (mean + log_std.exp() * normals(mean.shape, generators)).clamp(-1, 1)
 
 
 def weights(advantage: Tensor, kind: str, temperature: float) -> Tensor:
-    """f of the advantage, any shape (the paper's Eq. 2 and what follows it)."""
+    """Return the weight f of the advantage, any shape (the paper's Eq. 2 and the text below it)."""
     if kind == "binary":
         return (advantage > 0).float()
     return (advantage / temperature).exp().clamp(max=WEIGHT_LIMIT)
 
 
 class CRR:
-    """Actor, twin critics and targets of both, with one `update` a batch."""
+    """The CRR learner: an actor, twin critics and target networks of both, with one `update` per batch."""
 
     def __init__(
-        self, obs_dim: int, act_dim: int, settings: CRRSettings, generator: torch.Generator, device: str = "cpu"
+        self,
+        obs_dim: int,
+        act_dim: int,
+        shared: LearnerSettings,
+        settings: CRRSettings,
+        generator: torch.Generator,
+        device: str = "cpu",
     ):
-        self.settings, self.generator = settings, generator
-        init, h = initialiser(generator), settings.hidden
+        self.shared, self.settings, self.generator = shared, settings, generator
+        init, h = initialiser(generator), shared.hidden
         self.actor = GaussianActor(obs_dim, act_dim, h, init).to(device)
         self.critic = twin_critics(obs_dim, act_dim, h, init).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())
-        self.optimizers = [torch.optim.Adam(list(g), lr=settings.learning_rate, fused=True) for g in groups]
+        self.optimizers = [torch.optim.Adam(list(g), lr=shared.learning_rate, fused=True) for g in groups]
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
-        """`min_i Q_i(s, pi(s))` with the actor's mean action, for any leading dimensions: `[..., S] -> [...]`."""
+        """Return `min_i Q_i(s, pi(s))` with the actor's mean action, with leading dimensions: `[..., S] -> [...]`."""
         flat = obs.reshape(-1, obs.shape[-1])
         return q_values(self.critic, flat, self.actor.gaussian(flat)[0]).amin(0).view(obs.shape[:-1])
 
     @torch.no_grad()
-    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
-        """Actions `[B, A]`: drawn from `streams`, or the mean where there are none."""
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return actions `[B, A]`, drawn with `generators`, or the mean actions without generators."""
         flat = obs.reshape(-1, obs.shape[-1])
-        actions = self.actor.gaussian(flat)[0] if streams is None else self.actor.sample(flat, streams)
+        actions = self.actor.gaussian(flat)[0] if generators is None else self.actor.sample(flat, generators)
         return actions.view(*obs.shape[:-1], -1)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
-        """One-step targets: the lower of the critics at an action of the target actor."""
+        """Return one-step targets, from the lower of the critics at an action of the target actor."""
         act = self.actor_target.sample(batch.next_obs, [self.generator])
         following = q_values(self.target, batch.next_obs, act).amin(0)
-        target = batch.reward + self.settings.discount * (1 - batch.terminated) * following
+        target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
         return Targets(batch.obs, batch.act, target, torch.ones_like(target))
 
     @torch.no_grad()
     def advantage(self, batch: Batch) -> Tensor:
-        """`Q(s, a)` less the mean of Q over m actions of the actor, `[B]`."""
+        """Return `Q(s, a)` minus the mean of Q over m actions of the actor, `[B]`."""
         m, b = self.settings.samples, len(batch.reward)
         obs = batch.obs.repeat(m, 1)  # [m*B, S]
         drawn = q_values(self.critic, obs, self.actor.sample(obs, [self.generator])).amin(0).view(m, b)
         return q_values(self.critic, batch.obs, batch.act).amin(0) - drawn.mean(0)
 
     def update(self, batch: Batch) -> None:
-        """One gradient step of critics and actor on `batch`."""
+        """Take one gradient step of critics and actor on `batch`."""
         c, (actor_optimizer, critic_optimizer) = self.settings, self.optimizers
         critic_loss = self.targets(batch).loss(self.critic)
         critic_optimizer.zero_grad(set_to_none=True)
@@ -121,13 +128,13 @@ class CRR:
         actor_optimizer.zero_grad(set_to_none=True)
         actor_loss.backward()
         actor_optimizer.step()
-        polyak(self.actor_target, self.actor, c.polyak)
-        polyak(self.target, self.critic, c.polyak)
+        polyak(self.actor_target, self.actor, self.shared.tau)
+        polyak(self.target, self.critic, self.shared.tau)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Networks, optimisers and random stream."""
+        """Return the states of the networks, the optimisers and the random generator."""
         return saved(self, *NETWORKS)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
+        """Restore the state from `checkpoint`."""
         restored(self, state, *NETWORKS)

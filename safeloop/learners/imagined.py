@@ -1,4 +1,4 @@
-"""Imagined transitions for an off-policy learner: MBPO's branched rollouts, and what a planner's search meets."""
+"""Imagined transitions for an off-policy learner: MBPO's branched rollouts, and transitions of a planner's search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.trajectories import Controller, Model, Outcome, Trajectories, rollout, survival
-from safeloop.networks import Streams
+from safeloop.networks import Generators
 
 
 def as_transitions(obs: Tensor, act: Tensor, next_obs: Tensor, outcome: Outcome, generator: torch.Generator) -> Batch:
@@ -24,7 +24,7 @@ def as_transitions(obs: Tensor, act: Tensor, next_obs: Tensor, outcome: Outcome,
 @torch.no_grad()
 def branch(
     model: Model,
-    actor: Callable[[Tensor, Streams], Tensor],
+    actor: Callable[[Tensor, Generators], Tensor],
     start: Tensor,
     length: int,
     generator: torch.Generator,
@@ -32,10 +32,10 @@ def branch(
 ) -> None:
     """Roll the actor out from states `[M, S]` for `length` steps (MBPO; Janner et al., 2019).
 
-    Every transition goes `into` a buffer; a rollout ends where the model says so. Those that go on are dealt to the K
-    models anew, in equal parts: M is rounded down to a multiple of K.
+    Every transition is added to the buffer `into`; a rollout ends where the model terminates it. After each step the
+    other rollouts are distributed over the K models again, in equal parts: M is rounded down to a multiple of K.
     """
-    k, s = model.members, start
+    k, s = model.ensemble_size, start
 
     def controller(_: int, obs: Tensor) -> Tensor:
         return actor(obs.flatten(0, 1), [generator]).view(k, obs.shape[1], -1)
@@ -52,31 +52,40 @@ def branch(
 
 
 class Witness:
-    """A model that keeps `each` of the transitions of every search, drawn at random (workshop paper, appendix D).
+    """A wrapper of a model that stores `each` random transitions of every search (workshop paper, appendix D).
 
-    Of steps beyond an imagined episode's end none is kept.
+    It stores no steps beyond the end of an imagined episode.
     """
 
     def __init__(self, model: Model, each: int, into: Replay, generator: torch.Generator):
-        self.model, self.members = model, model.members
+        self.model, self.ensemble_size = model, model.ensemble_size
         self.each, self.into, self.generator = each, into, generator
 
     def start(self, start: Any) -> tuple[Any, Tensor]:
-        """Return the model's."""
+        """Return the result of the model's `start`."""
         return self.model.start(start)
 
-    def step(self, carry: Any, act: Tensor, streams: Streams) -> tuple[Any, Tensor, Outcome]:
-        """Return the model's."""
-        return self.model.step(carry, act, streams)
+    def step(self, carry: Any, act: Tensor, generators: Generators) -> tuple[Any, Tensor, Outcome]:
+        """Return the result of the model's `step`."""
+        return self.model.step(carry, act, generators)
 
     def rollout(
-        self, start: Any, controller: Controller, horizon: int, streams: Streams, judged: bool = True
+        self, start: Any, controller: Controller, horizon: int, generators: Generators, judged: bool = True
     ) -> Trajectories:
-        """Return the model's rollouts, of which some transitions are kept where they are judged."""
-        found = rollout(self.model, start, controller, horizon, streams, judged)
+        """Return the model's rollouts, and store some of their transitions where they are judged."""
+        found = rollout(self.model, start, controller, horizon, generators, judged)
         if judged:
             self._keep(found)
         return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stored transitions and the generator's state."""
+        return {"imagined": self.into.state_dict(), "witness": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state from `state_dict`."""
+        self.into.load_state_dict(state["imagined"])
+        self.generator.set_state(state["witness"])
 
     def _keep(self, found: Trajectories) -> None:
         k, h, m = found.outcome.reward.shape
@@ -97,5 +106,5 @@ class Witness:
 
 
 def mixed(real: Batch, imagined: Batch) -> Batch:
-    """Both, one after the other."""
+    """Return one batch of both, the real transitions first."""
     return Batch(*(torch.cat(pair) for pair in zip(real, imagined, strict=True)))

@@ -1,7 +1,8 @@
-"""What model-based offline planning learns beside models (MBOP; Argenson & Dulac-Arnold, 2020).
+"""The learner of model-based offline planning besides its models (MBOP; Argenson & Dulac-Arnold, 2020).
 
-A behaviour, which imitates the dataset, and a truncated value: the return that followed within so many decisions. Both
-are ensembles. MBOP's networks also see the action before; here they see the observation alone.
+It learns a behaviour policy, which imitates the dataset, and a truncated value, the return over the next decisions up
+to a fixed number. Both are ensembles. MBOP's networks also see the previous action; here they see the observation
+alone.
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agents.offline_settings import MBOPSettings
 from safeloop.data.replay import Batch
-from safeloop.networks import EnsembleMLP, Streams, initialiser
+from safeloop.learners.settings import LearnerSettings
+from safeloop.networks import EnsembleMLP, Generators, initialiser
 
 
 def truncated_returns(
     reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, horizon: int, discount: float
 ) -> np.ndarray:
-    """`sum_{k<horizon} gamma^k r_{t+k}` within the episode, `[T]`, from rewards and how an episode ends, `[T]`.
+    """Return `sum_{k<horizon} gamma^k r_{t+k}` within the episode, `[T]`, from rewards and ends of episodes, `[T]`.
 
-    NaN where so many decisions were not recorded, though the episode had gone on.
+    It is NaN where fewer decisions were recorded although the episode continued.
     """
     found, ends = np.zeros(len(reward)), terminated | truncated
     ends[-1:] = True
     first = 0
     for last in np.flatnonzero(ends):
         rows = reward[first : last + 1].astype(float)
-        total = np.zeros(len(rows) + 1)  # discounted to the end
+        total = np.zeros(len(rows) + 1)  # discounted sums to the episode's end
         for t in reversed(range(len(rows))):
             total[t] = rows[t] + discount * total[t + 1]
         beyond = np.zeros(len(rows))
@@ -43,38 +44,44 @@ def truncated_returns(
 
 
 class MBOP:
-    """Ensembles of a behaviour and of a value, with one `update` a batch.
+    """The MBOP learner: ensembles of a behaviour policy and of a value, with one `update` per batch.
 
-    The batch's `reward` is what the value should say: the truncated return, or NaN where it is not known.
+    The batch's `reward` is the target of the value: the truncated return, or NaN where it is not known.
     """
 
     def __init__(
-        self, obs_dim: int, act_dim: int, settings: MBOPSettings, generator: torch.Generator, device: str = "cpu"
+        self,
+        obs_dim: int,
+        act_dim: int,
+        ensemble_size: int,
+        shared: LearnerSettings,
+        generator: torch.Generator,
+        device: str = "cpu",
     ):
-        init, h, k = initialiser(generator), settings.hidden, settings.members
-        self.members = k
+        init, h, k = initialiser(generator), shared.hidden, ensemble_size
+        self.ensemble_size = k
         self.actor = EnsembleMLP(k, [obs_dim, h, h, act_dim], torch.relu_, init).to(device)
         self.critic = EnsembleMLP(k, [obs_dim, h, h, 1], torch.relu_, init).to(device)
         parameters = [*self.actor.parameters(), *self.critic.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(parameters, lr=shared.learning_rate, fused=True)
 
     def _all(self, net: EnsembleMLP, obs: Tensor) -> Tensor:
-        """What each member says of the same observations: `[B, S] -> [K, B, n]`."""
-        return net(obs.expand(self.members, -1, -1))
+        """Return the output of each network for the same observations: `[B, S] -> [K, B, n]`."""
+        return net(obs.expand(self.ensemble_size, -1, -1))
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
-        """The mean of the values, for any leading dimensions: `[..., S] -> [...]`."""
+        """Return the mean of the values, for any leading dimensions: `[..., S] -> [...]`."""
         return self._all(self.critic, obs.reshape(-1, obs.shape[-1])).mean(0).view(obs.shape[:-1])
 
     @torch.no_grad()
-    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
-        """The mean of the behaviours, `[..., A]`; nothing is drawn from `streams`."""
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return the mean action of the behaviour policies, `[..., A]`; nothing is drawn from `generators`."""
         flat = obs.reshape(-1, obs.shape[-1])
         return torch.tanh(self._all(self.actor, flat)).mean(0).view(*obs.shape[:-1], -1)
 
     def update(self, batch: Batch) -> None:
-        """One gradient step of both on `batch`."""
+        """Take one gradient step of both ensembles on `batch`."""
         behaviour = (torch.tanh(self._all(self.actor, batch.obs)) - batch.act).square().mean((1, 2)).sum()
         known = batch.reward.isfinite()
         missed = self._all(self.critic, batch.obs)[..., 0] - batch.reward.nan_to_num()
@@ -84,7 +91,7 @@ class MBOP:
         self.optimizer.step()
 
     def checkpoint(self) -> dict[str, Any]:
-        """Networks and optimiser."""
+        """Return the states of the networks and the optimiser."""
         return {
             "actor": self.actor.state_dict(),
             "critic": self.critic.state_dict(),
@@ -92,7 +99,7 @@ class MBOP:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
+        """Restore the state from `checkpoint`."""
         self.actor.load_state_dict(state["actor"])
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""Policy in the latent action space (PLAS; Zhou et al., 2020): act through a decoder of the dataset's actions."""
+"""Policy in the latent action space (PLAS; Zhou et al., 2020): it acts through a decoder of the dataset's actions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safeloop.agents.offline_settings import PLASSettings
 from safeloop.data.replay import Batch
-from safeloop.learners.expansion import Targets
+from safeloop.learners.settings import LearnerSettings, PLASSettings
+from safeloop.learners.targets import Targets
 from safeloop.networks import (
     EnsembleMLP,
-    Streams,
+    Generators,
     initialiser,
     normals,
     polyak,
@@ -40,17 +40,17 @@ class Autoencoder(nn.Module):
         self.decoder = EnsembleMLP(1, [obs_dim + self.latent, hidden, hidden, act_dim], torch.relu_, generator)
 
     def encode(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of z, `[B, 2 A]` each."""
+        """Return the mean and the log standard deviation of z, `[B, 2 A]` each."""
         mean, log_std = self.encoder(torch.cat((obs, act), -1).unsqueeze(0))[0].chunk(2, -1)
         return mean, log_std.clamp(*LOG_STD)
 
     def decode(self, obs: Tensor, z: Tensor) -> Tensor:
-        """Actions `[B, A]` in [-1, 1]."""
+        """Return actions `[B, A]` in [-1, 1]."""
         return torch.tanh(self.decoder(torch.cat((obs, z), -1).unsqueeze(0))[0])
 
 
 class PLAS:
-    """Autoencoder, latent actor, twin critics and targets, with one `update` a batch.
+    """The PLAS learner: autoencoder, latent actor, twin critics and target networks, with one `update` per batch.
 
     The first `pretraining` updates fit the autoencoder alone.
     """
@@ -59,13 +59,15 @@ class PLAS:
         self,
         obs_dim: int,
         act_dim: int,
+        shared: LearnerSettings,
         settings: PLASSettings,
         pretraining: int,
         generator: torch.Generator,
         device: str = "cpu",
     ):
-        self.settings, self.pretraining, self.generator, self.updates = settings, pretraining, generator, 0
-        init, h, c = initialiser(generator), settings.hidden, settings
+        self.shared, self.settings = shared, settings
+        self.pretraining, self.generator, self.updates = pretraining, generator, 0
+        init, h, c = initialiser(generator), shared.hidden, settings
         self.autoencoder = Autoencoder(obs_dim, act_dim, h, init).to(device)
         self.actor = EnsembleMLP(1, [obs_dim, h, h, self.autoencoder.latent], torch.relu_, init).to(device)
         self.critic = twin_critics(obs_dim, act_dim, h, init).to(device)
@@ -73,40 +75,40 @@ class PLAS:
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (
             (self.autoencoder, c.actor_learning_rate), (self.actor, c.actor_learning_rate),
-            (self.critic, c.learning_rate),
+            (self.critic, shared.learning_rate),
         )  # fmt: skip
         self.optimizers = [torch.optim.Adam(list(net.parameters()), lr=rate, fused=True) for net, rate in groups]
 
     def latent(self, actor: EnsembleMLP, obs: Tensor) -> Tensor:
-        """The latent action `[B, 2 A]` of `obs [B, S]`, within the limit."""
+        """Return the latent action `[B, 2 A]` for `obs [B, S]`, within the limit."""
         return self.settings.latent_limit * torch.tanh(actor(obs.unsqueeze(0))[0])
 
     def actions(self, actor: EnsembleMLP, obs: Tensor) -> Tensor:
-        """The decoded actions `[B, A]`."""
+        """Return the decoded actions `[B, A]`."""
         return self.autoencoder.decode(obs, self.latent(actor, obs))
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
-        """`min_i Q_i(s, pi(s))`, for any leading dimensions: `[..., S] -> [...]`."""
+        """Return `min_i Q_i(s, pi(s))`, for any leading dimensions: `[..., S] -> [...]`."""
         flat = obs.reshape(-1, obs.shape[-1])
         return q_values(self.critic, flat, self.actions(self.actor, flat)).amin(0).view(obs.shape[:-1])
 
     @torch.no_grad()
-    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
-        """Actions `[..., A]`; the actor is deterministic, so nothing is drawn from `streams`."""
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return actions `[..., A]`; the actor is deterministic, so nothing is drawn from `generators`."""
         return self.actions(self.actor, obs.reshape(-1, obs.shape[-1])).view(*obs.shape[:-1], -1)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
-        """One-step targets: mostly the lower of the critics, at the target actor's action."""
+        """Return one-step targets, from a mean of the critics (mostly the lower) at the target actor's action."""
         c = self.settings
         q = q_values(self.target, batch.next_obs, self.actions(self.actor_target, batch.next_obs))
         following = c.minimum_weight * q.amin(0) + (1 - c.minimum_weight) * q.amax(0)
-        target = batch.reward + c.discount * (1 - batch.terminated) * following
+        target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
         return Targets(batch.obs, batch.act, target, torch.ones_like(target))
 
     def autoencoder_loss(self, batch: Batch) -> Tensor:
-        """What a decoded action misses (mean square) and `kl_weight` times what the code differs from the prior."""
+        """Return the mean squared error of decoded actions plus `kl_weight` times z's divergence from the prior."""
         mean, log_std = self.autoencoder.encode(batch.obs, batch.act)
         z = mean + log_std.exp() * normals(mean.shape, [self.generator])
         missed = (self.autoencoder.decode(batch.obs, z) - batch.act).square().mean()
@@ -114,7 +116,7 @@ class PLAS:
         return missed + self.settings.kl_weight * divergence
 
     def update(self, batch: Batch) -> None:
-        """One gradient step on `batch`: of the autoencoder at first, then of critics and latent actor."""
+        """Take one gradient step on `batch`: of the autoencoder at first, later of critics and latent actor."""
         autoencoder_optimizer, actor_optimizer, critic_optimizer = self.optimizers
         self.updates += 1
         if self.updates <= self.pretraining:
@@ -135,14 +137,14 @@ class PLAS:
         actor_optimizer.step()
         for net in (self.critic, self.autoencoder):
             net.requires_grad_(True)
-        polyak(self.actor_target, self.actor, self.settings.polyak)
-        polyak(self.target, self.critic, self.settings.polyak)
+        polyak(self.actor_target, self.actor, self.shared.tau)
+        polyak(self.target, self.critic, self.shared.tau)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Networks, optimisers, updates so far and random stream."""
+        """Return the states of networks, optimisers and random generator, and the number of updates so far."""
         return {**saved(self, *NETWORKS), "updates": self.updates}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
+        """Restore the state from `checkpoint`."""
         restored(self, state, *NETWORKS)
         self.updates = state["updates"]

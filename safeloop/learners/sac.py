@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safeloop.data.replay import Batch
-from safeloop.learners.expansion import Targets
+from safeloop.learners.settings import LearnerSettings, SACSettings
+from safeloop.learners.targets import Targets
 from safeloop.networks import (
     EnsembleMLP,
-    Streams,
+    Generators,
     initialiser,
     normals,
     polyak,
@@ -26,22 +26,6 @@ from safeloop.networks import (
 )
 
 NETWORKS = ("actor", "critic", "target")
-
-
-@dataclass(frozen=True)
-class SACSettings:
-    """Settings of SAC; C.2 of the paper and Haarnoja et al., but for the initial temperature."""
-
-    discount: float = 0.95
-    learning_rate: float = 3e-4
-    polyak: float = 0.005
-    """Weight on the new critic in the target."""
-    hidden: int = 256
-    initial_temperature: float = 0.1
-    backup_entropy: bool = True
-    """Whether the critics' targets count the entropy; without, values are of the reward alone."""
-    layer_norm: bool = False
-    """In the critics."""
 
 
 class Actor(nn.Module):
@@ -56,13 +40,13 @@ class Actor(nn.Module):
         return mean, -5 + 3.5 * (torch.tanh(raw) + 1)  # log standard deviation in [-5, 2]
 
     def mean(self, obs: Tensor) -> Tensor:
-        """The squashed mean action, for any leading dimensions."""
+        """Return the squashed mean action, for any leading dimensions."""
         return torch.tanh(self._gaussian(obs)[0]).view(*obs.shape[:-1], -1)
 
-    def sample(self, obs: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """An action `[B, A]` and its log-probability `[B]` (differentiable)."""
+    def sample(self, obs: Tensor, generators: Generators) -> tuple[Tensor, Tensor]:
+        """Draw an action `[B, A]`, and return it with its log-probability `[B]` (differentiable)."""
         mean, log_std = self._gaussian(obs)
-        noise = normals(mean.shape, streams)
+        noise = normals(mean.shape, generators)
         u = mean + log_std.exp() * noise
         log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
         # log det of tanh: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
@@ -70,66 +54,67 @@ class Actor(nn.Module):
 
 
 class SAC:
-    """Actor, twin critics, targets and temperature, with one `update` a batch."""
+    """The SAC learner: an actor, twin critics, their targets and a temperature, with one `update` per batch."""
 
     def __init__(
         self,
         obs_dim: int,
         act_dim: int,
+        shared: LearnerSettings,
         settings: SACSettings,
         generator: torch.Generator,
         device: str = "cpu",
     ):
-        self.settings, self.generator = settings, generator
+        self.shared, self.settings, self.generator = shared, settings, generator
         init = initialiser(generator)
-        h = settings.hidden
+        h = shared.hidden
         self.actor = Actor(obs_dim, act_dim, h, init).to(device)
         self.critic = twin_critics(obs_dim, act_dim, h, init, settings.layer_norm).to(device)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
         self.target_entropy = -float(act_dim)
         groups = (self.actor.parameters(), self.critic.parameters(), [self.log_temperature])
-        self.optimizers = [torch.optim.Adam(list(g), lr=settings.learning_rate, fused=True) for g in groups]
+        self.optimizers = [torch.optim.Adam(list(g), lr=shared.learning_rate, fused=True) for g in groups]
 
     @property
     def temperature(self) -> Tensor:
-        """The weight of the entropy, now."""
+        """The present weight of the entropy."""
         return self.log_temperature.detach().exp()
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
-        """`min_i Q_i(s, pi(s))` with the actor's mean action, for any leading dimensions: `[..., S] -> [...]`."""
+        """Return `min_i Q_i(s, pi(s))` with the actor's mean action, with leading dimensions: `[..., S] -> [...]`."""
         flat = obs.reshape(-1, obs.shape[-1])
         return q_values(self.critic, flat, self.actor.mean(flat)).amin(0).view(obs.shape[:-1])
 
     @torch.no_grad()
-    def act(self, obs: Tensor, streams: Streams | None) -> Tensor:
-        """Actions `[B, A]`: drawn from `streams`, or the mean where there are none."""
-        return self.actor.mean(obs) if streams is None else self.actor.sample(obs, streams)[0]
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return actions `[B, A]`, drawn with `generators`, or the mean actions without generators."""
+        return self.actor.mean(obs) if generators is None else self.actor.sample(obs, generators)[0]
 
-    def explore(self, obs: Tensor, streams: Streams) -> Tensor:
-        """Actions `[B, A]` drawn from the actor."""
-        return self.act(obs, streams)
+    def explore(self, obs: Tensor, generators: Generators) -> Tensor:
+        """Draw actions `[B, A]` from the actor."""
+        return self.act(obs, generators)
 
     def bonus(self, log_prob: Tensor) -> Tensor:
-        """What the targets count for the entropy of an action: `-alpha log pi`, or nothing (`backup_entropy`)."""
+        """Return the targets' bonus for the entropy of an action: `-alpha log pi`, or 0 without `backup_entropy`."""
         return -self.temperature * log_prob if self.settings.backup_entropy else torch.zeros_like(log_prob)
 
     @torch.no_grad()
     def next_value(self, obs: Tensor) -> Tensor:
-        """The targets' value of states `[B, S] -> [B]`: the lower critic at a drawn action, and the bonus for it."""
+        """Return the targets' value of states `[B, S] -> [B]`: the lower critic at a drawn action, plus its bonus."""
         act, log_prob = self.actor.sample(obs, [self.generator])
         return q_values(self.target, obs, act).amin(0) + self.bonus(log_prob)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
-        """One-step targets."""
+        """Return one-step targets."""
         following = self.next_value(batch.next_obs)
-        target = batch.reward + self.settings.discount * (1 - batch.terminated) * following
+        target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
         return Targets(batch.obs, batch.act, target, torch.ones_like(target))
 
     def update(self, batch: Batch, targets: Targets | None = None) -> None:
-        """One gradient step of critics, actor and temperature on `batch`; `targets` None: its one-step targets."""
+        """Take a gradient step of critics, actor and temperature on `batch`; `targets` None: its one-step targets."""
         actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
         temperature = self.temperature
         critic_loss = (targets or self.targets(batch)).loss(self.critic)
@@ -150,14 +135,14 @@ class SAC:
         temperature_loss.backward()
         temperature_optimizer.step()
 
-        polyak(self.target, self.critic, self.settings.polyak)
+        polyak(self.target, self.critic, self.shared.tau)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Networks, optimisers, temperature and random stream."""
+        """Return the states of networks, optimisers and random generator, and the temperature."""
         return {**saved(self, *NETWORKS), "log_temperature": self.log_temperature.detach()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
+        """Restore the state from `checkpoint`."""
         restored(self, state, *NETWORKS)
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])

@@ -1,9 +1,9 @@
-"""The value of the behaviour in the replay buffer, by temporal differences: what the planner itself earns.
+"""The value of the behaviour in the replay buffer, learned by temporal differences: the planner's own return.
 
-SAC's value is that of an actor that maximises the reward alone. Under a constraint the planner may not go where
-that actor would: at a hazard between robot and goal the actor's value promises the way through. The value of
-what was done instead needs no action at all: `V(s) <- r + gamma V(s')` over the transitions of the buffer
-(LOOP-SARSA in the papers' comparisons has the same target for Q).
+SAC's value is that of an actor that maximises the reward alone. Under a constraint the planner may not follow that
+actor: with a hazard between robot and goal, the actor's value assumes the way through it. The value of the behaviour
+needs no action at all: `V(s) <- r + gamma V(s')` over the transitions of the buffer (LOOP-SARSA in the papers'
+comparisons has the same target for Q).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from safeloop.cmdp import Entities
 from safeloop.data.replay import Batch
+from safeloop.learners.settings import LearnerSettings
 from safeloop.networks import EnsembleMLP, initialiser, polyak
 
 TWINS = 2
@@ -24,9 +25,9 @@ TWINS = 2
 class EntityValue(nn.Module):
     """Value functions that see the entities as a set: `[2, B, S] -> [2, B, 1]`.
 
-    One network reads each entity beside the robot and the goal; what it says is averaged and maximised over the
-    entities, as in Deep Sets (Zaheer et al., 2017), and a second network reads that. A network on the whole
-    observation learns the layouts it has met by heart (docs/learning.md).
+    One network reads each entity together with the robot and the goal; its output is averaged and maximised over the
+    entities, as in Deep Sets (Zaheer et al., 2017), and a second network reads the results. A network on the whole
+    observation memorises the layouts in the buffer (docs/learning.md).
     """
 
     def __init__(self, entities: Entities, hidden: int, width: int, generator: torch.Generator):
@@ -50,7 +51,7 @@ class EntityValue(nn.Module):
         self.net = EnsembleMLP(TWINS, [len(own) + 2 * width, hidden, hidden, 1], torch.relu_, generator)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """`[2, B, S] -> [2, B, 1]`."""
+        """Return both values: `[2, B, S] -> [2, B, 1]`."""
         b, e = obs.shape[1], len(self.kind)
         own = obs[..., self.own]
         entities = obs[..., self.positions].view(TWINS, b, e, self.dim)
@@ -60,9 +61,9 @@ class EntityValue(nn.Module):
 
 
 def shared(values: Tensor, event: Tensor) -> Tensor:
-    """`values [B]`, those that follow an event (`event [B]`) replaced by their mean.
+    """Return `values [B]` with those that follow an event (`event [B]`) replaced by their mean.
 
-    Where the next goal will be is chance, which a sample would teach as if it could be known.
+    The place of the next goal is random; a single sample as the target would treat it as predictable.
     """
     mean = (event * values).sum() / event.sum().clamp(min=1)
     return torch.where(event > 0, mean, values)
@@ -77,16 +78,14 @@ class BehaviourValue:
     def __init__(
         self,
         obs_dim: int,
-        discount: float,
-        learning_rate: float,
-        polyak: float,
+        shared: LearnerSettings,
         hidden: int,
         generator: torch.Generator,
         device: str = "cpu",
         entities: Entities | None = None,
         entity_width: int = 32,
     ):
-        self.discount, self.polyak = discount, polyak
+        self.shared = shared
         init = initialiser(generator)
         net: nn.Module
         if entities is None:
@@ -95,31 +94,31 @@ class BehaviourValue:
             net = EntityValue(entities, hidden, entity_width, init)
         self.net = net.to(device)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=shared.learning_rate, fused=True)
 
     @staticmethod
     def _both(net: nn.Module, obs: Tensor) -> Tensor:
-        """Both functions' values, `[2, B]`."""
+        """Return both functions' values, `[2, B]`."""
         return net(obs.expand(TWINS, -1, -1))[..., 0]
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
-        """`min_i V_i(s)`, for any leading dimensions: `[..., S] -> [...]`."""
+        """Return `min_i V_i(s)`, for any leading dimensions: `[..., S] -> [...]`."""
         return self._both(self.net, obs.reshape(-1, obs.shape[-1])).amin(0).view(obs.shape[:-1])
 
     def update(self, batch: Batch) -> None:
-        """One gradient step on `batch`."""
+        """Take one gradient step on `batch`."""
         with torch.no_grad():
             following = shared(self._both(self.target, batch.next_obs).amin(0), batch.event)
-            target = batch.reward + self.discount * (1 - batch.terminated) * following
+            target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
         loss = (self._both(self.net, batch.obs) - target).square().mean(1).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        polyak(self.target, self.net, self.polyak)
+        polyak(self.target, self.net, self.shared.tau)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Networks and optimiser."""
+        """Return the states of the networks and the optimiser."""
         return {
             "net": self.net.state_dict(),
             "target": self.target.state_dict(),
@@ -127,7 +126,7 @@ class BehaviourValue:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
+        """Restore the state from `checkpoint`."""
         self.net.load_state_dict(state["net"])
         self.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,1 +1,1 @@
-"""World models: imagined rollouts, the ensemble and its networks, and what is known beside them."""
+"""World models: imagined rollouts, the ensemble with its networks, and known outcomes."""

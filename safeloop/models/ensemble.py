@@ -16,7 +16,7 @@ from safeloop.cmdp import Entities, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
 from safeloop.models.full import FullNet, Heads, Prediction
-from safeloop.networks import Streams, initialiser, normals
+from safeloop.networks import Generators, initialiser, normals
 
 
 def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -25,14 +25,14 @@ def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 class Ensemble(nn.Module):
-    """K models, their normalisers and their optimiser. Sampling keeps each model to itself (TS-infinity)."""
+    """K models with their normalisers and their optimiser. Each sampled rollout stays with one model (TS-infinity)."""
 
     def __init__(
         self,
         obs_dim: int,
         act_dim: int,
         *,
-        members: int,
+        ensemble_size: int,
         sizes: list[int],
         heads: Heads,
         parts: Entities | Lidars | None = None,
@@ -45,13 +45,13 @@ class Ensemble(nn.Module):
         device: str = "cpu",
     ):
         super().__init__()
-        self.members, self.heads, self.reward_weight = members, heads, reward_weight
+        self.ensemble_size, self.heads, self.reward_weight = ensemble_size, heads, reward_weight
         init = initialiser(generator)
         net: FullNet | FactoredNet
         if not factored or parts is None:
-            net = FullNet(members, obs_dim, act_dim, heads, sizes, init)
+            net = FullNet(ensemble_size, obs_dim, act_dim, heads, sizes, init)
         else:
-            net = FactoredNet(members, obs_dim, act_dim, parts, heads, sizes, entity_width, init)
+            net = FactoredNet(ensemble_size, obs_dim, act_dim, parts, heads, sizes, entity_width, init)
         self.net = net
         self.obs_mean: Tensor
         self.obs_std: Tensor
@@ -66,12 +66,12 @@ class Ensemble(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(size))
         self.register_buffer("event_reward", torch.zeros(()))
         bound_of = torch.arange(obs_dim) if isinstance(net, FullNet) else net.bounds()
-        n = int(bound_of.max()) + 2  # the last is the reward's
+        n = int(bound_of.max()) + 2  # the last bound is the reward's
         self.bound_of: Tensor
         self.register_buffer("bound_of", bound_of, persistent=False)
-        self.log_var_max = nn.Parameter(torch.full((members, n), 0.5))
-        self.log_var_min = nn.Parameter(torch.full((members, n), -10.0))
-        mask = torch.ones(obs_dim)  # 0 for what an event relocates
+        self.log_var_max = nn.Parameter(torch.full((ensemble_size, n), 0.5))
+        self.log_var_min = nn.Parameter(torch.full((ensemble_size, n), -10.0))
+        mask = torch.ones(obs_dim)  # 0 for the numbers that an event relocates
         if parts is not None:
             mask[jumping(parts)] = 0
         self.register_buffer("event_mask", mask, persistent=False)
@@ -82,31 +82,31 @@ class Ensemble(nn.Module):
     # -- prediction ---------------------------------------------------------------------------------------
 
     def _variance(self, raw: Tensor) -> Tensor:
-        """Bounded variances `[K, B, S]` of a change, from raw log-variances."""
+        """Return bounded variances `[K, B, S]` of a change, from raw log-variances."""
         return _bounded(raw, *(bound[:, None, self.bound_of] for bound in (self.log_var_min, self.log_var_max)))
 
     def _reward_variance(self, raw: Tensor) -> Tensor:
-        """Bounded variances `[K, B]` of a reward, from raw log-variances."""
+        """Return bounded variances `[K, B]` of a reward, from raw log-variances."""
         return _bounded(raw, self.log_var_min[:, -1:], self.log_var_max[:, -1:])
 
     def normalise(self, obs: Tensor) -> Tensor:
-        """Observation to network input."""
+        """Return observations as normalised inputs of the networks."""
         return (obs - self.obs_mean) / self.obs_std
 
-    def step(self, obs: Tensor, act: Tensor, streams: Streams | None) -> tuple[Tensor, Tensor]:
-        """Next observation `[K, B, S]` of `obs, act [K, B, .]`, and `judge`'s memory of it.
+    def step(self, obs: Tensor, act: Tensor, generators: Generators | None) -> tuple[Tensor, Tensor]:
+        """Return the next observation `[K, B, S]` of `obs, act [K, B, .]`, and the memory that `judge` needs.
 
-        Drawn with fresh noise from the streams; the mean without any.
+        It is drawn with fresh noise from the generators; without generators it is the mean.
         """
         mean, raw, memory = self.net.transition(self.normalise(obs), act, self.delta_std)
         change = mean.float()
-        if streams is not None:
-            noise = normals(mean.shape, streams, dim=1)
+        if generators is not None:
+            noise = normals(mean.shape, generators, dim=1)
             change = change.addcmul(self._variance(raw.float()).sqrt_(), noise)
         return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean reward `[K, B]` (0 where it is not learned) and probabilities `{name: [K, B]}` of transitions."""
+        """Return mean rewards `[K, B]` (0 where not learned) and probabilities `{name: [K, B]}` of transitions."""
         transition = (memory, self.normalise(obs), act, self.normalise(next_obs))
         outcome = self.net.outcome(*transition)
         logits = dict(outcome.logits)
@@ -116,17 +116,17 @@ class Ensemble(nn.Module):
         if outcome.reward is None:
             return torch.zeros(obs.shape[:-1], device=obs.device), chance
         reward = outcome.reward.float() * self.reward_std + self.reward_mean
-        if "event" in chance:  # progress and event apart: an event pays what events paid
+        if "event" in chance:  # progress and event are separate: an event's reward is the mean reward of events
             reward = torch.lerp(reward, self.event_reward, chance["event"])
         return reward, chance
 
     @torch.no_grad()
     def errors(self, batch: Batch) -> Tensor:
-        """Return the mean squared error of the mean over models, `[B]`, in standard deviations of changes.
+        """Return the mean squared one-step error of the ensemble mean, `[B]`, in standard deviations of changes.
 
         Numbers that jumped at an event are left out.
         """
-        k = self.members
+        k = self.ensemble_size
         mean = self.step(batch.obs.expand(k, -1, -1), batch.act.expand(k, -1, -1), None)[0].mean(0)
         weight = 1 - batch.event.unsqueeze(-1) * (1 - self.event_mask)  # [B, S]
         squares = weight * ((mean - batch.next_obs) / self.delta_std).square()
@@ -135,25 +135,27 @@ class Ensemble(nn.Module):
     # -- fitting ------------------------------------------------------------------------------------------
 
     def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> tuple[int, float, float]:
-        """Take at most `steps` gradient steps on the replay's transitions; each model's best weights are restored.
+        """Take at most `steps` gradient steps on the replay's transitions, then restore each model's best weights.
 
-        The holdout error (mean squared error in normalised units plus logistic losses, per model) is taken
-        before the first step and every 50 steps, on at most 1000 held-out transitions from all over the replay; where
-        it is too short for any to be held out, on those that are fitted. A model's variance bounds go with its
-        weights. With
-        `patience` > 0 fitting stops once so many checks have passed since any model was last better by 1% than it had
-        been then: small gains add up. Returns the steps taken and the mean error before and after.
+        The holdout error (mean squared error in normalised units plus logistic losses, per model) is measured before
+        the first step and every 50 steps, on at most 1000 held-out transitions spread over the replay; if the replay
+        is too short for a holdout, on the fitted transitions. A model's variance bounds are restored with its weights.
+        With `patience` > 0, fitting stops after that many checks in a row without a gain: a model gains when its error
+        is 1% below the error at its last gain, so small gains add up. Returns the steps taken and the mean error
+        before and after.
         """
         train, held = replay.split()
         self._fit_normalisers(replay.rows(train))
         judged = held if len(held) else train
-        held_batch = replay.rows(judged[:: -(-len(judged) // 1000)].expand(self.members, -1))
+        held_batch = replay.rows(judged[:: -(-len(judged) // 1000)].expand(self.ensemble_size, -1))
         best_error = self._holdout_error(held_batch)
         first_error = best_error.mean().item()
         best, reference = [p.detach().clone() for p in self.parameters()], best_error
         stale, done = 0, 0
         for step in range(1, steps + 1):
-            choice = torch.randint(len(train), (self.members, batch_size), generator=self.generator, device=self.device)
+            choice = torch.randint(
+                len(train), (self.ensemble_size, batch_size), generator=self.generator, device=self.device
+            )
             self.optimizer.zero_grad(set_to_none=True)
             self._loss(replay.rows(train[choice])).backward()
             self.optimizer.step()
@@ -176,7 +178,7 @@ class Ensemble(nn.Module):
         return done, first_error, best_error.mean().item()
 
     def _fit_normalisers(self, data: Batch) -> None:
-        """Means and standard deviations of inputs and targets; constant features are left unscaled."""
+        """Set the means and standard deviations of inputs and targets; constant features are left unscaled."""
         weight = 1 - data.event.unsqueeze(-1) * (1 - self.event_mask)  # [B, S], 0 where the goal jumped
         delta = data.next_obs - data.obs
         count = weight.sum(0).clamp(min=1)
@@ -199,25 +201,25 @@ class Ensemble(nn.Module):
             self.event_reward.copy_(data.reward[~calm].mean())
 
     def _parts(self, data: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Prediction, Tensor, Tensor]:
-        """Forward pass on transitions `[K, B]`: prediction, target and mask of the change; outcome; reward."""
+        """Return prediction, target and mask of the change, the outcome, and the reward with its mask, for `[K, B]`."""
         x, y = self.normalise(data.obs), self.normalise(data.next_obs)
         mean, raw, out = self.net.transition(x, data.act, self.delta_std)
         target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
         jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
-        # Where the goal jumped, the outcome is read from where the goal would have been.
+        # Where the goal jumped, the outcome is read from the position that the goal would have had.
         expected = self.normalise(data.obs + self.delta_mean + self.delta_std * mean.detach())
         outcome = self.net.outcome(out, x, data.act, torch.lerp(y, expected, jumped))
-        if self.heads.violated:  # a cost has a sharp edge: learned from predictions, which is what planning will show
+        if self.heads.violated:  # a cost has a sharp edge: it is learned from predictions, its inputs in planning
             outcome.logits["violated"] = self.net.violation(out, x, data.act, expected)
         reward = (data.reward - self.reward_mean) / self.reward_std
         calm = 1 - data.event if self.heads.event else torch.ones_like(data.event)
         return mean, raw, target, 1 - jumped, outcome, reward, calm
 
     def _loss(self, data: Batch) -> Tensor:
-        """Gaussian negative log-likelihood and logistic losses, summed over models, plus 0.01 times the bounds.
+        """Return Gaussian negative log-likelihoods and logistic losses, summed over models, plus 0.01 times the bounds.
 
-        That of the change is a mean over the numbers of the observation, so the reward's, of weight `reward_weight`,
-        counts 1 as much as all of these together.
+        The likelihood of the change is a mean over the numbers of the observation. With a `reward_weight` of 1 the
+        reward therefore counts as much as all these numbers together.
         """
         mean, raw, target, mask, outcome, reward, calm = self._parts(data)
         variance = self._variance(raw)
@@ -232,7 +234,7 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def _holdout_error(self, data: Batch) -> Tensor:
-        """Error of each model on held-out transitions, `[K]`."""
+        """Return the error of each model on held-out transitions, `[K]`."""
         mean, _, target, mask, outcome, reward, calm = self._parts(data)
         error = (mask * (mean - target).square()).mean((1, 2))
         if outcome.reward is not None:
@@ -244,7 +246,7 @@ class Ensemble(nn.Module):
     # -- checkpoints --------------------------------------------------------------------------------------
 
     def checkpoint(self) -> dict[str, Any]:
-        """Weights, normalisers, optimiser and random stream."""
+        """Return the weights, the normalisers, and the states of the optimiser and the random generator."""
         return {
             "model": self.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -252,7 +254,7 @@ class Ensemble(nn.Module):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
+        """Restore the state from `checkpoint`."""
         self.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])

@@ -1,8 +1,8 @@
-"""The `factored` network: a small network for the robot, another shared by all entities, others for what happens.
+"""The `factored` network: a small network for the robot, another for all entities, and others for the outcome.
 
 The body network reads the robot's own state and the action and predicts the robot's change; the entity network
-predicts an entity's change from the same, the entity's own numbers and its kind; reward and event are read from the
-robot and the goal before and after. Entities are points, or the bins of lidars.
+predicts an entity's change from the same inputs, the entity's own numbers and its kind; reward and event are read from
+the robot and the goal before and after the decision. Entities are points, or the bins of lidars.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from safeloop.models.points import Points
 from safeloop.networks import EnsembleMLP
 
 ACTION_SCALES = (5.0, 25.0)
-"""Actuators are limited: their effect can saturate within a small part of the action's range (Point's motor at
-a twentieth of it). `factored` networks see an action a with tanh(scale * a) beside it, or they learn the
-steep part too slowly."""
+"""Scales of additional action inputs. The effect of an actuator can saturate within a small part of the action's range
+(Point's motor at a twentieth of it), so `factored` networks see tanh(scale * a) besides an action a; without it they
+learn the steep part too slowly."""
 
 
 class EntityNet(nn.Module):
-    """One hidden layer per model, shared by all entities and modulated by what the robot is and does.
+    """One hidden layer per model, shared by all entities and modulated by the robot's state and action.
 
-    Feature-wise linear modulation (Perez et al., 2018): the robot's state and the action are read once, by
-    the body network; the work per entity is then a small fraction of what a network on the concatenated
-    inputs needs. Of the inputs, the kind of an entity is known beforehand: its part is a row of `by_kind`.
+    This is feature-wise linear modulation (Perez et al., 2018): the body network reads the robot's state and the action
+    once, so the work per entity is a small fraction of the work of a network on the concatenated inputs. The kind of an
+    entity is constant: its part of the input is a row of `by_kind`.
     """
 
     def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
@@ -45,20 +45,20 @@ class EntityNet(nn.Module):
         self.head = EnsembleMLP(k, [width, out], torch.relu_, generator)
 
     def forward(self, modulation: Tensor, entity: Tensor) -> Tensor:
-        """Modulation `[K, B, 2 * width]` and entities `[K, E, B, m]` to `[K, E, B, out]`."""
+        """Map modulation `[K, B, 2 * width]` and entities `[K, E, B, m]` to `[K, E, B, out]`."""
         k, e, b, m = entity.shape
         scale, shift = (part.contiguous().unsqueeze(1) for part in modulation.chunk(2, -1))  # [K, 1, B, width]
         w = scale.shape[-1]
         by_kind = self.by_kind[:, self.kind].view(k * e, 1, w)
         by_entity = self.weight.unsqueeze(1).expand(k, e, m, w).reshape(k * e, m, w)
-        # Entities before rows: the products with what all entities share then run over long rows.
+        # Entities come before rows, so that the products with values shared by all entities run over long rows.
         h = torch.baddbmm(by_kind, entity.reshape(k * e, b, m), by_entity)
         h = torch.addcmul(shift, h.view(k, e, b, w), scale).relu_()
         return self.head(h.view(k, e * b, w)).view(k, e, b, -1)
 
 
 class FactoredNet(nn.Module):
-    """Per model: a body network for the robot, an entity network shared by all entities, an outcome network."""
+    """The networks of each model: one for the robot's body, one shared by all entities, and one for the outcome."""
 
     def __init__(
         self,
@@ -90,29 +90,29 @@ class FactoredNet(nn.Module):
         self.entity_net = EntityNet(k, sight.entity_size, sight.kind, width, 2 * self.dim, generator)
         outputs = 2 * heads.reward + heads.terminated
         self.outcome_net = EnsembleMLP(k, [body + 2 * sight.goal_size, *sizes, outputs], torch.relu_, generator)
-        if heads.event:  # apart, and on the goal alone: events are few, and with more inputs it overfits
+        if heads.event:  # separate, and on the goal alone: events are few, and with more inputs the network overfits
             seen = 2 * (sight.goal_size + sight.near_size)
             self.event_net = EnsembleMLP(k, [seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
         if heads.violated:
             self.contact_net = EntityNet(k, sight.contact_size, sight.contact_kind, width, 1, generator)
 
     def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Observation `[K, B, S]` to the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
+        """Split an observation `[K, B, S]` into the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
         ordered = obs if self.in_order else obs[..., self.order]
         entities = ordered[..., self.n_robot :].unflatten(-1, (self.n_entities, self.dim))
         return ordered[..., : self.n_robot], entities.transpose(1, 2)
 
     def join(self, robot: Tensor, entities: Tensor) -> Tensor:
-        """The inverse of `split`."""
+        """Join the parts into an observation, the inverse of `split`."""
         ordered = torch.cat((robot, entities.transpose(1, 2).flatten(2)), -1)
         return ordered if self.in_order else ordered[..., self.inverse]
 
     def body(self, robot: Tensor, act: Tensor) -> Tensor:
-        """The robot's state and the action at several scales."""
+        """Return the robot's state and the action at several scales."""
         return torch.cat((robot, act, *((scale * act).tanh_() for scale in ACTION_SCALES)), -1)
 
     def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `violation`."""
+        """Return the mean and raw log-variance of the change, `[K, B, S]` each, and the modulation for `violation`."""
         robot, entities = self.split(obs)
         own, modulation, contact, turn = self.body_net(self.body(robot, act)).split(self.parts, -1)
         robot_mean, robot_raw = own.chunk(2, -1)
@@ -123,7 +123,7 @@ class FactoredNet(nn.Module):
         return self.join(robot_mean, entity_mean), self.join(robot_raw, entity_raw), contact
 
     def outcome(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Prediction:
-        """Reward and termination from robot and goal, event from the goal, before and after."""
+        """Predict reward and termination from robot and goal, and the event from the goal, before and after."""
         (robot, before), (_, after) = self.split(obs), self.split(next_obs)
         goal = torch.cat((self.sight.goal(before), self.sight.goal(after)), -1)
         y, logits = act[..., :0], {}
@@ -138,18 +138,18 @@ class FactoredNet(nn.Module):
         return Prediction(y[..., 0], y[..., 1], logits)
 
     def violation(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-        """Logit of a violation `[K, B]`: that any of what can be touched, each by itself, costs."""
+        """Return the logit of a violation `[K, B]`, a cost from any of the contacts, which are independent."""
         by_entity = self.contact_net(contact, self.sight.contact(self.split(obs)[1], self.split(next_obs)[1]))
         log_safe = F.logsigmoid(-by_entity[..., 0].float()).sum(1).clamp(max=-1e-6)
         # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
         return torch.log(-torch.expm1(log_safe)) - log_safe
 
     def coordinates(self) -> list[int]:
-        """Observation indices of all entities, which share one scale."""
+        """Return the observation indices of all entities, which share one scale."""
         return self.order[self.n_robot :].tolist()
 
     def bounds(self) -> Tensor:
-        """For each number of the observation the variance bound that it has, index `[S]`.
+        """Return the index of the variance bound of each number of the observation, `[S]`.
 
         Entities of one kind are exchangeable, so they share the bounds of their coordinates.
         """
@@ -159,7 +159,7 @@ class FactoredNet(nn.Module):
 
 
 def jumping(parts: Entities | Lidars) -> list[int]:
-    """Observation indices of what an event relocates."""
+    """Return the observation indices of the numbers that an event relocates."""
     if parts.goal is None:
         return []
     return list(parts.positions[parts.goal] if isinstance(parts, Entities) else parts.rings[parts.goal])

@@ -16,7 +16,7 @@ LOGITS = ("event", "terminated", "violated")
 
 @dataclass(frozen=True)
 class Heads:
-    """What is learned beside the change of the observation."""
+    """The learned outputs besides the change of the observation."""
 
     reward: bool = True
     event: bool = False
@@ -24,12 +24,12 @@ class Heads:
     violated: bool = False
 
     def logits(self) -> list[str]:
-        """Names of the logistic heads in use, in order."""
+        """Return the names of the logistic heads in use, in order."""
         return [name for name in LOGITS if getattr(self, name)]
 
 
 class Prediction(NamedTuple):
-    """What a model says of a transition, in normalised units; absent heads are not in `logits`."""
+    """A model's prediction of a transition, in normalised units; absent heads are not in `logits`."""
 
     reward: Tensor | None  # [K, B]
     reward_raw: Tensor | None  # [K, B], unbounded log-variance
@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
 
 class FullNet(nn.Module):
-    """One network per model: (s, a) to the Gaussian of the change of s and of the reward, and the logits."""
+    """One network per model, from (s, a) to the Gaussian of the change of s and of the reward, and to the logits."""
 
     def __init__(self, k: int, obs_dim: int, act_dim: int, heads: Heads, sizes: list[int], generator):
         super().__init__()
@@ -47,24 +47,24 @@ class FullNet(nn.Module):
         self.net = EnsembleMLP(k, [obs_dim + act_dim, *sizes, out], F.silu, generator)
 
     def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`.
+        """Return the mean and raw log-variance of the change, `[K, B, S]` each, and the output for `outcome`.
 
-        `scale [S]` is what changes are measured in, which only lidars need to know.
+        `scale [S]` is the unit of each change, which only lidars need.
         """
         out = self.net(torch.cat((obs, act), -1))
         return out[..., : self.obs_dim], out[..., self.targets : self.targets + self.obs_dim], out
 
     def logit(self, out: Tensor, name: str) -> Tensor:
-        """The output `[K, B]` of the logistic head `name`."""
+        """Return the output `[K, B]` of the logistic head `name`."""
         return out[..., 2 * self.targets + self.heads.logits().index(name)]
 
     def outcome(self, out: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Prediction:
-        """The other heads; the paper's model reads them from (s, a), so `next_obs` is not used."""
+        """Return the other heads; the paper's model reads them from (s, a), so `next_obs` is not used."""
         logits = {name: self.logit(out, name) for name in self.heads.logits() if name != "violated"}
         if not self.heads.reward:
             return Prediction(None, None, logits)
         return Prediction(out[..., self.targets - 1], out[..., 2 * self.targets - 1], logits)
 
     def violation(self, out: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-        """Logit of a violation `[K, B]`, read from (s, a) too."""
+        """Return the logit of a violation `[K, B]`, which is also read from (s, a)."""
         return self.logit(out, "violated")

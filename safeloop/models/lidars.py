@@ -1,4 +1,4 @@
-"""How factored networks see lidars: rings of bins around the robot, each a closeness."""
+"""The inputs of factored networks from lidars: rings of bins around the robot, each bin a closeness."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from safeloop.cmdp import Lidars
 
 TURN = 2
-"""Bins by which lidars may turn in a decision."""
+"""Largest number of bins by which lidars may turn in a decision."""
 
 
 class Rings(nn.Module):
-    """How the networks see lidars: raw `[K, E, B, 1]` are the bins of one ring after the other, each an entity.
+    """The networks' view of lidars: raw `[K, E, B, 1]` are the bins of one ring after the other, each an entity.
 
-    A bin is seen with its neighbours and its direction. What touches the robot is judged by direction, over all
-    rings: whether a button costs depends on whether it is the goal.
+    A bin is seen with its neighbours and its direction. Contacts with the robot are predicted by direction, over all
+    rings, because the cost of a button depends on whether it is the goal.
     """
 
     def __init__(self, lidars: Lidars):
@@ -33,21 +33,21 @@ class Rings(nn.Module):
         self.entity_size, self.contact_size = 5 + 2, 10 * self.rings + 2
         self.goal_size = (self.bins if self.goal_index is not None else self.rings * self.bins) + 1
         self.near_size = 2 * self.goal_size
-        self.unit = 1.0  # closeness stays as it is
+        self.unit = 1.0  # closeness is not scaled
         self.turn_size = 2 * TURN + 1
 
     def by_ring(self, raw: Tensor) -> Tensor:
-        """`[K, E, B, 1] -> [K, G, bins, B]`."""
+        """Return the bins by ring: `[K, E, B, 1] -> [K, G, bins, B]`."""
         return raw[..., 0].unflatten(1, (self.rings, self.bins))
 
     def directions(self, k: int, rows: int) -> Tensor:
-        """`[K, bins, B, 2]`."""
+        """Return the direction of each bin, `[K, bins, B, 2]`."""
         return self.direction[:, None].expand(k, -1, rows, -1)
 
     def turned(self, raw: Tensor, turn: Tensor) -> Tensor:
-        """All rings turned by bins at most `TURN` either way, weighed by `turn [K, B, turn_size]`.
+        """Return all rings turned by at most `TURN` bins either way, weighted by `turn [K, B, turn_size]`.
 
-        When the robot turns, all that lidars show goes round alike: the body network says how far.
+        When the robot turns, all lidars turn alike; the body network predicts by how much.
         """
         rings, weight = self.by_ring(raw), torch.softmax(4 * turn, -1)
         turned = torch.zeros_like(rings)
@@ -56,24 +56,24 @@ class Rings(nn.Module):
         return turned.flatten(1, 2).unsqueeze(-1)
 
     def entity(self, raw: Tensor) -> Tensor:
-        """Each bin, two neighbours on either side, and its direction: `[K, E, B, 7]`."""
+        """Return each bin, two neighbours on either side, and its direction: `[K, E, B, 7]`."""
         rings, (k, _, rows, _) = self.by_ring(raw), raw.shape
         near = torch.stack([rings.roll(i, 2) for i in (-2, -1, 0, 1, 2)], -1).flatten(1, 2)
         return torch.cat((near, self.directions(k, rows).repeat(1, self.rings, 1, 1)), -1)
 
     def goal(self, raw: Tensor) -> Tensor:
-        """The bins of the goal's lidar, or of all, and the largest, which is the nearest: `[K, B, goal_size]`."""
+        """Return the bins of the goal's lidar, or of all lidars, and the largest (nearest) bin: `[K, B, goal_size]`."""
         which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
         bins = self.by_ring(raw)[:, which].flatten(1, 2).transpose(1, 2)
         return torch.cat((bins, bins.amax(-1, keepdim=True)), -1)
 
     def near(self, goal: Tensor) -> Tensor:
-        """Its 4th and 16th powers, which spread out what is close: closeness runs to 1, and contact is near that."""
+        """Return the 4th and 16th powers of `goal`, which spread out a closeness near 1, where contacts are."""
         fourth = goal.clamp(0, 1).square().square()
         return torch.cat((fourth, fourth.square().square()), -1)
 
     def contact(self, before: Tensor, after: Tensor) -> Tensor:
-        """What each direction shows: every ring's bin with its neighbours, spread out, and the direction."""
+        """Return the view in each direction: every ring's bin, its neighbours, its powers, and the direction."""
         seen = []
         for raw in (before, after):
             rings = self.by_ring(raw)

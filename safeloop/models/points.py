@@ -1,4 +1,4 @@
-"""How factored networks see entities that are points in the robot's frame."""
+"""The inputs of factored networks from entities that are points in the robot's frame."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from safeloop.cmdp import Entities
 
 NEAR_SCALE = 3.0
-"""The event network sees normalised goal positions p with tanh(scale * p) beside them: what happens at the goal
-is decided close to it. The contact network sees distances so, for the same reason."""
+"""Scale of additional inputs. The event network sees tanh(scale * p) besides normalised goal positions p, because an
+event is decided close to the goal. The contact network sees distances in the same way, for the same reason."""
 
 
 class Points(nn.Module):
-    """How the networks see entities that are points: raw `[K, E, B, D]` are E positions in the robot's frame."""
+    """The networks' view of entities that are points: raw `[K, E, B, D]` are E positions in the robot's frame."""
 
     def __init__(self, entities: Entities):
         super().__init__()
@@ -23,31 +23,31 @@ class Points(nn.Module):
         dim = self.indices.shape[1]
         self.entity_size, self.contact_size = dim, 2 * dim + (4 if entities.goal is None else 6)
         self.goal_size = self.near_size = dim * (1 if entities.goal is not None else len(self.indices))
-        self.unit = 0.0  # positions are scaled by what is seen of them
+        self.unit = 0.0  # the scale of positions comes from the data
         self.turn_size = 0
 
     def turned(self, raw: Tensor, turn: Tensor) -> Tensor:
-        """Nothing to turn: a network moves positions easily."""
+        """Return `raw` unchanged, because a network moves positions easily."""
         return raw
 
     def entity(self, raw: Tensor) -> Tensor:
-        """`[K, E, B, entity_size]`."""
+        """Return the entity network's input, `[K, E, B, entity_size]`."""
         return raw
 
     def goal(self, raw: Tensor) -> Tensor:
-        """What the reward is about, all where no entity is it: `[K, B, goal_size]`."""
+        """Return the goal's position, or all positions where no entity is the goal: `[K, B, goal_size]`."""
         which = slice(None) if self.goal_index is None else slice(self.goal_index, self.goal_index + 1)
         return torch.cat(raw[:, which].unbind(1), -1)
 
     def near(self, goal: Tensor) -> Tensor:
-        """The same with what is close spread out: what happens at the goal is decided there."""
+        """Return `goal` with small distances spread out, because an event is decided close to the goal."""
         return torch.tanh(NEAR_SCALE * goal)
 
     def contact(self, before: Tensor, after: Tensor) -> Tensor:
-        """What can be touched, each with its distances, also from the goal: `[K, E, B, contact_size]`.
+        """Return all entities with their distances from the robot and the goal: `[K, E, B, contact_size]`.
 
-        Positions alone would leave the network to draw small circles with a few straight lines: it learns none.
-        Whether a button costs depends on whether it is the goal.
+        From positions alone the network would have to compose small circles of a few straight lines, which it does not
+        learn. The distance from the goal is there because the cost of a button depends on whether it is the goal.
         """
         distances = [before.norm(dim=-1), after.norm(dim=-1)]
         if self.goal_index is not None:

@@ -1,4 +1,4 @@
-"""Imagined rollouts: the protocol that models keep, and the one loop that imagines.
+"""Imagined rollouts: the protocol of models, and the loop that rolls them out.
 
 Letters: K models, M rollouts in each, H steps, S observation, A action.
 """
@@ -11,19 +11,19 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from safeloop.networks import Streams
+from safeloop.networks import Generators
 
 Controller = Callable[[int, Tensor], Tensor]
-"""The actions `[K, M, A]` of step t = 0..H-1 in the imagined observations `[K, M, S]`."""
+"""A function that returns the actions `[K, M, A]` at step t = 0..H-1 for the imagined observations `[K, M, S]`."""
 
 
 class Outcome(NamedTuple):
-    """The outcome of transitions, `[K, M]` each; of whole rollouts `[K, H, M]`."""
+    """The outcome of transitions, `[K, M]` each, or of whole rollouts, `[K, H, M]` each."""
 
-    reward: Tensor  # the bonus of an event included
+    reward: Tensor  # including the bonus of an event
     cost: Tensor
-    terminated: Tensor | None  # probability; None where it can't happen
-    event: Tensor | None  # probability; None where there are none
+    terminated: Tensor | None  # probability; None where episodes can't terminate
+    event: Tensor | None  # probability; None where there are no events
 
 
 class Trajectories(NamedTuple):
@@ -35,45 +35,45 @@ class Trajectories(NamedTuple):
 
 
 class Model(Protocol):
-    """K models of one world. What they carry from step to step is their own: nobody else looks into it.
+    """K models of one world. Their carry from step to step is private: no other code reads it.
 
-    A model may also have a method `rollout(start, controller, horizon, streams, judged)` where that is faster than a
-    loop over `step`; `rollout` below takes it.
+    A model may also have a method `rollout(start, controller, horizon, generators, judged)` where that is faster than a
+    loop over `step`; the function `rollout` below then calls it.
     """
 
-    members: int
+    ensemble_size: int
 
     def start(self, start: Any) -> tuple[Any, Tensor]:
         """Return the carry of M rollouts in each model, and their first observations `[K, M, S]`.
 
-        `start` is a state of the model's own kind; those that know no other take observations `[K, M, S]`.
+        `start` is a state in the model's own form; models without such a form take observations `[K, M, S]`.
         """
         ...
 
-    def step(self, carry: Any, act: Tensor, streams: Streams) -> tuple[Any, Tensor, Outcome]:
+    def step(self, carry: Any, act: Tensor, generators: Generators) -> tuple[Any, Tensor, Outcome]:
         """Return the next carry, the observations `[K, M, S]` and the outcome of actions `[K, M, A]`.
 
-        The M rows belong to the streams in equal parts, in order.
+        The M rows belong to the generators in equal parts, in order.
         """
         ...
 
 
 def rollout(
-    model: Model, start: Any, controller: Controller, horizon: int, streams: Streams, judged: bool = True
+    model: Model, start: Any, controller: Controller, horizon: int, generators: Generators, judged: bool = True
 ) -> Trajectories:
-    """Return what `horizon` steps under a controller lead to, in every model; model k keeps row k.
+    """Return the rollouts of `horizon` steps under a controller, in every model; model k keeps row k.
 
-    Gradients flow from all of it to actions and start, unless they are switched off (`torch.no_grad`). Without
-    `judged` a model need not work out the outcome, and nobody may read it.
+    Gradients flow from all outputs to actions and start, unless they are switched off (`torch.no_grad`). Without
+    `judged` a model need not compute the outcome, so the caller must not read it.
     """
     own = getattr(model, "rollout", None)
     if own is not None:
-        return own(start, controller, horizon, streams, judged)
+        return own(start, controller, horizon, generators, judged)
     carry, obs = model.start(start)
     path, actions, outcomes = [obs], [], []
     for t in range(horizon):
         act = controller(t, path[-1])
-        carry, obs, outcome = model.step(carry, act, streams)
+        carry, obs, outcome = model.step(carry, act, generators)
         path.append(obs)
         actions.append(act)
         outcomes.append(outcome)
@@ -83,9 +83,9 @@ def rollout(
 
 
 def survival(chance: Tensor | None, like: Tensor) -> Tensor:
-    """Return the probability that nothing of `chance [K, H, M]` happened before step t = 0..H, `[K, H+1, M]`.
+    """Return the probability that nothing with `chance [K, H, M]` happened before step t = 0..H, `[K, H+1, M]`.
 
-    `chance` None stands for 0, shaped as `like`.
+    `chance` None stands for 0 in the shape of `like`.
     """
     first = torch.ones_like(like[:, :1])
     return torch.cat((first, (1 - chance).cumprod(1) if chance is not None else torch.ones_like(like)), 1)

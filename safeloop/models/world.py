@@ -1,4 +1,4 @@
-"""The world that agents imagine in: the ensemble's observations, and each outcome either known or learned."""
+"""The world model in which agents imagine: the ensemble's next observations, and outcomes known or learned."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from safeloop.cmdp import Known
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.trajectories import Controller, Outcome, Trajectories
-from safeloop.networks import Streams
+from safeloop.networks import Generators
 
 
 class World:
-    """The ensemble, with each of reward, cost, termination and event known or learned.
+    """An ensemble of models in which reward, cost, termination and event are each known or learned.
 
-    Rollouts start from observations `[K, M, S]`. They are stepped first and judged after, all steps at once: one wide
-    product is faster than many narrow ones.
+    Rollouts start from observations `[K, M, S]`. All steps are taken first, then all outcomes are computed together,
+    because one wide matrix product is faster than many narrow ones.
     """
 
     def __init__(
@@ -29,27 +29,27 @@ class World:
         event_bonus: float = 0.0,
         noise: bool = True,
     ):
-        self.ensemble, self.members = ensemble, ensemble.members
+        self.ensemble, self.ensemble_size = ensemble, ensemble.ensemble_size
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus, self.noise = event_bonus, noise
 
     def start(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the observations as they are: they are all that is carried."""
+        """Return the observations twice: as the carry and as the first observations."""
         return start, start
 
-    def step(self, carry: Tensor, act: Tensor, streams: Streams) -> tuple[Tensor, Tensor, Outcome]:
+    def step(self, carry: Tensor, act: Tensor, generators: Generators) -> tuple[Tensor, Tensor, Outcome]:
         """Return the ensemble's next observations (its means without `noise`) and their outcome."""
-        following, memory = self.ensemble.step(carry, act, streams if self.noise else None)
+        following, memory = self.ensemble.step(carry, act, generators if self.noise else None)
         return following, following, self._outcome(carry, act, following, memory)
 
     def rollout(
-        self, start: Tensor, controller: Controller, horizon: int, streams: Streams, judged: bool = True
+        self, start: Tensor, controller: Controller, horizon: int, generators: Generators, judged: bool = True
     ) -> Trajectories:
-        """Return the rollouts of `trajectories.rollout`, with all outcomes worked out at once."""
+        """Return the rollouts of `trajectories.rollout`, with all outcomes computed at once."""
         path, actions, memories = [start], [], []
         for t in range(horizon):
             act = controller(t, path[-1])
-            following, memory = self.ensemble.step(path[-1], act, streams if self.noise else None)
+            following, memory = self.ensemble.step(path[-1], act, generators if self.noise else None)
             path.append(following)
             actions.append(act)
             memories.append(memory)
@@ -62,7 +62,7 @@ class World:
         return Trajectories(obs, act, Outcome(*steps))  # type: ignore[arg-type]
 
     def _outcome(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Outcome:
-        """The outcome of `[K, M, .]`: known where a model is given, the ensemble's heads' otherwise."""
+        """Return the outcome of `[K, M, .]`: from a known model where one is given, else from the ensemble's heads."""
         reward, chance = self.ensemble.judge(obs, act, next_obs, memory)
         transition = (obs, act, next_obs)
         event = self.event(*transition).float() if self.event else chance.get("event")

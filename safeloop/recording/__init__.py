@@ -1,1 +1,1 @@
-"""What runs leave on the disk: their directory, tables, recorder and versions."""
+"""Records of runs on the disk: their directories, tables, recorder and versions."""

@@ -1,4 +1,4 @@
-"""Read run folders: find them, open them with every mistake told in one line, and tell their state."""
+"""Find run folders, open them (with every fault reported in one line), and return their state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATES = ("new", "running", "interrupted", "finished", "failed")
 
 @dataclass(frozen=True)
 class Recorded:
-    """One run, as its files tell it."""
+    """One run, as recorded in its files."""
 
     run: Run
     state: str
@@ -34,7 +34,7 @@ class Recorded:
 
     @property
     def evaluation_minutes(self) -> float | None:
-        """Minutes that all evaluations took; None where that was not recorded."""
+        """Minutes of all evaluations together; None where they were not recorded."""
         ends = {row.simulator_steps: row.wall_seconds for row in self.evaluations}  # the last episode of each
         minutes = sum(ends.values()) / 60
         return minutes if math.isfinite(minutes) else None
@@ -77,7 +77,7 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def loading(run: Run) -> Iterator[None]:
-    """Tell a checkpoint that lacks what its algorithm looks for, or has it otherwise, as a `UsageError`."""
+    """Raise `UsageError` where a checkpoint's content is not what its algorithm expects."""
     try:
         yield
     except UsageError:
@@ -90,7 +90,7 @@ def loading(run: Run) -> Iterator[None]:
 
 
 def in_use(run: Run) -> bool:
-    """Whether a process works on the run now. Writes nothing."""
+    """Return whether a process works on the run now, without writing anything."""
     try:
         with open(run.path / ".lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -102,7 +102,7 @@ def in_use(run: Run) -> bool:
 
 
 def state_of(run: Run) -> str:
-    """What the run is doing: a run that says `running` while no process holds it was interrupted."""
+    """Return the run's state; a run recorded as `running` that no process holds was interrupted."""
     status = run.status
     if status["state"] in ("running", "new", "interrupted") and in_use(run):
         return "running"
@@ -112,7 +112,7 @@ def state_of(run: Run) -> str:
 
 
 def read(run: Run) -> Recorded:
-    """Everything a report needs of a run. Raises `UsageError` where a table is damaged."""
+    """Return all data of a run that a report needs. Raises `UsageError` where a table is damaged."""
     try:
         tables = (run.episodes, run.evaluations, run.diagnostics, run.plans, run.updates)
         state, rows = state_of(run), [table.read() for table in tables]
@@ -130,7 +130,7 @@ def read(run: Run) -> Recorded:
 
 
 def runs_under(folder: Path) -> list[Run]:
-    """The runs of one environment, `FOLDER/<algo>/seed-<S>`, sorted; folders set aside are left out."""
+    """Return the runs of one environment, `FOLDER/<algo>/seed-<S>`, sorted; folders with other names are left out."""
     found = [
         path.parent for path in folder.glob("*/seed-*/settings.json") if re.fullmatch(r"seed-\d+", path.parent.name)
     ]
@@ -138,7 +138,7 @@ def runs_under(folder: Path) -> list[Run]:
 
 
 def folders_under(folder: str | Path) -> list[Path]:
-    """The folders of environments that `folder` (OUT, or OUT/<env>) stands for."""
+    """Return the folders of environments in `folder` (OUT, or OUT/<env> itself)."""
     folder = check_path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: give the --out folder of `safeloop run`")

@@ -1,4 +1,4 @@
-"""The one recorder: it stands around the environment, alike for every algorithm."""
+"""The recorder of training episodes, a wrapper of the environment that is the same for every algorithm."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from safeloop.rng import TRAINING, derived_seed
 
 
 class Recorder(gymnasium.Wrapper):
-    """Records true episodes at the environment, alike for every algorithm, and seeds every episode.
+    """A wrapper that records and seeds the true episodes of an environment, in the same way for every algorithm.
 
-    Episode i of a run starts from `derived_seed(seed, TRAINING, i)` whatever the algorithm, so that all
-    algorithms of a comparison meet the same sequence of episodes and a resumed run meets the rest of it.
-    A `seed` given to `reset` is ignored for that reason. Steps of an episode that the algorithm abandons by
-    an early `reset` count; its row is not written, since its return is not an episode's.
+    Episode i of a run starts from `derived_seed(seed, TRAINING, i)` whatever the algorithm, so that all algorithms of a
+    comparison have the same sequence of episodes and a resumed run has the rest of it. For that reason a `seed` given
+    to `reset` is ignored. The steps of an episode that the algorithm abandons by an early `reset` count, but its row is
+    not written, since its return is not that of a whole episode.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec, run: Run):
@@ -39,13 +39,13 @@ class Recorder(gymnasium.Wrapper):
         self._return, self._cost, self._violations, self._length = 0.0, 0.0, 0, 0
         self._diagnostics: dict[str, list[float]] = {}
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start the next episode (`seed` is ignored, see above)."""
         self._begin()
         return self.env.reset(seed=derived_seed(self.run.settings.seed, TRAINING, self.episode), options=options)
 
-    def step(self, action):
-        """Step the environment and record. Raises `ValueError` where `info` lacks what `cmdp` asks for."""
+    def step(self, action: Any) -> Any:
+        """Step the environment and record. Raises `ValueError` where `info` lacks a key that `cmdp` requires."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         info = complete(info, self.safeloop_spec)
         self._return += float(reward)
@@ -86,7 +86,7 @@ class Recorder(gymnasium.Wrapper):
 
     @contextmanager
     def clock_stopped(self) -> Iterator[None]:
-        """Time spent inside does not count as training."""
+        """Stop the clock of the training time within this context."""
         self._tick()
         try:
             yield
@@ -94,7 +94,7 @@ class Recorder(gymnasium.Wrapper):
             self._clock = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters, to be restored between episodes."""
+        """Return the counters, to be restored between episodes."""
         self._tick()
         names = ("episode", "simulator_steps", "decisions", "wall_seconds")
         return {name: getattr(self, name) for name in names}

@@ -63,26 +63,26 @@ class PlanSummary:
     unsafe: float = column(least=0, most=1)
     """Fraction of decisions with fewer feasible sequences than m."""
     divergence: float = column(most=ANY)
-    """L2 from the actor's mean action to the planned one; NaN without an actor, as `usage`."""
+    """L2 distance from the actor's mean action to the planned action; NaN without an actor, as for `usage`."""
     usage: float = column(most=ANY, default=math.nan)
     """Share of the weights, or of the elites, on the actor's sequences."""
     model_error: float = column(most=ANY, default=math.nan)
-    """Root mean square, over decisions and observed numbers, of what the ensemble's mean misses of one step's change,
-    before it was fitted on it; in standard deviations of such changes."""
+    """Root mean square, over decisions and observed numbers, of the one-step error of the ensemble mean before it was
+    fitted on the decision, in standard deviations of the changes."""
     value_error: float = column(most=ANY, default=math.nan)
-    """The value at the horizon less the discounted return that followed, after the episode."""
+    """The value at the horizon minus the discounted return that followed, computed after the episode."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """How far learning from a dataset is, as a row of `updates.csv`."""
+    """The progress of learning from a dataset, as a row of `updates.csv`."""
 
     simulator_steps: int = column(least=1, order=RISES)
     """Gradient steps."""
     wall_seconds: float = column(least=0)
-    """Seconds so far, the models' fit included, evaluations not."""
+    """Seconds so far, including the models' fit but not evaluations."""
     value: float = column(most=ANY)
-    """Mean value of 1,000 of the dataset's observations, drawn from all of it: the same ones throughout a run."""
+    """Mean value of 1,000 observations drawn from the whole dataset, the same ones throughout a run."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,21 @@
 """A run's directory: settings, versions, episodes, evaluations, checkpoint, log.
 
 DIR/<env or dataset>/<algo>/seed-<S>/
-    settings.json     what was asked for, every setting resolved       written once
-    versions.json     what it ran on                                   written once
-    dataset.txt       where the dataset lies that is learned from      replaced atomically
+    settings.json     the request, with every setting resolved         written once
+    versions.json     versions of software and hardware                written once
+    dataset.txt       the path of the dataset, if it learns from one   replaced atomically
     status.json       new, running, interrupted, finished or failed,
                       with a reason                                    replaced atomically
     episodes.csv      training episodes                                append-only
     evaluations.csv   evaluation episodes                              append-only
     fits.csv          fits of the ensemble (planning agents)           append-only
-    plans.csv         what the planner found (planning agents)         append-only
-    updates.csv       how far learning from a dataset is               append-only
-    diagnostics.csv   what else the environment reports, by episode    append-only
-    checkpoint/       enough to load the policy, and to resume         replaced atomically
-    log.txt           what the run printed
+    plans.csv         planned decisions, by episode (planning agents)  append-only
+    updates.csv       progress of learning from a dataset              append-only
+    diagnostics.csv   the environment's diagnostics, by episode        append-only
+    checkpoint/       the state to load the policy, and to resume      replaced atomically
+    log.txt           the output of the run
 
-A checkpoint has a checksum; tables are checked row by row in reading, against the dataclasses in `rows.py`.
+A checkpoint has a checksum; tables are checked row by row when they are read, against the dataclasses in `rows.py`.
 Where a run learns from a dataset, `simulator_steps` in these tables are gradient steps: no simulator is stepped.
 """
 
@@ -33,19 +33,20 @@ from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.files import SEAL_LENGTH, remove_temporary, sealed, unsealed, write_atomically
+from safeloop.recording.first_schema import from_first_schema
 from safeloop.recording.rows import Diagnostic, Episode, EvaluationEpisode, Fit, PlanSummary, Update
 from safeloop.recording.tables import Table, column
 from safeloop.recording.versions import versions
 
-SCHEMA = 1
-"""Version of the layout above; a run folder of another version is refused."""
+SCHEMA = 2
+"""Version of the layout above. The first is read too (`first_schema.py`); a folder of any other is refused."""
 
 
 FILES = (
     "settings.json", "versions.json", "dataset.txt", "status.json", "episodes.csv", "evaluations.csv", "fits.csv",
     "plans.csv", "updates.csv", "diagnostics.csv", "log.txt", ".lock", "checkpoint/state.pt",
 )  # fmt: skip
-"""What is a file, where it is there."""
+"""Names in the directory that must be files where they exist."""
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -59,40 +60,40 @@ class RunSettings:
     env: str
     algo: str
     steps: int = column(least=1)
-    """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them. Of a dataset:
-    gradient steps."""
+    """Simulator steps; training ends with the episode (own agents) or epoch (OmniSafe) that reaches them. With a
+    dataset: gradient steps."""
     seed: int = column(least=0)
     budget: float | None = column(least=0)
-    """Allowed cost return of an episode; None: nothing costs."""
+    """Cost limit per episode (a cost return); None in environments without a cost."""
     preset: str = "default"
     env_options: dict[str, Any] = field(default_factory=dict)
     algo_settings: dict[str, Any] = field(default_factory=dict)
     """Every setting of the algorithm, resolved."""
-    told: str = ""
-    """What the algorithm was told beside samples (privileged knowledge)."""
+    privileged: str = ""
+    """The privileged information that the algorithm used besides its samples; "" for none."""
     device: str = "cpu"
     threads: int = column(least=1, default=1)
     eval_every: int = column(least=0, default=0)
-    """Simulator steps between evaluations; 0 evaluates at the end only."""
+    """Simulator steps between evaluations; 0: one evaluation, at the end."""
     eval_episodes: int = column(least=0, default=5)
     variant: str = ""
-    """Tells runs of one algorithm with different settings apart: `H=4` in an ablation."""
+    """A name for these settings, to distinguish several of one algorithm: `H=4` in an ablation."""
     dataset: str = ""
-    """The name of the dataset that is learned from; "": learns while acting."""
+    """The name of the dataset that the run learns from; "" for a run that learns while acting."""
     data: dict[str, Any] = field(default_factory=dict)
-    """What it was (`Dataset.summary`)."""
+    """The description of the dataset (`Dataset.summary`)."""
     keep_every: int = column(least=0, default=0)
-    """Simulator steps between checkpoints that are kept for good; 0: the last one only."""
+    """Simulator steps between checkpoints that are kept permanently; 0: only the last one is kept."""
     schema: int = SCHEMA
 
     @property
     def folder(self) -> str:
-        """The folder of what it is compared with: the environment's name, or the dataset's."""
+        """The folder of the runs that it is compared with: the name of the environment or the dataset."""
         return self.dataset or self.env
 
     @property
     def name(self) -> str:
-        """`"safeloop"`, or with a variant `"safeloop H=4"`: what tables and pictures call it."""
+        """The run's name in tables and pictures: `"safeloop"`, or with a variant `"safeloop H=4"`."""
         return f"{self.algo} {self.variant}".strip()
 
 
@@ -108,9 +109,9 @@ class Run:
         self.updates = Table(path / "updates.csv", Update)
         self.diagnostics = Table(path / "diagnostics.csv", Diagnostic)
         self.checkpoint = path / "checkpoint" / "state.pt"
-        """The checkpoint in use; of a run `at` an earlier step, the one kept then."""
+        """The checkpoint in use; for a run `at` an earlier step, the one kept at that step."""
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
-        """Where progress goes: called with a dict of numbers. Set by whoever shows it."""
+        """The function that is called with progress, a dict of numbers. Code that shows progress sets it."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -119,7 +120,7 @@ class Run:
 
     @staticmethod
     def directory(out: Path, settings: RunSettings) -> Path:
-        """`OUT/<folder>/<algo>/seed-<S>`, or `OUT/<folder>/<algo>-<variant>/seed-<S>`."""
+        """Return `OUT/<folder>/<algo>/seed-<S>`, or `OUT/<folder>/<algo>-<variant>/seed-<S>`."""
         return out / settings.folder / re.sub("[: ]", "-", settings.name) / f"seed-{settings.seed}"
 
     @classmethod
@@ -153,32 +154,34 @@ class Run:
         try:
             values = json.loads((path / "settings.json").read_text())
             schema = values["schema"]
-            if schema != SCHEMA:
+            if schema == 1:
+                values = from_first_schema(values)
+            elif schema != SCHEMA:
                 raise UsageError(
                     f"{path} was made by another version (layout {schema}, this is {SCHEMA}): "
                     "use that version, or start a new run"
                 )
             run = cls(path, RunSettings(**values))
-            run.status  # noqa: B018  (damaged status files should be told now)
+            run.status  # noqa: B018  (damaged status files should be reported now)
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{path} is damaged ({error}): restore it or start a new run") from None
         return run
 
     @property
     def status(self) -> dict[str, str]:
-        """`{"state": "new" | "running" | "interrupted" | "finished" | "failed", "reason": str}`."""
+        """The status, `{"state": "new" | "running" | "interrupted" | "finished" | "failed", "reason": str}`."""
         value = json.loads((self.path / "status.json").read_text())
         return {"state": value["state"], "reason": value["reason"]}
 
     @property
     def dataset(self) -> str:
-        """Where the dataset lies that the run learns from. Raises `UsageError` where that is not known here."""
-        again = "give `safeloop offline DATASET` with the run's options again"
+        """The path of the dataset that the run learns from. Raises `UsageError` where it is not known here."""
+        again = "run `safeloop offline DATASET` again with the run's options"
         try:
             location = (self.path / "dataset.txt").read_text().removesuffix("\n")
         except OSError:
             raise UsageError(
-                f"{self.path}: where its dataset {self.settings.dataset} lies is not known here: {again}"
+                f"{self.path}: the path of its dataset {self.settings.dataset} is not known here: {again}"
             ) from None
         except UnicodeDecodeError:
             location = ""
@@ -213,23 +216,23 @@ class Run:
         """Write `state` (tensors, numbers, strings and containers of them), atomically."""
         buffer = io.BytesIO(bytes(SEAL_LENGTH))
         buffer.seek(SEAL_LENGTH)
-        import torch  # takes a second, which no other mistake should wait for
+        import torch  # takes a second, so other errors are raised before it
 
         torch.save(state, buffer)
         write_atomically(self.checkpoint, sealed(buffer))
 
     def keep_checkpoint(self, at: int) -> None:
-        """Keep a copy of the checkpoint as the one at so many simulator steps."""
+        """Keep a copy of the checkpoint as the one at `at` simulator steps."""
         write_atomically(self.checkpoint.with_name(f"at-{at}.pt"), self.checkpoint.read_bytes())
 
     @property
     def kept(self) -> list[int]:
-        """The simulator steps that checkpoints were kept at, in order."""
+        """The simulator steps at which checkpoints were kept, in order."""
         found = (re.fullmatch(r"at-([0-9]{1,18})\.pt", path.name) for path in self.checkpoint.parent.glob("at-*.pt"))
         return sorted(int(match[1]) for match in found if match)
 
     def at(self, step: int) -> Run:
-        """This run as it was at so many simulator steps. Raises `UsageError` where no checkpoint of then was kept."""
+        """Return this run as it was at simulator step `step`. Raises `UsageError` where no checkpoint was kept then."""
         earlier = Run(self.path, self.settings)
         earlier.checkpoint = self.checkpoint.with_name(f"at-{step}.pt")
         if not earlier.checkpoint.is_file():
@@ -240,7 +243,7 @@ class Run:
     def load_checkpoint(self) -> dict[str, Any]:
         """Read the checkpoint, without executing anything in it.
 
-        Raises `UsageError` where it is missing or not as it was written; that names an earlier one which was kept.
+        Raises `UsageError` where it is missing or damaged; the message names an earlier checkpoint that was kept.
         """
         if not self.has_checkpoint:
             raise UsageError(f"{self.path} has no checkpoint yet: `safeloop resume {self.path}` trains it")
@@ -261,16 +264,16 @@ class Run:
 
     @property
     def earlier_checkpoint(self) -> str:
-        """How to go on where the checkpoint is of no use: from the last one kept that is whole, where there is any."""
+        """The remedy for a damaged checkpoint: to resume from the last intact one that was kept, where there is one."""
         for step in reversed(self.kept):
             earlier = self.at(step)
             with suppress(Exception):
                 earlier._read_checkpoint()
-                return f"`safeloop resume {self.path} --from {step}` goes on from the checkpoint kept then"
+                return f"`safeloop resume {self.path} --from {step}` continues from the checkpoint kept then"
         return "restore it or start a new run"
 
     def go_back(self, step: int) -> None:
-        """Put the checkpoint kept at so many simulator steps in the place of the last one; the run is to be resumed.
+        """Replace the last checkpoint by the one kept at `step` simulator steps, to resume the run from there.
 
         Raises `UsageError` where there is none or it is damaged, or a process works on the run.
         """
@@ -281,14 +284,14 @@ class Run:
             write_atomically(self.checkpoint, earlier.checkpoint.read_bytes())
 
     def repair(self) -> None:
-        """Remove whatever a kill left half written. Only who holds the run may do so."""
+        """Remove what a killed process left half written. Only the process that holds the run may do so."""
         for folder in (self.path, self.checkpoint.parent):
             remove_temporary(folder)
         for table in self.tables:
             table.repair()
 
     def drop_rows_after(self, simulator_steps: int) -> None:
-        """Forget rows that a checkpoint at `simulator_steps` has not seen."""
+        """Remove the rows after `simulator_steps`, which a checkpoint at that step does not include."""
         for table in self.tables:
             if table.path.exists():
                 table.keep([row for row in table.read() if row.simulator_steps <= simulator_steps])

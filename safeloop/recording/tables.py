@@ -1,4 +1,4 @@
-"""Append-only CSV tables of rows of one dataclass, checked against it in reading and in writing."""
+"""Append-only CSV tables of rows of one dataclass, checked against it when they are read and written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from safeloop.errors import UsageError
 from safeloop.files import append, write_atomically
 
 RISES, GROUPS, COUNTS, NEW = "rises", "groups", "counts", "new"
-"""What a column says of the rows' order: more in each row; the same or more; 0, 1, 2, ...; not twice. The last two
-begin anew where a column that `GROUPS` changes."""
+"""Orders of a column over the rows: more in each row; the same or more; 0, 1, 2, ...; no value twice. The last two
+start again where a `GROUPS` column changes."""
 ANY = math.inf
-"""As the limit of a column: NaN and infinity too."""
+"""Limit of a column that may also hold NaN and infinity."""
 LARGEST = {"int": 2**63 - 1, "float": 1e100}
-"""No number that is recorded is larger, unless its column may hold any."""
+"""Largest magnitude of recorded numbers by type, unless the column's limit is `ANY`."""
 TEXTS = {
     "int": re.compile(r"-?[0-9]{1,20}"),
     "float": re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|nan|-?inf"),
@@ -37,7 +37,7 @@ def column(
     default: Any = MISSING,
     compare: bool = True,
 ) -> Any:
-    """A field of a row (or of settings) with its range and, of a row, its order. Without `most`: any finite number.
+    """Return a field of a row or of settings, with its range and order. Without `most`: any finite number.
 
     Rows that differ only in columns without `compare` are equal.
     """
@@ -45,7 +45,7 @@ def column(
 
 
 def mistake(of: Field[Any], value: Any) -> str:
-    """What a whole number or a number of the field `of` has to be, where `value` is not that; otherwise nothing."""
+    """Return the expectation of the field `of` that the number `value` does not meet; "" where it meets it."""
     kind, least, most = str(of.type).removesuffix(" | None"), of.metadata.get("least"), of.metadata.get("most")
     if kind not in LARGEST or most == ANY:
         return ""
@@ -59,22 +59,22 @@ def mistake(of: Field[Any], value: Any) -> str:
 
 
 def names(row_type: type) -> list[str]:
-    """The columns of a table of `row_type`."""
+    """Return the columns of a table of `row_type`."""
     return [f.name.rstrip("_") for f in fields(row_type)]
 
 
 class Table:
-    """An append-only CSV file of rows of one dataclass. A last line cut short by a kill is left out on reading.
+    """An append-only CSV file of rows of one dataclass. Reading leaves out a last line that a kill cut short.
 
-    Columns are the dataclass's fields, in their order; `column` gives what their values may be. Fields with a default
-    came later: a file without the last of these columns is read too.
+    Columns are the dataclass's fields, in their order; `column` gives the range of their values. Fields with a default
+    were added later: a file without the last of these columns is read too.
     """
 
     def __init__(self, path: Path, row_type: type):
         self.path, self.row_type = path, row_type
 
     def read(self) -> list[Any]:
-        """All complete rows. Raises `UsageError` naming file, line and column where the file is damaged."""
+        """Return all complete rows. Raises `UsageError` naming file, line and column where the file is damaged."""
         data = self._bytes()
         complete = data[: len(data) - len(self._cut(data))]
         try:
@@ -90,17 +90,17 @@ class Table:
 
     @property
     def cut(self) -> str:
-        """The last line where it was cut short, as by a kill; otherwise nothing."""
+        """The last line where it was cut short, as by a kill; otherwise ""."""
         return self._cut(self._bytes()).decode(errors="replace")
 
     def repair(self) -> None:
-        """Drop a last line that was cut short."""
+        """Remove a last line that was cut short."""
         data = self._bytes()
         if cut := self._cut(data):
             write_atomically(self.path, data[: -len(cut)])
 
     def append(self, row: Any) -> None:
-        """Add one row at the end; where that fails, the table is as it was.
+        """Add one row at the end; where that fails, the table stays unchanged.
 
         Raises `ValueError` for a row that could not be read again, `OSError` where the file can't be written.
         """
@@ -136,7 +136,7 @@ class Table:
         return UsageError(f"{self.path} is damaged: {where}: {what}; restore the file or start a new run")
 
     def _head(self, found: list[str]) -> list[Field[Any]]:
-        """The fields that the file has. Raises `UsageError` for the first column that is another."""
+        """Return the fields that the file has. Raises `UsageError` for the first wrong column."""
         known = fields(self.row_type)
         columns = names(self.row_type)
         for index, name in enumerate(columns):
@@ -172,7 +172,7 @@ _NOUNS = {"int": "a whole number", "float": "a number", "str": "a name"}
 
 
 class _Order:
-    """The order of a table's rows, as its columns ask for it."""
+    """The order of a table's rows, as its columns require it."""
 
     def __init__(self, columns: list[Field[Any]]):
         self.columns = [c for c in columns if c.metadata.get("order")]
@@ -182,7 +182,7 @@ class _Order:
         """Whether a group has just begun."""
 
     def mistake(self, of: Field[Any], value: Any) -> str:
-        """What the next row's `value` has to be, where it is not that; call it column by column."""
+        """Return the expectation that the next row's `value` does not meet, or ""; call it column by column."""
         order, last = of.metadata.get("order"), self.last.get(of.name)
         if order == GROUPS and last != value:
             if last is not None and value < last:
@@ -193,10 +193,10 @@ class _Order:
         if order == COUNTS and value != (expected := 0 if self.fresh else self.last[of.name] + 1):
             return f"{expected}, the next"
         if order == NEW and value in self.seen:
-            return "another than before: the row is there twice"
+            return "a value that no earlier row has: the row is there twice"
         return ""
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take in a row that is in order."""
+        """Add a row that is in order."""
         self.last, self.fresh = row, False
         self.seen.update(row[c.name] for c in self.columns if c.metadata["order"] == NEW)

@@ -1,4 +1,4 @@
-"""The versions of everything that can change a result. Imports what it asks only when it is asked."""
+"""The versions of everything that can change a result. Packages are imported only when versions are requested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """Return the processor's name, as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
@@ -17,7 +17,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout that safeloop runs from, `-dirty` where files differ from it; "" outside of one."""
+    """Return the commit of safeloop's checkout, with `-dirty` where files differ from it; "" outside a checkout."""
     here = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
     try:
         subprocess.run([*here, "ls-files", "--error-unmatch", "versions.py"], capture_output=True, check=True)
@@ -30,7 +30,7 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that can change a result, and the processor."""
+    """Return the versions of everything that can change a result, and the processor."""
     import torch
 
     from safeloop.networks import bf16_is_fast

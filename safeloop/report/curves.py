@@ -1,7 +1,7 @@
-"""`curves.png`: return, and where there are costs cost return, of the training episodes against simulator steps.
+"""Draw `curves.png`: return, and in environments with a cost also cost return, of training episodes over steps.
 
-`diagnostics.png`: what else the environment reports of its episodes, where it does. `planning.png`: what planning
-found, on request.
+The module also draws `diagnostics.png`, the diagnostics of environments that report any, and `planning.png`, the
+summaries of planned decisions, on request.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from safeloop.recording.reader import Recorded
 from safeloop.report import style
 
 PLANNING = (
-    ("divergence", "actor divergence", "L2 from actor to planner"),
+    ("divergence", "actor divergence", "L2 distance from actor to planner"),
     ("usage", "actor usage", "weight on the actor's sequences"),
-    ("model_error", "model error", "of one step, in standard deviations"),
-    ("value_error", "value error", "value less what followed"),
+    ("model_error", "model error", "one-step error, in standard deviations"),
+    ("value_error", "value error", "value minus the return that followed"),
 )
-"""Columns of `plans.csv`, their names, and what they measure."""
+"""Columns of `plans.csv`, their names, and the labels of their axes."""
 SINGLE_EPISODES = 200
-"""Episodes of a lone seed are drawn one by one up to so many: more would hide their mean."""
-THIN = "(thin: seeds, or single episodes)"
+"""Largest number of episodes of a single seed that are drawn one by one; more would hide their mean."""
+THIN = "(thin lines: seeds, or single episodes)"
 RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 
 
 def draw(records: Sequence[Recorded], path: Path) -> None:
-    """Draw all runs: one colour an algorithm, thin single seeds or episodes, thick their mean or median."""
+    """Draw all runs: one colour per algorithm, thin lines for single seeds or episodes, thick for mean or median."""
     settings = records[0].run.settings
     panels = (RETURN,) if settings.budget is None else (RETURN, COST)
     picture, *axes = style.figure(f"{settings.env}: training {THIN}", len(panels))
@@ -51,7 +51,7 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
 
 
 def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
-    """Draw one panel for each of the environment's diagnostics, in the manner of `draw`."""
+    """Draw one panel for each of the environment's diagnostics, in the same way as `draw`."""
     names = sorted({row.name for r in records for row in r.diagnostics})
     picture, *axes = style.figure(f"{records[0].run.settings.env}: diagnostics {THIN}", len(names))
     for axis, name in zip(axes, names, strict=True):
@@ -66,7 +66,7 @@ def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
 
 
 def draw_planning(records: Sequence[Recorded], path: Path) -> None:
-    """Draw how far the planner strays from the actor, how much it uses it, and how far models and values are off."""
+    """Draw the planner's divergence from the actor, its use of the actor, and the errors of models and values."""
     picture, *axes = style.figure(f"{records[0].run.settings.env}: planning in training {THIN}", len(PLANNING))
     for axis, (column, name, unit) in zip(axes, PLANNING, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
@@ -86,7 +86,7 @@ def _algorithm(
 ) -> None:
     """Draw one algorithm's seeds, each with its `(simulator steps, value)` by episode; seeds without any are left out.
 
-    The thick line is a lone seed's, or the median of the seeds that finished.
+    The thick line is the mean of a single seed, or the median of the seeds that finished.
     """
     shown = [(seed, found) for seed, found in zip(seeds, rows, strict=True) if found]
     if not shown:

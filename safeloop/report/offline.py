@@ -1,6 +1,6 @@
-"""Tables and picture of runs that learn from one dataset, and what planning adds to what was learned.
+"""Tables and a picture of runs that learn from one dataset, with the improvement by planning.
 
-CoRL 2021, Table 1: the improvement of LOOP over the algorithm that it plans on top of.
+As in CoRL 2021, Table 1, this is the improvement of LOOP over its base, the algorithm that it plans on top of.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safeloop.agents.offline_settings import TRIAL
+from safeloop.algorithms.table_4 import TRIAL
 from safeloop.errors import UsageError
 from safeloop.files import write_atomically
 from safeloop.recording.reader import Recorded
@@ -28,7 +28,7 @@ class Row:
     seed: str
     """The seed, or `median` over those of the seeds above it that finished."""
     state: str
-    told: str
+    privileged: str
     settings: str
     gradient_steps: float | None
     evaluated_at: float | None
@@ -36,17 +36,17 @@ class Row:
     evaluation_return: float | None
     evaluation_cost_return: float | None
     score: float | None
-    """The return, normalised: 0 is a random policy's, 100 an expert's (D4RL); None where there are no references."""
+    """Normalised return (D4RL): 0 for a random policy, 100 for an expert; None where there are no references."""
     evaluation_episodes: float | None
     training_minutes: float | None
-    """The models' fit included."""
+    """Minutes of training, including the models' fit."""
     evaluation_minutes: float | None
-    """None where it was not recorded."""
+    """Minutes of all evaluations; None where they were not recorded."""
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """The gain from planning on top: medians over the seeds that finished with and without it."""
+    """The gain from planning: medians over the seeds that finished with and without it."""
 
     base: str
     algo: str
@@ -56,13 +56,13 @@ class Improvement:
     base_score: float | None
     score: float | None
     gain: float
-    """Median of the seeds' own gains, in score, or in return where there is none."""
+    """Median of the seeds' own gains, in score, or in return where there is no score."""
     improvement: float
     """The gain in per cent of the base's median."""
 
 
 def score(settings: Any, value: float | None) -> float | None:
-    """The normalised score of a return."""
+    """Return the normalised score of a return."""
     try:
         references = find_env(settings.env, settings.env_options).reference_returns
     except UsageError:
@@ -74,12 +74,12 @@ def score(settings: Any, value: float | None) -> float | None:
 
 
 def row(recorded: Recorded) -> Row:
-    """The row of one run, from its tables alone."""
+    """Return the row of one run, from its tables alone."""
     settings, final, updates = recorded.run.settings, recorded.last_evaluation, recorded.updates
     value = statistics.fmean(e.return_ for e in final) if final else None
     cost = statistics.fmean(e.cost_return for e in final) if final and settings.budget is not None else None
     return Row(
-        settings.name, str(settings.seed), recorded.state, settings.told or "nothing", changed(settings),
+        settings.name, str(settings.seed), recorded.state, settings.privileged or "nothing", changed(settings),
         updates[-1].simulator_steps if updates else 0, final[0].simulator_steps if final else 0,
         value, cost, score(settings, value), len(final),
         updates[-1].wall_seconds / 60 if updates else 0.0, recorded.evaluation_minutes,
@@ -87,7 +87,7 @@ def row(recorded: Recorded) -> Row:
 
 
 def by_algorithm(records: Sequence[Recorded]) -> dict[str, list[Row]]:
-    """Rows by algorithm and variant, a base before what plans on it; a run that settings were tried on is no result."""
+    """Return rows by algorithm and variant, a base before its planner; runs for trying settings are left out."""
     found: dict[str, list[Row]] = {}
     for recorded in sorted(records, key=_place):
         settings = recorded.run.settings
@@ -110,7 +110,7 @@ NUMBERS = (
 
 
 def rows(records: Sequence[Recorded]) -> list[Row]:
-    """All rows, algorithm by algorithm: each seed, then the median where there are several."""
+    """Return all rows, algorithm by algorithm: each seed, then the median where there are several."""
     result: list[Row] = []
     for group in by_algorithm(records).values():
         result += group
@@ -127,7 +127,7 @@ def _finished(group: Sequence[Row]) -> list[Row]:
 
 
 def improvements(records: Sequence[Recorded]) -> list[Improvement]:
-    """A line for each algorithm whose base is there too, of the same variant or none, and learned as it did."""
+    """Return a line for each algorithm whose base is there too, with the same variant or none, and learned alike."""
     groups, found = by_algorithm(records), []
     settings = {r.run.settings.name: r.run.settings for r in records}
     for name, group in groups.items():
@@ -146,7 +146,7 @@ def improvements(records: Sequence[Recorded]) -> list[Improvement]:
 
 
 def _improvement(base: str, name: str, both: Sequence[tuple[Row, Row]]) -> Improvement:
-    """The line of an algorithm and its base, from each seed's pair of rows."""
+    """Return the line of an algorithm and its base, from each seed's pair of rows."""
     returns = [(low.evaluation_return, high.evaluation_return) for low, high in both]
     scores = [(low.score, high.score) for low, high in both]
     pairs: Any = scores if all(None not in pair for pair in scores) else returns
@@ -158,14 +158,14 @@ def _improvement(base: str, name: str, both: Sequence[tuple[Row, Row]]) -> Impro
 
 
 def _learned_alike(base: RunSettings, other: RunSettings) -> bool:
-    """Whether a learner and what plans on top of it have learned with the same settings, for as many steps."""
+    """Return whether a learner and the planner on top of it learned with the same settings, for as many steps."""
     return base.steps == other.steps and base.algo_settings.items() <= other.algo_settings.items()
 
 
 def _base(name: str) -> str:
-    """What the algorithm of this name plans on top of; nothing where it is not known here."""
+    """Return the base on top of which the algorithm `name` plans; "" where it is not known here."""
     try:
-        return getattr(find_algorithm(name), "base", "")
+        return find_algorithm(name).info.base
     except UsageError:
         return ""
 
@@ -175,7 +175,7 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 
 def cells(r: Row) -> dict[str, str]:
-    """A row as short texts under short headings, for people."""
+    """Return a row as short texts under short headings, for people."""
     return {
         "algorithm": r.algo, "seed": r.seed, "state": r.state, "gradient steps": _number(r.gradient_steps, 0),
         "return": _number(r.evaluation_return), "cost": _number(r.evaluation_cost_return), "score": _number(r.score),
@@ -185,7 +185,7 @@ def cells(r: Row) -> dict[str, str]:
 
 
 def gains(i: Improvement) -> dict[str, str]:
-    """An improvement as short texts."""
+    """Return an improvement as short texts."""
     return {
         "base": i.base, "with planning": i.algo, "seeds": str(i.seeds),
         "base return": _number(i.base_return), "return": _number(i.return_),
@@ -195,25 +195,27 @@ def gains(i: Improvement) -> dict[str, str]:
 
 
 def terms(records: Sequence[Recorded]) -> list[str]:
-    """Lines that say on what terms the runs are compared."""
+    """Return lines with the terms of the comparison."""
     settings = records[0].run.settings
     data, budget = settings.data, settings.budget
     cost = f", cost return {data['cost_return']:g}" if "cost_return" in data else ""
-    told = {name: group[0].told for name, group in by_algorithm(records).items()}
+    known = {name: group[0].privileged for name, group in by_algorithm(records).items()}
     lines = [
         f"Dataset: {data['transitions']:,} transitions in {data['episodes']:,} episodes or pieces, mean return "
         f"{data['return']:g}{cost} (fingerprint {data['fingerprint']}). Environment: {settings.env}.",
         "Return"
         + ", cost" * (budget is not None)
-        + ": mean of the last evaluation's episodes. Minutes: of training, and beside it of all evaluations."
+        + ": mean of the last evaluation's episodes. Minutes: of training; eval minutes: of all evaluations."
         + " Score: 100 is D4RL's expert, 0 its random policy." * (score(settings, 0.0) is not None),
-        "Told beside the dataset: " + "; ".join(f"{name}: {text}" for name, text in told.items()) + ".",
+        "Privileged information, used besides the dataset: "
+        + "; ".join(f"{name}: {text}" for name, text in known.items())
+        + ".",
     ]
-    return lines if budget is None else [*lines, f"Budget: cost return {budget:g} an episode."]
+    return lines if budget is None else [*lines, f"Budget: cost return {budget:g} per episode."]
 
 
 def _tables(records: Sequence[Recorded]) -> list[list[dict[str, str]]]:
-    """The rows and, where there are any, the improvements; columns that no row fills are left out."""
+    """Return the rows and, where there are any, the improvements; columns that no row fills are left out."""
     tables = [[cells(r) for r in rows(records)], [gains(i) for i in improvements(records)]]
     for table in tables:
         for head in list(table[0]) if table else []:
@@ -224,13 +226,13 @@ def _tables(records: Sequence[Recorded]) -> list[list[dict[str, str]]]:
 
 
 def text(records: Sequence[Recorded]) -> str:
-    """The tables for a terminal, with their terms below."""
+    """Return the tables for a terminal, with their terms below."""
     parts = [line for table in _tables(records) for line in (*aligned(table), "")]
     return "\n".join([records[0].run.settings.folder, "", *parts, *terms(records)])
 
 
 def markdown(records: Sequence[Recorded]) -> str:
-    """`summary.md`."""
+    """Return the text of `summary.md`."""
     lines = [f"# {records[0].run.settings.folder}", ""]
     for table in _tables(records):
         lines += [*markdown_table(table), ""]
@@ -249,9 +251,9 @@ def write(folder: Path, records: Sequence[Recorded]) -> None:
 
 
 def draw(records: Sequence[Recorded], path: Path) -> None:
-    """Draw each algorithm's last evaluation, a point a seed and a bar at their median, beside the dataset's mean.
+    """Draw each algorithm's last evaluation, a point per seed and a bar at their median, and the dataset's mean.
 
-    The median is over the seeds that finished; those that did not are hollow.
+    The median is over the seeds that finished; the points of other seeds are hollow.
     """
     from safeloop.report import style
 

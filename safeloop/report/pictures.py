@@ -1,4 +1,4 @@
-"""Everything that is drawn and tabulated for a folder of runs."""
+"""All pictures and tables of a folder of runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from safeloop.report import curves, offline, summary, violations
 
 
 def write(folder: Path, planning: bool = False) -> list[Recorded]:
-    """Write pictures and tables of the environment's folder into it, and return what they show.
+    """Write pictures and tables of the environment's folder into it, and return the runs that they show.
 
-    With `planning` also `planning.png`, where any run planned.
+    With `planning`, this includes `planning.png`, where any run planned.
     """
     reader.check_same_terms(folder)
     found = [reader.read(run) for run in reader.runs_under(folder)]
@@ -36,6 +36,6 @@ def write(folder: Path, planning: bool = False) -> list[Recorded]:
     except OSError as error:
         raise UsageError(
             f"can't write the pictures and tables in {folder}: {error.strerror}: "
-            f"{REMEDIES.get(error.errno or 0, 'see to it')}, then `safeloop plot {folder}`"
+            f"{REMEDIES.get(error.errno or 0, 'remove the fault')}, then `safeloop plot {folder}`"
         ) from None
     return found

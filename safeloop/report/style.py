@@ -1,4 +1,4 @@
-"""What the pictures share: colours, line styles, the step axis, running means, writing a file."""
+"""Shared parts of the pictures: colours, line styles, the step axis, moving averages, writing a file."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WINDOW, SHARE = 10, 20
-"""A running mean is over ten episodes, or over a twentieth of them where these are more."""
-SMOOTHED = f"mean of {WINDOW} episodes, in long runs of {1 / SHARE:.0%}"
+"""A moving average is over ten episodes, or over a twentieth of all where these are more."""
+SMOOTHED = f"moving average over {WINDOW} episodes\n(in long runs over {1 / SHARE:.0%} of them)"
 
 
 def algorithms(records: Iterable[Recorded]) -> dict[str, list[Recorded]]:
-    """Records with episodes, by algorithm and variant; `safeloop` first, so that it keeps its colour."""
+    """Return the records with episodes, by algorithm and variant; `safeloop` is first, so that it keeps its colour."""
     found: dict[str, list[Recorded]] = {}
     for recorded in sorted(records, key=lambda r: (r.run.settings.name != "safeloop", r.run.settings.name)):
         if recorded.episodes:
@@ -39,12 +39,12 @@ def algorithms(records: Iterable[Recorded]) -> dict[str, list[Recorded]]:
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour and line style of the algorithm `index`; those with the same colour have different lines."""
+    """Return colour and line style of the algorithm `index`; those with the same colour have different lines."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[(index + index // len(COLOURS)) % len(LINES)]}
 
 
 def running_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Mean over the last values at each place (see `WINDOW`; fewer at the start): `[E] -> [E]`."""
+    """Return the mean over the last values at each place (see `WINDOW`; fewer at the start): `[E] -> [E]`."""
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
     end = np.arange(1, len(total))
     start = np.maximum(end - max(WINDOW, len(values) // SHARE), 0)
@@ -52,7 +52,7 @@ def running_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def median_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The median over seeds of curves `(steps, values)`, as far as every seed has come; empty without any."""
+    """Return the median over seeds of curves `(steps, values)`, as far as every seed has come; empty without any."""
     if not curves:
         return np.array([]), np.array([])
     first, last = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
@@ -63,12 +63,12 @@ def median_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.nd
 
 
 def finished(records: Sequence[Recorded]) -> list[int]:
-    """Return the places of those that finished: a median is over these alone."""
+    """Return the places of the runs that finished; medians are over these alone."""
     return [place for place, recorded in enumerate(records) if recorded.state == "finished"]
 
 
 def median_label(algo: str, records: Sequence[Recorded]) -> str:
-    """Return an algorithm's name in a legend, and of how many of its seeds its thick line is the median."""
+    """Return an algorithm's name in a legend, with the number of seeds in its median, the thick line."""
     done, of_all = len(finished(records)), len(records)
     if of_all == 1:
         return algo
@@ -80,7 +80,7 @@ def median_label(algo: str, records: Sequence[Recorded]) -> str:
 
 
 def needs_log_axis(records: Iterable[Recorded]) -> bool:
-    """Whether the runs' step totals differ by ten times or more."""
+    """Return whether the runs' step totals differ by a factor of ten or more."""
     totals = [r.run.settings.steps for r in records if r.episodes]
     return bool(totals) and max(totals) >= 10 * min(totals)
 
@@ -102,7 +102,7 @@ def from_zero(axis: Any) -> None:
 
 
 def figure(title: str, panels: int = 2) -> tuple[Any, ...]:
-    """A figure and its panels, each 600 x 500 pixels (one alone: 800): side by side, from four on in pairs."""
+    """Return a figure and its panels, each 600 x 500 pixels (one alone: 800): side by side, from four on in pairs."""
     across = 2 if panels > 3 else panels
     down = math.ceil(panels / across)
     picture = Figure(figsize=(max(8, 6 * across), 5 * down), dpi=100, layout="constrained")
@@ -115,7 +115,7 @@ def figure(title: str, panels: int = 2) -> tuple[Any, ...]:
 
 
 def legend_below(picture: Figure, axis: Any) -> None:
-    """One legend for the figure, outside the panels, in as few rows as its width allows."""
+    """Draw one legend for the figure, outside the panels, in as few rows as its width allows."""
     handles, labels = axis.get_legend_handles_labels()
     renderer = FigureCanvasAgg(picture).get_renderer()
     for rows in range(1, len(labels) + 1):

@@ -1,7 +1,7 @@
-"""The table of a comparison: one row a run, a median row where an algorithm has several seeds.
+"""The table of a comparison: one row per run, and a median row where an algorithm has several seeds.
 
-A median is over the seeds that finished, the same ones in every column: a seed that crashed early has few violations
-for that reason alone.
+A median is over the seeds that finished, the same ones in every column, because a seed that crashed early has few
+violations for that reason alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from safeloop.errors import UsageError
 from safeloop.files import write_atomically
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
-from safeloop.registry import filled, find_algorithm, find_env
-from safeloop.settings import build
+from safeloop.registry import find_algorithm, find_env
+from safeloop.settings import build, flat, kinds
 
 LAST = 10
-"""Training return and cost are means over this many last episodes."""
+"""Number of last episodes whose means are the training return and cost."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Row:
     """One row of `summary.csv`; `None` where there is nothing to report yet."""
 
     algo: str
-    """Its name, and the variant where the run has one."""
+    """The algorithm's name, with the variant where the run has one."""
     seed: str
     """The seed, or `median` over those of the seeds above it that finished."""
     state: str
-    """A run's, or how many of the seeds finished."""
-    told: str
-    """What the algorithm was told beside its samples."""
+    """The run's state; for a median, the number of seeds that finished."""
+    privileged: str
+    """The privileged information that the algorithm used besides its samples."""
     settings: str
-    """The preset, and what differs from it."""
+    """The preset, and the settings that differ from it."""
     steps: float | None
     """Simulator steps trained."""
     episodes: float | None
@@ -53,12 +53,12 @@ class Row:
     evaluation_cost_return: float | None
     evaluation_episodes: float | None
     within_budget: str
-    """Whether the evaluation's cost return is at most the budget: yes or no; for a median, how many are."""
+    """Whether the evaluation's cost return is at most the budget, yes or no; for a median, the number of such seeds."""
     training_minutes: float | None
     evaluation_minutes: float | None
-    """None where it was not recorded."""
+    """Minutes of all evaluations; None where they were not recorded."""
     diagnostics: dict[str, float]
-    """By name, a column each: the mean over the last training episodes of what else the environment reports."""
+    """The environment's diagnostics by name, a column each: means over the last training episodes."""
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -66,7 +66,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def row(recorded: Recorded) -> Row:
-    """The row of one run, from its tables alone."""
+    """Return the row of one run, from its tables alone."""
     settings, episodes, final = recorded.run.settings, recorded.episodes, recorded.last_evaluation
     violations, length = sum(e.violations for e in episodes), sum(e.length for e in episodes)
     cost = _mean([e.cost_return for e in final])
@@ -74,7 +74,7 @@ def row(recorded: Recorded) -> Row:
         algo=settings.name,
         seed=str(settings.seed),
         state=recorded.state,
-        told=settings.told or "nothing",
+        privileged=settings.privileged or "nothing",
         settings=changed(settings),
         steps=episodes[-1].simulator_steps if episodes else 0,
         episodes=len(episodes),
@@ -96,14 +96,16 @@ def row(recorded: Recorded) -> Row:
 
 
 def changed(settings: RunSettings) -> str:
-    """`"default; horizon=4"`: the preset, and each setting that differs from it."""
+    """Return the preset, and each setting that differs from it: `"default; horizon=4"`."""
     asked = settings.algo_settings
     try:
         algorithm, spec = find_algorithm(settings.algo), find_env(settings.env, settings.env_options)
-        names = {f.name for f in fields(algorithm.settings)}
+        info, names = algorithm.info, kinds(algorithm.info.settings)
         usual, own = (
-            json.loads(json.dumps(asdict(filled(build(algorithm.settings, values, owner=settings.algo), spec))))
-            for values in (algorithm.presets[settings.preset], {k: v for k, v in asked.items() if k in names})
+            json.loads(
+                json.dumps(flat(algorithm.resolve(build(info.settings, values, owner=info.name), spec).settings))
+            )
+            for values in (info.presets[settings.preset], {k: v for k, v in asked.items() if k in names})
         )
     except (UsageError, KeyError):
         return settings.preset
@@ -112,7 +114,7 @@ def changed(settings: RunSettings) -> str:
 
 
 def rows(records: Iterable[Recorded]) -> list[Row]:
-    """All rows, algorithm by algorithm: each seed, then the median where there are several seeds."""
+    """Return all rows, algorithm by algorithm: each seed, then the median where there are several seeds."""
     by_algo: dict[str, list[Row]] = {}
     for recorded in records:
         by_algo.setdefault(recorded.run.settings.name, []).append(row(recorded))
@@ -126,7 +128,7 @@ def _median(group: list[Row]) -> Row:
     finished = [r for r in group if r.state == "finished"]
     names = sorted(set.intersection(*(set(r.diagnostics) for r in finished)) if finished else ())
     judged = [r.within_budget for r in finished if r.within_budget]
-    texts = {name: sorted({getattr(r, name) for r in group}) for name in ("told", "settings")}
+    texts = {name: sorted({getattr(r, name) for r in group}) for name in ("privileged", "settings")}
     others = ("algo", "seed", "state", "within_budget", "diagnostics", *texts)
     numbers = [f.name for f in fields(Row) if f.name not in others]
     values: dict[str, Any] = {
@@ -147,12 +149,12 @@ def median(values: Sequence[float | None]) -> float | None:
 
 
 def terms(records: Sequence[Recorded]) -> list[str]:
-    """Lines that say on what terms the runs are compared."""
+    """Return lines with the terms of the comparison."""
     settings = records[0].run.settings
     lines, costs = [], settings.budget is not None
     if costs:
         lines.append(
-            f"Budget: cost return {settings.budget:g} an episode; within budget: evaluation cost at most that."
+            f"Budget: cost return {settings.budget:g} per episode; in budget: evaluation cost at most the budget."
         )
     try:
         spec = find_env(settings.env, settings.env_options)
@@ -164,13 +166,17 @@ def terms(records: Sequence[Recorded]) -> list[str]:
         lines.append(f"Environment: {settings.env} (not installed here).")
     if settings.env_options:
         lines.append("Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + ".")
-    told = {r.run.settings.name: r.run.settings.told or "nothing" for r in records}
-    lines.append("Told beside samples: " + "; ".join(f"{name}: {text}" for name, text in told.items()) + ".")
+    known = {r.run.settings.name: r.run.settings.privileged or "nothing" for r in records}
+    lines.append(
+        "Privileged information, used besides the samples: "
+        + "; ".join(f"{name}: {text}" for name, text in known.items())
+        + "."
+    )
     planners = list(dict.fromkeys(r.run.settings.name for r in records if _plans_under_threshold(r.run.settings.algo)))
     if planners:
         lines.append(
-            f"Note: {', '.join(planners)}: keeps the cost within its planning horizon under a threshold; "
-            "baselines train for the budget; all are judged by the budget."
+            f"Note: {', '.join(planners)}: the planner keeps the cost within its horizon under a threshold; baselines "
+            "train with the budget as their cost limit; all are judged by the budget."
         )
     beyond = {
         (r.run.settings.name, r.run.settings.steps, r.episodes[-1].simulator_steps)
@@ -182,7 +188,7 @@ def terms(records: Sequence[Recorded]) -> list[str]:
         lines.append(f"Steps: training ends with a whole episode or epoch: {found}.")
     lines.append(
         f"Training return{' and cost' * costs}: mean of the last {LAST} episodes. Evaluation: mean of the last "
-        "evaluation's episodes. Minutes: of training, and beside it of all evaluations."
+        "evaluation's episodes. Minutes: of training; eval minutes: of all evaluations."
         + " Violations: simulator steps with a cost, in the whole training."
         * costs
     )
@@ -191,7 +197,7 @@ def terms(records: Sequence[Recorded]) -> list[str]:
 
 def _plans_under_threshold(algo: str) -> bool:
     try:
-        return bool(getattr(find_algorithm(algo), "constrained", False))
+        return find_algorithm(algo).info.constrained
     except UsageError:
         return False
 
@@ -201,11 +207,11 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 COSTS = ("cost", "violations", "eval cost", "in budget")
-"""Headings that are left out where nothing costs."""
+"""Headings that are left out in environments without a cost."""
 
 
 def cells(r: Row, costs: bool) -> dict[str, str]:
-    """A row as short texts under short headings, for people."""
+    """Return a row as short texts under short headings, for people."""
     found = {
         "algorithm": r.algo,
         "seed": r.seed,
@@ -227,20 +233,20 @@ def cells(r: Row, costs: bool) -> dict[str, str]:
 
 
 def _filled(table: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
-    """All headings, and a dash where a line has nothing under one."""
+    """Return all headings, and the lines with a dash under each heading that they lack."""
     heads = list(dict.fromkeys(h for line in table for h in line))
     return heads, [{h: line.get(h, "-") for h in heads} for line in table]
 
 
 def text(records: Sequence[Recorded]) -> str:
-    """The table for a terminal, with its terms below."""
+    """Return the table for a terminal, with its terms below."""
     settings = records[0].run.settings
     lines = aligned([cells(r, settings.budget is not None) for r in rows(records)])
     return "\n".join([settings.env, "", *lines, "", *terms(records)])
 
 
 def aligned(table: list[dict[str, str]]) -> list[str]:
-    """Lines of a table with aligned columns: numbers to the right, words to the left."""
+    """Return the lines of a table with aligned columns: numbers to the right, words to the left."""
     heads, table = _filled(table)
     width = {h: max(len(h), *(len(line[h]) for line in table)) for h in heads}
     words = {h for h in heads if any(line[h][:1].isalpha() for line in table)}
@@ -253,14 +259,14 @@ def aligned(table: list[dict[str, str]]) -> list[str]:
 
 
 def markdown_table(table: list[dict[str, str]]) -> list[str]:
-    """Lines of a table in Markdown."""
+    """Return the lines of a table in Markdown."""
     heads, table = _filled(table)
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     return lines + ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]
 
 
 def write_csv(path: Path, table: list[dict[str, Any]]) -> None:
-    """Write a table, atomically; all lines together have the columns."""
+    """Write a table, atomically; its columns are those of all lines together."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(k for line in table for k in line)), lineterminator="\n")
     writer.writeheader()
@@ -269,10 +275,10 @@ def write_csv(path: Path, table: list[dict[str, Any]]) -> None:
 
 
 def markdown(records: Sequence[Recorded]) -> str:
-    """`summary.md`."""
+    """Return the text of `summary.md`."""
     settings = records[0].run.settings
     costs = settings.budget is not None
-    table = [{**cells(r, costs), "told": r.told, "settings": r.settings} for r in rows(records)]
+    table = [{**cells(r, costs), "privileged": r.privileged, "settings": r.settings} for r in rows(records)]
     lines = [f"# {settings.env}", "", *markdown_table(table)]
     return "\n".join([*lines, "", *(f"- {line}" for line in terms(records))]) + "\n"
 

@@ -1,4 +1,4 @@
-"""Record frames of an evaluation to a file, whole or not at all, and never over an existing one."""
+"""Record the frames of an evaluation in a new file, which appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = (".mp4", ".gif")
 
 
 class Video:
-    """A video file to be. Raises `UsageError` at once where it can't be written."""
+    """A video file to be written. Raises `UsageError` at once where it can't be written."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -30,12 +30,12 @@ class Video:
 
     @contextmanager
     def open(self, spec: EnvSpec) -> Iterator[Callable[[np.ndarray], None]]:
-        """Yield what takes the frames; the file appears when the block ends without an error."""
+        """Yield the function that takes the frames; the file appears when the block ends without an error."""
         fps = _check_rendering(spec)
         try:
             import imageio.v2 as imageio
         except ImportError as error:
-            raise UsageError(f"--video needs imageio ({error}): `safeloop doctor` says how to install it") from None
+            raise UsageError(f"--video needs imageio ({error}): `safeloop doctor` shows how to install it") from None
         temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix}")
         gif = self.path.suffix == ".gif"
         options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0} if gif else {"fps": fps, "macro_block_size": 2}
@@ -51,7 +51,7 @@ class Video:
 
 
 def _check_rendering(spec: EnvSpec) -> float:
-    """Frames a second. Raises `UsageError` where the environment can't be rendered here."""
+    """Return the frames per second. Raises `UsageError` where the environment can't be rendered here."""
     try:
         env = spec.make(render_mode="rgb_array")
         env.reset(seed=0)

@@ -1,4 +1,4 @@
-"""`violations.png`: violations added up over the training, and cost against return at its end."""
+"""Draw `violations.png`: cumulative violations during training, and cost against return at its end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
 
 
 def _clip_far_costs(axis: Any, budget: float, found: dict[str, list[Recorded]]) -> None:
-    """End the cost axis where single episodes would stretch it far beyond every seed's mean, and say so."""
+    """End the cost axis where single episodes would stretch it far beyond every seed's mean, with a note."""
     ends = [[e.cost_return for e in _ends(r)] for seeds in found.values() for r in seeds]
     costs = [cost for each in ends for cost in each]
     edge = 2 * max(budget, *(statistics.fmean(each) for each in ends if each), 0.0)
@@ -62,7 +62,7 @@ def _clip_far_costs(axis: Any, budget: float, found: dict[str, list[Recorded]]) 
 
 
 def _ends(recorded: Recorded) -> Sequence[Any]:
-    """Episodes at the end of a run: those of its last evaluation, or the last of its training."""
+    """Return the episodes at the end of a run: those of its last evaluation, or the last of its training."""
     return recorded.last_evaluation or recorded.episodes[-LAST:]
 
 
@@ -81,7 +81,7 @@ def _cumulative(axis: Any, index: int, algo: str, seeds: list[Recorded]) -> None
 
 
 def _trade(axis: Any, index: int, seeds: list[Recorded]) -> None:
-    """Draw each seed's last episodes, small, and their mean, large; of an unfinished seed the mean is hollow."""
+    """Draw each seed's last episodes (small) and their mean (large; hollow for an unfinished seed)."""
     colour = style.COLOURS[index % len(style.COLOURS)]
     marker = style.MARKERS[index % len(style.MARKERS)]
     for recorded in seeds:

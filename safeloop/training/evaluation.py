@@ -1,4 +1,4 @@
-"""Evaluation: a separate environment, a separate planner, seeds of its own; training is not touched."""
+"""Evaluation in a separate environment, with a separate planner and separate seeds, so training is not changed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from safeloop.cmdp import EnvSpec, complete
+from safeloop.protocols import Policy
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
-from safeloop.registry import Policy
 from safeloop.rng import EVALUATION, derived_seed
 
 if TYPE_CHECKING:
     from safeloop.recording.recorder import Recorder
 
 TOGETHER = 5
-"""Episodes that are planned together, unless they are filmed."""
+"""Number of episodes that are planned together, unless they are filmed."""
 
 
 def evaluate(
@@ -51,7 +51,7 @@ def evaluate(
 def _drive(
     policy: Policy, spec: EnvSpec, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None
 ) -> list[Any]:
-    """Drive an episode from each seed, all at once: rows of return, cost return, violations, length."""
+    """Run an episode from each seed, all at once, and return rows of return, cost return, violations, length."""
     totals = [[0.0, 0.0, 0, 0] for _ in seeds]
     film = (lambda: on_frame(np.asarray(envs[0].render()))) if on_frame else None
     for decisions in together(policy, spec, envs, seeds, film):
@@ -65,7 +65,7 @@ class Decision(NamedTuple):
     """A decision in one of several episodes."""
 
     episode: int
-    obs: np.ndarray  # [S], before it
+    obs: np.ndarray  # [S], before the decision
     action: np.ndarray  # [A]
     reward: float
     terminated: bool
@@ -81,9 +81,9 @@ def together(
     seeds: Sequence[int],
     before: Callable[[], None] | None = None,
 ) -> Iterator[list[Decision]]:
-    """Drive an episode from each seed, one in each environment, and yield the decisions that are made at once.
+    """Run an episode from each seed, one in each environment, and yield the decisions that are made at once.
 
-    The policy sees the episodes that are still under way, no others. `before` is called ahead of each decision.
+    The policy sees only the episodes that are still running. `before` is called before each decision.
     """
     policy.reset(len(seeds))
     running = list(range(len(seeds)))
@@ -107,7 +107,7 @@ def together(
 
 
 def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callable[[], Policy]) -> None:
-    """Evaluate and record, where an evaluation fell due since `before` simulator steps, or at the end.
+    """Evaluate and record if an evaluation has become due since `before` simulator steps, or at the end.
 
     Call it between episodes. The schedule depends on simulator steps alone, so a resumed run keeps it.
     """
@@ -120,9 +120,9 @@ def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callabl
 
 
 def record_evaluation(env: Recorder, run: Run, policy: Policy) -> None:
-    """Evaluate `policy` now and append the episodes to the run's; its time does not count as training.
+    """Evaluate `policy` now and append the episodes to the run's; this time does not count as training.
 
-    An evaluation after as many simulator steps, of a policy that has learned since, is replaced.
+    An earlier evaluation at the same simulator step, of a policy that has learned since, is replaced.
     """
     with env.clock_stopped():
         before = run.evaluations.read()
@@ -132,7 +132,7 @@ def record_evaluation(env: Recorder, run: Run, policy: Policy) -> None:
 
 
 def timed_evaluation(policy: Policy, spec: EnvSpec, run: Run, steps: int) -> None:
-    """Evaluate `policy` as the run asks for, `steps` into the training, and append the episodes with their seconds."""
+    """Evaluate `policy` by the run's settings at step `steps`, and append the episodes with their seconds."""
     begun = time.perf_counter()
     for row in evaluate(policy, spec, run.settings.eval_episodes, run.settings.seed, steps):
         run.evaluations.append(replace(row, wall_seconds=time.perf_counter() - begun))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 
-from safeloop.agents.offline import OfflineAgent, OfflinePlanner
 from safeloop.cmdp import EnvSpec
+from safeloop.protocols import OfflineAgent
 from safeloop.recording.rows import Fit, Update
 from safeloop.recording.run import Run
 from safeloop.training.evaluation import timed_evaluation
 
 REPORT_EVERY, CHECKPOINT_EVERY = 1000, 10_000
-"""Gradient steps."""
+"""Gradient steps between reports, and between checkpoints."""
 
 
 def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
-    """Take `run.settings.steps` gradient steps of the learner; resume where a checkpoint is.
+    """Take `run.settings.steps` gradient steps of the learner; resume from the checkpoint where there is one.
 
-    A resumed run drops the rows that its checkpoint has not seen, and ends as an uninterrupted one would. The
-    environment is met in evaluations only.
+    A resumed run removes the rows after its checkpoint, and ends as an uninterrupted one would. The environment is used
+    in evaluations only.
     """
     settings, done, seconds = run.settings, 0, 0.0
     if run.has_checkpoint:
@@ -27,9 +27,10 @@ def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
         done, seconds = state["steps"], state["seconds"]
     run.drop_rows_after(done if run.has_checkpoint else -1)
     clock = time.perf_counter() - seconds
-    if isinstance(agent, OfflinePlanner) and not run.has_checkpoint:
+    if agent.has_models and not run.has_checkpoint:
         run.report({"steps": 0, "doing": "fitting the models"})
-        run.fits.append(Fit(0, *agent.fit()))
+        fitted = agent.fit()
+        run.fits.append(Fit(0, *fitted))
         run.save_checkpoint({"agent": agent.checkpoint(), "steps": 0, "seconds": time.perf_counter() - clock})
     while done < settings.steps:
         agent.update()

@@ -21,8 +21,8 @@ def train(tmp_path):
         count += 1
         spec = spec or line_spec()
         algorithm = find_algorithm(name)
-        small = SMALL_OFF_POLICY if hasattr(algorithm.settings, "start_learning_steps") else SMALL
-        resolved = asdict(replace(algorithm.settings(), **(small if changes is None else changes)))
+        small = SMALL_OFF_POLICY if hasattr(algorithm.info.settings, "start_learning_steps") else SMALL
+        resolved = asdict(replace(algorithm.info.settings(), **(small if changes is None else changes)))
         run_settings = RunSettings(
             **{
                 "env": spec.id, "algo": name, "steps": 200, "seed": 0, "budget": spec.budget,
@@ -31,7 +31,7 @@ def train(tmp_path):
         )  # fmt: skip
         run = Run.create(Path(tmp_path) / str(count), run_settings)
         env = Recorder(spec.make(), spec, run)
-        algorithm.learn(env, run_settings.budget, run)
+        algorithm.train(env, run)
         env.close()
         return run, env
 

@@ -15,9 +15,10 @@ from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.settings import build
 from safeloop.training.evaluation import evaluate
-from safeloop_baselines import lbpo
+from safeloop_baselines import lbpo_learner
 from safeloop_baselines.frozen_policy import FrozenPolicy
-from safeloop_baselines.lbpo import Learner, Settings, Trajectory
+from safeloop_baselines.lbpo import Settings
+from safeloop_baselines.lbpo_learner import Learner, Trajectory
 
 FAST = {"episodes_per_epoch": 2, "hidden_units": 8, "critic_iters": 5}
 
@@ -42,9 +43,9 @@ def test_lambda_returns_mix_the_next_value_and_the_next_return():
     # from the end: 4 + 0.5*30 = 19; 2 + 0.5*(0.75*20 + 0.25*19) = 11.875; 1 + 0.5*(0.75*10 + 0.25*11.875) = 6.234375
     # and 1; 3 + 0.5*(0.75*2 + 0.25*1) = 3.875; 0.5*(0.75*1 + 0.25*3.875) = 0.859375
     expected = torch.tensor([[6.234375, 11.875, 19.0], [0.859375, 3.875, 1.0]])
-    torch.testing.assert_close(lbpo.lambda_returns(rewards, values, gamma=0.5, lam=0.25), expected)
+    torch.testing.assert_close(lbpo_learner.lambda_returns(rewards, values, gamma=0.5, lam=0.25), expected)
     # lambda 1: Monte Carlo, 1 + 0.5*(2 + 0.5*(4 + 0.5*30)) = 6.75
-    assert lbpo.lambda_returns(rewards, values, gamma=0.5, lam=1.0)[0, 0] == pytest.approx(6.75)
+    assert lbpo_learner.lambda_returns(rewards, values, gamma=0.5, lam=1.0)[0, 0] == pytest.approx(6.75)
 
 
 def test_values_are_fitted_to_bootstrapped_returns_unless_the_episode_terminated():
@@ -72,22 +73,24 @@ def test_values_are_fitted_to_bootstrapped_returns_unless_the_episode_terminated
     ],
 )
 def test_objective(q, before, epsilon, expected):
-    value = lbpo.objective(torch.tensor(q), torch.tensor(before), epsilon, beta=0.1, threshold=0.02)
+    value = lbpo_learner.objective(torch.tensor(q), torch.tensor(before), epsilon, beta=0.1, threshold=0.02)
     assert value.item() == pytest.approx(expected)
 
 
 def test_the_barriers_gradient_is_beta_over_what_is_left_of_epsilon():
     for before, left in ((1.5, 0.75), (1.0, 0.25)):  # at pi_B, and half a unit of cost from it
         q = torch.tensor([3.0, 1.5], requires_grad=True)
-        lbpo.objective(q, torch.tensor(before), epsilon=0.75, beta=0.1, threshold=0.02).backward()
+        lbpo_learner.objective(q, torch.tensor(before), epsilon=0.75, beta=0.1, threshold=0.02).backward()
         torch.testing.assert_close(q.grad, torch.tensor([-1.0, 0.1 / left]))
 
 
 def test_conjugate_gradients_solve_a_system_of_equations():
     matrix = torch.tensor([[4.0, 1.0, 0.0], [1.0, 3.0, -1.0], [0.0, -1.0, 5.0]], dtype=torch.float64)
     b = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
-    torch.testing.assert_close(lbpo.conjugate_gradients(lambda v: matrix @ v, b, 3), torch.linalg.solve(matrix, b))
-    torch.testing.assert_close(lbpo.conjugate_gradients(lambda v: matrix @ v, 0 * b, 3), 0 * b)
+    torch.testing.assert_close(
+        lbpo_learner.conjugate_gradients(lambda v: matrix @ v, b, 3), torch.linalg.solve(matrix, b)
+    )
+    torch.testing.assert_close(lbpo_learner.conjugate_gradients(lambda v: matrix @ v, 0 * b, 3), 0 * b)
 
 
 METRIC = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 0.25], [0.0, 0.25, 3.0]], dtype=torch.float64)
@@ -109,7 +112,7 @@ def step_on_a_toy(beyond=math.inf, damping=0.5):
         return value if value > -beyond else value + math.inf
 
     kl = [0.5 * moved() @ METRIC @ moved()]
-    part = lbpo.trust_region_step(parameters, loss, lambda: 0.5 * moved() @ METRIC @ moved(), 0.02, 3, damping)
+    part = lbpo_learner.trust_region_step(parameters, loss, lambda: 0.5 * moved() @ METRIC @ moved(), 0.02, 3, damping)
     assert kl[0] == 0
     return part, moved().detach()
 
@@ -139,7 +142,7 @@ def test_a_step_longer_than_the_divergence_allows_is_halved():
     def kl():
         return (0.5 * parameter**2 + 1e3 * parameter**4)[0]
 
-    part = lbpo.trust_region_step([parameter], lambda: 1 * parameter[0], kl, 0.02, 2, 0.0)
+    part = lbpo_learner.trust_region_step([parameter], lambda: 1 * parameter[0], kl, 0.02, 2, 0.0)
     assert 0 < part < 1 and kl() <= 0.02
 
 
@@ -150,7 +153,7 @@ def test_the_update_gives_the_barrier_the_budget_that_is_left(monkeypatch):
         seen.append((epsilon, beta, threshold))
         return -q[0]
 
-    monkeypatch.setattr(lbpo, "objective", watched)
+    monkeypatch.setattr(lbpo_learner, "objective", watched)
     one = learner(gamma=0.75, beta=0.2, barrier_threshold=0.3)
     first, second = trajectory(3), trajectory(5, seed=1)
     one.update([first, second], budget=4.0)
@@ -231,10 +234,10 @@ def test_a_killed_run_resumes_to_the_same_end(train):
     run.settings = replace(run.settings, steps=200)
     spec = line_spec(fails_after=35)
     with pytest.raises(ValueError, match="the motor burnt out"):  # in the middle of an epoch, after its first episode
-        find_algorithm("lbpo").learn(Recorder(spec.make(), spec, run), 2.0, run)
+        find_algorithm("lbpo").train(Recorder(spec.make(), spec, run), run)
     assert len(run.episodes.read()) == 7
     spec = line_spec()
-    find_algorithm("lbpo").learn(Recorder(spec.make(), spec, run), 2.0, run)
+    find_algorithm("lbpo").train(Recorder(spec.make(), spec, run), run)
     assert rows(run) == rows(whole)
     assert run.evaluations.read() == whole.evaluations.read()
 
@@ -279,6 +282,6 @@ def test_unbounded_actions_are_refused_and_a_simulator_that_diverges_fails(train
 
 def test_it_is_told_nothing_and_its_presets_are_settings():
     algorithm = find_algorithm("lbpo")
-    assert algorithm.told(Settings(), find_env("PointGoal1")) == "" and algorithm.resumable
-    for preset in algorithm.presets.values():
+    assert algorithm.resolve(Settings(), find_env("PointGoal1")).privileged == "" and algorithm.info.resumable
+    for preset in algorithm.info.presets.values():
         build(Settings, preset, owner="lbpo")

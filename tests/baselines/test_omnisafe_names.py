@@ -48,7 +48,7 @@ def test_every_algorithm_of_omnisafe_is_here_or_refused():
         ("omnisafe:", "unknown algorithm 'omnisafe:'; nearest: "),
         ("FOCOPS", "unknown algorithm 'FOCOPS'; nearest: omnisafe:FOCOPS"),
         ("omnisave:PPO", "unknown algorithm 'omnisave:PPO'; nearest: omnisafe:PPO"),
-        ("omnisafe:PPOSaute", "omnisafe:PPOSaute can't run here: .*cost the episode has left.*; nearest: omnisafe:PPO"),
+        ("omnisafe:PPOSaute", "omnisafe:PPOSaute can't run here: .*remaining budget.*; nearest: omnisafe:PPO"),
         ("omnisafe:PPOEarlyTerminated", "omnisafe:PPOEarlyTerminated can't run here: it breaks off episodes"),
         ("omnisafe:SafeLOOP", "omnisafe:SafeLOOP can't run here: its models need environments of OmniSafe's own"),
         ("omnisafe:BCQ", "omnisafe:BCQ can't run here: it learns from a data set"),
@@ -71,7 +71,7 @@ def test_defaults_are_omnisafes_and_the_budget_is_every_cost_limit(name, capsys)
     from omnisafe.utils.config import get_default_kwargs_yaml
 
     theirs = dict(flat(get_default_kwargs_yaml(name, "", kind(name))))
-    ours = dict(flat(find_algorithm(f"omnisafe:{name}").settings().omnisafe(25.0)))
+    ours = dict(flat(find_algorithm(f"omnisafe:{name}").info.settings().omnisafe(25.0)))
     different = {key: value for key, value in ours.items() if theirs[key] != value}
     assert different == ({} if kind(name) == "on-policy" else {"train_cfgs.eval_episodes": 0})
     limits = [key for key in theirs if key.endswith("cost_limit")]
@@ -81,7 +81,7 @@ def test_defaults_are_omnisafes_and_the_budget_is_every_cost_limit(name, capsys)
 
 @EVERY
 def test_every_setting_but_the_epoch_reaches_omnisafe(name):
-    settings = find_algorithm(f"omnisafe:{name}").settings
+    settings = find_algorithm(f"omnisafe:{name}").info.settings
     default = settings()
     for field in fields(settings):
         if field.name != "episodes_per_epoch":
@@ -109,11 +109,11 @@ def test_every_setting_but_the_epoch_reaches_omnisafe(name):
 )
 def test_unknown_settings_and_values_out_of_range_are_refused(pair, message):
     with pytest.raises(UsageError, match=message):
-        build(find_algorithm("omnisafe:SACLag").settings, pair, owner="omnisafe:SACLag")
+        build(find_algorithm("omnisafe:SACLag").info.settings, pair, owner="omnisafe:SACLag")
 
 
 def test_whole_numbers_reach_omnisafe_as_the_decimals_that_it_checks_for():
-    settings = build(find_algorithm("omnisafe:PPO").settings, {"gamma": 1}, owner="test")
+    settings = build(find_algorithm("omnisafe:PPO").info.settings, {"gamma": 1}, owner="test")
     assert isinstance(settings.omnisafe(25.0)["algo_cfgs"]["gamma"], float)
 
 
@@ -155,7 +155,7 @@ def test_omnisafe_reads_every_setting(train, agents, monkeypatch, name):
         return get(self, key)
 
     monkeypatch.setattr(Config, "__getattr__", watched)
-    settings = find_algorithm(f"omnisafe:{name}").settings
+    settings = find_algorithm(f"omnisafe:{name}").info.settings
     switches = {"use_critic_norm": True} if "use_critic_norm" in settings.places else {}
     small = SMALL if kind(name) == "on-policy" else SMALL_OFF_POLICY
     train(f"omnisafe:{name}", changes=small | switches, steps=100, eval_episodes=0)

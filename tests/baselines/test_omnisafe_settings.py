@@ -19,13 +19,13 @@ def test_defaults_are_omnisafes(algorithm, capsys):
     from omnisafe.utils.config import get_default_kwargs_yaml
 
     theirs = dict(flat(get_default_kwargs_yaml(algorithm.omnisafe_name, "", "on-policy")))
-    ours = dict(flat(algorithm.settings().omnisafe(25.0)))
+    ours = dict(flat(algorithm.info.settings().omnisafe(25.0)))
     assert ours == {key: theirs[key] for key in ours}
 
 
 @ALGORITHMS
 def test_every_setting_but_the_epoch_reaches_omnisafe(algorithm):
-    default = algorithm.settings()
+    default = algorithm.info.settings()
     for name in vars(default):
         if name != "episodes_per_epoch":
             value = getattr(default, name)
@@ -40,20 +40,21 @@ def test_every_setting_but_the_epoch_reaches_omnisafe(algorithm):
     [("gamma", "1.5"), ("batch_size", "0"), ("critic_lr", "-1"), ("episodes_per_epoch", "0")],
 )
 def test_values_out_of_range_are_refused_by_name(algorithm, key, value):
-    with pytest.raises(UsageError, match=f"{algorithm.name}: {key}=.*expected"):
-        build(algorithm.settings, {key: value}, owner=algorithm.name)
+    with pytest.raises(UsageError, match=f"{algorithm.info.name}: {key}=.*expected"):
+        build(algorithm.info.settings, {key: value}, owner=algorithm.info.name)
 
 
 @ALGORITHMS
 def test_algorithms_are_told_nothing(algorithm):
-    assert algorithm.told(algorithm.settings(), find_env("PointGoal1")) == ""
-    assert not algorithm.resumable
-    assert set(algorithm.presets) == {"default", "paper"}
+    assert algorithm.resolve(algorithm.info.settings(), find_env("PointGoal1")).privileged == ""
+    assert not algorithm.info.resumable
+    assert set(algorithm.info.presets) == {"default", "paper"}
 
 
 def test_importing_and_listing_do_not_import_omnisafe():
     code = (
-        "import sys; from safeloop import api; assert any(a['name'] == 'omnisafe:SACLag' for a in api.algorithms()); "
+        "import sys; from safeloop import listing; "
+        "assert any(a['name'] == 'omnisafe:SACLag' for a in listing.algorithms()); "
         "assert 'safeloop_baselines' in sys.modules and 'omnisafe' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -195,7 +195,7 @@ def test_the_second_environment_cannot_be_stepped(train):
 
 
 def test_learning_improves_the_return(train):
-    changes = asdict(safeloop_baselines.ppo_lag.settings()) | {"episodes_per_epoch": 10, "actor_lr": 1e-2}
+    changes = asdict(safeloop_baselines.ppo_lag.info.settings()) | {"episodes_per_epoch": 10, "actor_lr": 1e-2}
     run, _ = train("ppo-lag", changes=changes, steps=2000, budget=1000.0, eval_every=0, eval_episodes=5)
     returns = [row.return_ for row in run.episodes.read()]
     assert np.mean([row.return_ for row in run.evaluations.read()]) > np.mean(returns[:10]) + 4

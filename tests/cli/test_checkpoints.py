@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from safeloop.errors import UsageError
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.settings import build
+from safeloop.settings import build, flat, kinds
 from tests.cli.conftest import contents
 
 RUN = "WallStop/cem-linear/seed-0"
@@ -67,15 +67,15 @@ PENDULUM = find_env("InvertedPendulum")
 def learned(out, algo="sac"):
     """A run of 400 steps that kept checkpoints at 100, 200, ..."""
     algorithm = find_algorithm(algo)
-    known = algorithm.settings.__dataclass_fields__
+    known = kinds(algorithm.info.settings)
     small = {key: value for key, value in SMALL.items() if key in known}
-    values = build(algorithm.settings, algorithm.presets["online"], small, owner=algo)
+    values = build(algorithm.info.settings, algorithm.info.presets["online"], small, owner=algo)
     asked = RunSettings(
-        "InvertedPendulum", algo, 400, seed=1, budget=None, algo_settings=asdict(values), eval_every=150,
+        "InvertedPendulum", algo, 400, seed=1, budget=None, algo_settings=flat(values), eval_every=150,
         eval_episodes=1, keep_every=100, env_options=PENDULUM.options,
     )  # fmt: skip
     run = Run.create(out, asked)
-    algorithm.learn(Recorder(PENDULUM.make(), PENDULUM, run), None, run)
+    algorithm.train(Recorder(PENDULUM.make(), PENDULUM, run), run)
     run.set_status("finished")
     return run
 
@@ -114,7 +114,7 @@ def test_an_earlier_checkpoint_is_offered_and_the_run_ends_as_one_without_damage
     flip(kept.at(400).checkpoint, 0.9)
     offer = f"safeloop resume {kept.path} --from 300"
     code, _, errors = main("eval" if state == "finished" else "resume", kept.path)
-    assert code == 2 and f"{kept.checkpoint} is damaged (its checksum differs): `{offer}` goes on" in errors
+    assert code == 2 and f"{kept.checkpoint} is damaged (its checksum differs): `{offer}` continues" in errors
     assert errors.count("\n") == 1
     assert main(*offer.split()[1:], "-q") == (0, "", "")
     assert rows(kept) == rows(_kept) and kept.status["state"] == "finished"

@@ -107,7 +107,7 @@ def test_a_diagnostic_is_there_once_in_an_episode(tmp_path):
         table.append(Diagnostic(*row, mean=1.0))
     assert len(table.read()) == 4
     table.append(Diagnostic(200, 1, "speed", 2.0))
-    with pytest.raises(UsageError, match="line 6, column name: 'speed', expected another than before"):
+    with pytest.raises(UsageError, match="line 6, column name: 'speed', expected a value that no earlier row has"):
         table.read()
 
 

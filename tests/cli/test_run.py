@@ -9,6 +9,7 @@ import pytest
 
 import safeloop
 from safeloop.experiments import specify
+from safeloop.experiments.specify import Request
 from safeloop.registry import whole_steps
 from tests.cli.conftest import TRAIN, table
 
@@ -77,12 +78,9 @@ def test_variants_of_an_algorithm_stand_side_by_side(main, tmp_path):
 
 def planned(**options):
     """The settings of each algorithm's run, by name."""
-    usual = {
-        "env": "WallStop", "algos": ["cem-linear", "random-walk"], "steps": None, "seeds": [0], "preset": "default",
-        "budget": None, "device": "cpu", "settings": (), "env_options": (), "eval_every": 0, "eval_episodes": 1,
-        "threads": 1, "variant": "",
-    }  # fmt: skip
-    return {s.algo: s for s in specify.plan(**{**usual, **options})}
+    env = options.pop("env", "WallStop")
+    asked = Request(**{"algos": ["cem-linear", "random-walk"], "eval_episodes": 1, **options})
+    return {s.algo: s for s in specify.specify(asked, env)}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_terminal_and_table_tell_of_steps_beyond_those_asked_for(main, tmp_path)
     ],
 )  # fmt: skip
 def test_steps_are_rounded_up_to_epochs_or_episodes(algo, env, steps, taken):
-    (asked,) = specify.plan(env, [algo], steps, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
+    (asked,) = specify.specify(Request(algos=[algo], steps=steps, eval_episodes=0), env)
     assert whole_steps(asked) == taken
 
 
@@ -191,7 +189,7 @@ def test_plot_show_and_lists(trained, main):
     algos = {a["name"]: a for a in json.loads(main("list", "algos", "--json")[1])}
     assert algos["cem-linear"]["resumable"] is True and algos["cem-linear"]["default_steps"] == 20_000
     assert algos["cem-linear"]["settings"][0]["default"] == 10
-    assert algos["random-walk"]["told"] == "nothing at all"
+    assert algos["random-walk"]["privileged"] == "nothing at all"
     assert "WallStop" in main("list", "envs")[1] and "cem-linear" in main("list", "algos")[1]
 
 
@@ -222,7 +220,7 @@ def test_diagnostics_that_are_not_there_are_told_and_the_rest_is_drawn(trained, 
 
 
 def test_an_environment_of_gymnasiums_needs_nothing_in_info_but_its_cost(tmp_path):
-    small = {"members": 2, "width": 16, "layers": 1, "population": 10, "iterations": 1, "fit_steps": 5,
+    small = {"ensemble_size": 2, "width": 16, "layers": 1, "population": 10, "iterations": 1, "fit_steps": 5,
              "first_fit_steps": 10, "warmup": 100, "hidden": 16}  # fmt: skip
     comparison = safeloop.run("Pendulum", ["safeloop", "cem-linear"], steps=400, settings=small, out=tmp_path,
                               eval_episodes=1, quiet=True)  # fmt: skip

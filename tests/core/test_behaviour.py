@@ -7,9 +7,11 @@ import torch
 
 from safeloop.cmdp import Entities
 from safeloop.data.replay import Replay
+from safeloop.learners.settings import LearnerSettings
 from safeloop.learners.value import BehaviourValue
 
 S, A, DISCOUNT = 5, 2, 0.8
+SHARED = LearnerSettings(discount=DISCOUNT, learning_rate=3e-3, tau=0.05)
 STATES = torch.eye(S)
 
 
@@ -30,7 +32,7 @@ ENTITIES = Entities(robot=(4,), positions=((3,), (0,), (2,), (1,)), kinds=("goal
 
 def learned(replay, steps=1500, entities=None):
     generator = torch.Generator().manual_seed(0)
-    behaviour = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, generator, entities=entities, entity_width=16)
+    behaviour = BehaviourValue(S, SHARED, 32, generator, entities=entities, entity_width=16)
     for _ in range(steps):
         behaviour.update(replay.sample(64, generator))
     return behaviour
@@ -71,7 +73,7 @@ def test_shapes_minimum_and_checkpoint():
     value = behaviour.value(obs)
     both = behaviour.net(obs.reshape(-1, S).expand(2, -1, -1))[..., 0]
     assert torch.allclose(value.flatten(), both.amin(0), atol=1e-6) and value.shape == (3, 7)
-    other = BehaviourValue(S, DISCOUNT, 3e-3, 0.05, 32, torch.Generator().manual_seed(9))
+    other = BehaviourValue(S, SHARED, 32, torch.Generator().manual_seed(9))
     other.restore(copy.deepcopy(behaviour.checkpoint()))
     batch = cycle(end=True).sample(16, torch.Generator().manual_seed(1))
     other.update(batch)

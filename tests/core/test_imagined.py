@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from safeloop.data.replay import Batch, Replay
-from safeloop.learners.expansion import Targets, expanded
+from safeloop.learners.expansion import expanded
 from safeloop.learners.imagined import Witness, branch, mixed
+from safeloop.learners.targets import Targets
 from safeloop.models.trajectories import Outcome, rollout
 from safeloop.networks import EnsembleMLP
 from tests.core.test_sac import A, S, make
@@ -16,12 +17,12 @@ from tests.core.test_sac import A, S, make
 class Counting:
     """Model k adds k + 1 to every number of the state and rewards with the first one; it ends where that reaches 8."""
 
-    members, ends = 3, True
+    ensemble_size, ends = 3, True
 
     def start(self, start):
         return start, start
 
-    def step(self, carry, act, streams):
+    def step(self, carry, act, generators):
         following = self.following(carry)
         ended = (following[..., 0] >= 8).float() if self.ends else None
         return following, following, Outcome(carry[..., 0], torch.zeros_like(carry[..., 0]), ended, None)
@@ -33,7 +34,7 @@ class Counting:
 def sac_with(monkeypatch, temperature=0.5, log_prob=-2.0, gamma=0.9, **settings):
     """SAC whose actor does nothing, with a given log-probability, and whose target critics say 10 s_0."""
     sac = make(discount=gamma, initial_temperature=temperature, **settings)
-    sample = lambda obs, streams: (torch.zeros(len(obs), A), torch.full((len(obs),), log_prob))  # noqa: E731
+    sample = lambda obs, generators: (torch.zeros(len(obs), A), torch.full((len(obs),), log_prob))  # noqa: E731
     monkeypatch.setattr(sac.actor, "sample", sample)
     monkeypatch.setattr(sac, "next_value", lambda obs: 10 * obs[:, 0])
     return sac
@@ -92,7 +93,7 @@ def test_the_loss_leaves_out_what_has_no_weight():
 
 def test_branched_rollouts_stop_where_their_model_ends_and_the_others_are_dealt_anew():
     into, generator = Replay(100, S, A), torch.Generator().manual_seed(0)
-    actor = lambda obs, streams: -torch.ones(len(obs), A)  # noqa: E731
+    actor = lambda obs, generators: -torch.ones(len(obs), A)  # noqa: E731
     branch(Counting(), actor, states(0.0, 0.0, 4.0, 4.0, 6.0, 6.0, 9.0), 2, generator, into)
     data = into.rows(torch.arange(len(into)))
     # Seven starts are cut to six, two a model: 0 -> 1, 4 -> 6, 6 -> 9 (which ends); then 1, 1, 6 -> 2, 3, 9

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from safeloop.models.trajectories import Outcome
-from safeloop.planning.objective import Scores, lookahead
+from safeloop.planning.objective import Scores
 from tests.core.toy import A, B, H, K, LinearModel, N, P, S, closed_form
+from tests.core.toy import score as scored
 
 DISCOUNT = 0.9
 DRIFT = torch.tensor([0.0, 0.3, -0.2])
@@ -19,8 +20,8 @@ def problem():
 
 def score(problem, model, particles=P, **options):
     obs, actions, generator = problem
-    scores = lookahead(
-        model, obs[None], actions[None], particles=particles, discount=DISCOUNT, streams=[generator], **options
+    scores = scored(
+        model, obs[None], actions[None], particles=particles, discount=DISCOUNT, generators=[generator], **options
     )
     return Scores(*(x[0] for x in scores))
 
@@ -67,7 +68,7 @@ def test_worst_case_is_a_maximum_of_sums_not_a_sum_of_maxima():
     obs, actions = torch.zeros(S), torch.zeros(1, 2, A)
     actions[0, 0, 0], actions[0, 1, 0] = 1.0, -1.0
     model = LinearModel(torch.tensor([0.0, -1.0]))
-    costs = lookahead(model, obs[None], actions[None], particles=1, discount=1.0, streams=[torch.Generator()]).costs
+    costs = scored(model, obs[None], actions[None], particles=1, discount=1.0, generators=[torch.Generator()]).costs
     assert costs.tolist() == [[2.0]]  # model 0: 1 + 0 = 1; model 1: 0 + 2 = 2; sum of maxima would be 3
 
 
@@ -108,8 +109,8 @@ def test_reward_and_value_stop_at_an_event_and_go_on_with_the_value_after_it():
     obs, actions = torch.ones(S), torch.zeros(1, 4, A)
     actions[0, 1, 0] = 10.0  # the event happens in the second step
     model = LinearModel(torch.zeros(2), event_at=5.0)
-    scores = lookahead(
-        model, obs[None], actions[None], particles=1, discount=0.5, streams=[torch.Generator()],
+    scores = scored(
+        model, obs[None], actions[None], particles=1, discount=0.5, generators=[torch.Generator()],
         value=lambda s: torch.full(s.shape[:-1], 1000.0), value_after_event=torch.tensor(8.0),
     )  # fmt: skip
     # rewards 4 and 4 of the first two steps, then gamma^2 * 8, nothing from the stale goal
@@ -121,9 +122,9 @@ def test_reward_and_value_stop_at_an_event_and_go_on_with_the_value_after_it():
 def test_termination_ends_reward_cost_and_value():
     obs, actions = torch.ones(S), torch.zeros(1, 4, A)
     actions[0, 1, 0] = 10.0
-    scores = lookahead(
+    scores = scored(
         LinearModel(torch.zeros(2), end_at=5.0), obs[None], actions[None], particles=1, discount=0.5,
-        streams=[torch.Generator()], value=lambda s: torch.full(s.shape[:-1], 1000.0),
+        generators=[torch.Generator()], value=lambda s: torch.full(s.shape[:-1], 1000.0),
     )  # fmt: skip
     assert scores.returns.item() == pytest.approx(4 + 0.5 * 4)
     assert scores.costs.item() == pytest.approx(1 + 0.5 * 11)
@@ -138,9 +139,9 @@ def test_the_value_after_an_event_needs_the_same_step_to_be_survived():
             return Outcome(here, here, 0.25 * here, 0.5 * here)
 
     def returned(after):
-        return lookahead(
+        return scored(
             Both(torch.zeros(2)), torch.zeros(1, S), torch.zeros(1, 1, 3, A), particles=1, discount=0.5,
-            streams=[torch.Generator()], value_after_event=torch.tensor(after),
+            generators=[torch.Generator()], value_after_event=torch.tensor(after),
         ).returns.item()  # fmt: skip
 
     # Step t is reached, the goal not yet met, with probability (0.75 * 0.5)^t; it is met and survived with 0.5 * 0.75.
@@ -162,9 +163,9 @@ def test_a_non_finite_prediction_makes_its_sequence_worst_and_infeasible(problem
 
 def test_plans_scored_together_are_those_scored_alone():
     obs, actions = torch.randn(B, S), torch.randn(B, N, H, A)
-    model, streams = LinearModel(DRIFT, noise=1.0), [torch.Generator().manual_seed(b) for b in range(B)]
+    model, generators = LinearModel(DRIFT, noise=1.0), [torch.Generator().manual_seed(b) for b in range(B)]
     options = {"particles": P, "discount": DISCOUNT, "value": lambda s: s.sum(-1)}
-    together = lookahead(model, obs, actions, streams=streams, **options)
+    together = scored(model, obs, actions, generators=generators, **options)
     for b in range(B):
         alone = score((obs[b], actions[b], torch.Generator().manual_seed(b)), model, value=options["value"])
         for one, of_all in zip(alone, together, strict=True):

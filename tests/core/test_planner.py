@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,27 +7,21 @@ import torch
 from safeloop.cmdp import Constraint
 from safeloop.models.trajectories import Outcome
 from safeloop.planning.objective import Scores
-from safeloop.planning.search import (
-    Plan,
-    Planner,
-    PlannerSettings,
-    actor_rollouts,
-    bounded,
-    correlated,
-    draw,
-    refit,
-    weigh,
-)
-from tests.core.toy import A, B, H, K, LinearModel, P, S
+from safeloop.planning.proposals import ActorRollouts
+from safeloop.planning.search import Momentum, Plan, draw, moments
+from safeloop.planning.spaces import bounded, correlated
+from safeloop.planning.weighting import Elites, Softmax
+from tests.core.toy import A, B, H, K, LinearModel, P, S, make_planner
 
 
 def scores(returns, costs):
     return Scores(torch.tensor([returns]), torch.tensor([costs]))
 
 
-def weights_of_one(*arguments, **options):
-    """`weigh` for a single plan, `[N]`."""
-    return weigh(*arguments, **options)[0]
+def weights_of_one(some, constraint, inverse_temperature, elites=0):
+    """The weights of a single plan, `[N]`."""
+    weighting = Elites(elites, constraint) if elites else Softmax(inverse_temperature, constraint)
+    return weighting(some)[0]
 
 
 def test_feasible_sequences_are_weighed_by_return_and_others_not_at_all():
@@ -90,7 +85,7 @@ def test_large_returns_do_not_overflow():
 def test_refit_is_the_weighted_mean_and_variance():
     actions = torch.arange(24.0).view(3, 4, 2)
     weights = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
-    mean, variance = refit(torch.stack((actions, -actions)), weights)
+    mean, variance = moments(torch.stack((actions, -actions)), weights)
     assert torch.equal(mean, torch.stack(((actions[0] + actions[1]) / 2, -actions[2])))
     assert torch.equal(variance, torch.stack((torch.full((4, 2), 16.0), torch.zeros(4, 2))))
 
@@ -117,10 +112,7 @@ def test_the_cross_entropy_method_finds_the_optimum_of_a_quadratic():
 
 
 def test_without_an_actor_there_are_no_proposals_and_no_divergence():
-    p = Planner(
-        PlannerSettings(horizon=H, actor_fraction=0.2), None, Quadratic(TARGET), 2,
-        actor=None, value=None, streams=[torch.Generator().manual_seed(0)],
-    )  # fmt: skip
+    p = make_planner(Quadratic(TARGET), None, 2, None, actor_fraction=0.2)
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert plan.feasible == 100 and plan.divergence.isnan() and plan.usage.isnan()
 
@@ -145,7 +137,7 @@ def test_variance_is_bounded_by_the_distance_to_the_action_limits():
 class Quadratic:
     """One step moves nothing; reward is -|a - target_t|^2 where the time is kept in the state."""
 
-    members = K
+    ensemble_size = K
 
     def __init__(self, target):
         self.target = target
@@ -153,7 +145,7 @@ class Quadratic:
     def start(self, start):
         return start, start
 
-    def step(self, carry, act, streams):
+    def step(self, carry, act, generators):
         following = self.following(carry, act)
         return following, following, self.outcome(carry, act, following)
 
@@ -167,12 +159,13 @@ class Quadratic:
         return Outcome(reward, zeros, None, None)
 
 
-def planner(model, constraint=None, seeds=(0,), act_dim=2, **settings):
-    return Planner(
-        PlannerSettings(horizon=H, **settings), constraint, model, act_dim,
-        actor=lambda s, g: torch.zeros(*s.shape[:-1], act_dim), value=None,
-        streams=[torch.Generator().manual_seed(seed) for seed in seeds],
-    )  # fmt: skip
+def planner(model, constraint=None, seeds=(0,), act_dim=2, elites=0, actor=None, refit=None, **settings):
+    actor = actor or (lambda s, g: torch.zeros(*s.shape[:-1], act_dim))
+    cem = {"search": "cem", "elites": elites} if elites else {}
+    found = make_planner(model, constraint, act_dim, actor, seeds=seeds, **cem, **settings)
+    if refit:
+        found.search = replace(found.search, refit=refit)
+    return found
 
 
 TARGET = torch.tensor([[0.5, -0.3], [0.2, 0.1], [-0.6, 0.4], [0.0, 0.7], [0.3, 0.3]])
@@ -189,8 +182,8 @@ def test_sequences_are_drawn_with_the_probabilities_of_their_weights():
     n, b = 4, 6000
     weights = torch.tensor([0.2, 0.0, 0.5, 0.3])
     actions = torch.arange(float(n)).view(1, n, 1, 1).expand(b, n, H, A)
-    streams = [torch.Generator().manual_seed(seed) for seed in range(3)]
-    drawn = draw(actions, weights.expand(b, n), streams)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    drawn = draw(actions, weights.expand(b, n), generators)
     assert drawn.shape == (b, H, A) and (drawn == drawn[:, :1, :1]).all()
     assert torch.allclose(drawn[:, 0, 0].long().bincount(minlength=n) / b, weights, atol=0.02)
 
@@ -231,11 +224,7 @@ def test_the_constraint_holds_against_the_reward():
             return Outcome(act[..., 0], cost, None, None)
 
     def final(constraint):
-        p = Planner(
-            PlannerSettings(horizon=H, iterations=10), constraint, Push(torch.zeros(K)), A,
-            actor=lambda s, g: torch.zeros(*s.shape[:-1], A), value=None,
-            streams=[torch.Generator().manual_seed(0)],
-        )  # fmt: skip
+        p = make_planner(Push(torch.zeros(K)), constraint, A, lambda s, g: torch.zeros(*s.shape[:-1], A), iterations=10)
         p.plan(torch.zeros(1, S), t0=True)
         return p.mean[0, :, 0].sum().item()
 
@@ -244,7 +233,7 @@ def test_the_constraint_holds_against_the_reward():
 
 
 def test_momentum_is_the_weight_on_the_old_solution():
-    kept = planner(Quadratic(TARGET), momentum=1.0)
+    kept = planner(Quadratic(TARGET), refit=Momentum(1.0))
     assert torch.equal(kept.plan(torch.zeros(1, S), t0=True).action, torch.zeros(1, 2))
     none, some = (planner(Quadratic(TARGET), iterations=1, momentum=m) for m in (0.0, 0.25))
     found = [p.plan(torch.zeros(1, S), t0=True).action for p in (none, some)]
@@ -252,7 +241,7 @@ def test_momentum_is_the_weight_on_the_old_solution():
 
 
 def test_the_warm_start_is_shifted_and_cleared_at_t0():
-    p = planner(Quadratic(TARGET), momentum=1.0)  # with momentum 1 the mean is the warm start itself
+    p = planner(Quadratic(TARGET), refit=Momentum(1.0))  # with momentum 1 the mean is the warm start itself
     p.mean = torch.arange(10.0).view(1, H, 2) / 10
     assert torch.allclose(p.plan(torch.zeros(1, S), t0=False).action, torch.tensor([[0.2, 0.3]]))
     assert torch.equal(p.mean[:, -1], torch.zeros(1, 2))
@@ -270,8 +259,10 @@ def test_actor_sequences_are_separate_rollouts_in_their_own_models():
     drift = torch.tensor([0.0, 1.0, 2.0])
     count, horizon = 5, 3
     starts = torch.tensor([1.0, -3.0])
-    obs, streams = starts.unsqueeze(1).expand(-1, S), [torch.Generator(), torch.Generator()]
-    sequences = actor_rollouts(LinearModel(drift), lambda s: s, obs, count, torch.zeros(len(obs), horizon, A), streams)
+    obs, generators = starts.unsqueeze(1).expand(-1, S), [torch.Generator(), torch.Generator()]
+    sequences = ActorRollouts(LinearModel(drift), lambda s, g: s, count)(
+        obs, torch.zeros(len(obs), horizon, A), generators
+    )
     assert sequences.shape == (2, count, horizon, S)
     for b, start in enumerate(starts.tolist()):
         for j in range(count):  # a = s, so s' = 2 s + drift of model j mod K
@@ -284,11 +275,10 @@ def test_actor_sequences_are_separate_rollouts_in_their_own_models():
 def test_an_actors_sequences_may_have_noise_and_lean_on_the_previous_solution():
     count, horizon, sigma, lean = 500, 3, 0.2, 0.25
     previous = torch.rand(1, horizon, A, generator=torch.Generator().manual_seed(1)) - 0.5
-    streams = [torch.Generator().manual_seed(2)]
-    sequences = actor_rollouts(
-        LinearModel(torch.zeros(K)), torch.zeros_like, torch.zeros(1, S), count, previous, streams,
-        noise=sigma, mixture=lean,
-    )  # fmt: skip
+    generators = [torch.Generator().manual_seed(2)]
+    sequences = ActorRollouts(LinearModel(torch.zeros(K)), lambda s, g: torch.zeros_like(s), count, sigma, lean)(
+        torch.zeros(1, S), previous, generators
+    )
     expected = lean * previous[0]  # the actor says 0
     assert torch.allclose(sequences[0].mean(0), expected, atol=0.03)
     assert torch.allclose(sequences[0].std(0), torch.full((horizon, A), (1 - lean) * sigma), atol=0.02)
@@ -299,26 +289,37 @@ def test_with_a_fraction_of_one_the_actors_sequences_are_the_only_ones():
     target = torch.full((H, 2), 0.9)
     scored = []
     model = Quadratic(target)
-    p = Planner(
-        PlannerSettings(horizon=H, population=11, actor_fraction=1.0, iterations=3, momentum=0.0),
-        None, model, 2, actor=lambda s, g: torch.full((*s.shape[:-1], 2), -0.3), value=None,
-        streams=[torch.Generator().manual_seed(0)],
-    )  # fmt: skip
+    p = make_planner(
+        model,
+        None,
+        2,
+        lambda s, g: torch.full((*s.shape[:-1], 2), -0.3),
+        population=11,
+        actor_fraction=1.0,
+        iterations=3,
+        momentum=0.0,
+    )
     step = model.step
-    model.step = lambda obs, act, streams: (scored.append(act.shape[1]), step(obs, act, streams))[1]
+    model.step = lambda obs, act, generators: (scored.append(act.shape[1]), step(obs, act, generators))[1]
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert torch.allclose(plan.mean, torch.full((1, H, 2), -0.3)) and plan.usage.item() == pytest.approx(1.0)
     # To roll the actor out each model has its share; what it proposes is scored once, as it does not change.
-    assert sorted(scored) == [-(-11 // model.members)] * H + [11] * H
+    assert sorted(scored) == [-(-11 // model.ensemble_size)] * H + [11] * H
 
 
 @pytest.mark.parametrize("mixture", [0.25, 1.0])
 def test_the_previous_solution_goes_on_with_its_last_action_where_proposals_lean_on_it(mixture):
-    p = Planner(
-        PlannerSettings(horizon=3, population=4, actor_fraction=1.0, iterations=1, momentum=0.0, actor_mixture=mixture),
-        None, LinearModel(torch.zeros(K)), A, actor=lambda s, g: torch.zeros(len(s), A), value=None,
-        streams=[torch.Generator().manual_seed(0)],
-    )  # fmt: skip
+    p = make_planner(
+        LinearModel(torch.zeros(K)),
+        None,
+        A,
+        lambda s, g: torch.zeros(len(s), A),
+        search="mbop",
+        horizon=3,
+        population=4,
+        actor_fraction=1.0,
+        actor_mixture=mixture,
+    )
     p.mean = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1).expand(-1, -1, A).clone()
     moved = p.plan(torch.zeros(1, S), t0=False).mean  # the actor says 0
     assert torch.allclose(moved[0, :, 0], mixture * torch.tensor([0.3, 0.4, 0.4]))
@@ -326,8 +327,8 @@ def test_the_previous_solution_goes_on_with_its_last_action_where_proposals_lean
 
 @pytest.mark.parametrize("t0", [True, False])
 def test_the_old_mean_has_no_weight_where_it_is_no_proposal(t0):
-    p = planner(Quadratic(TARGET), momentum=0.4, actor_fraction=1.0, population=7)
-    p.actor = lambda s, g: torch.full((*s.shape[:-1], 2), 0.5)
+    actor = lambda s, g: torch.full((*s.shape[:-1], 2), 0.5)  # noqa: E731
+    p = planner(Quadratic(TARGET), momentum=0.4, actor_fraction=1.0, population=7, actor=actor)
     p.mean = torch.full((1, H, 2), -0.5)
     assert torch.allclose(p.plan(torch.zeros(1, S), t0).mean, torch.full((1, H, 2), 0.5))
 
@@ -335,11 +336,14 @@ def test_the_old_mean_has_no_weight_where_it_is_no_proposal(t0):
 def test_the_actors_sequences_stay_in_every_iteration():
     # Only the actor knows the far target; the Gaussian, with a tiny variance, can't reach it.
     target = torch.full((H, 2), 0.9)
-    p = Planner(
-        PlannerSettings(horizon=H, iterations=3, initial_variance=1e-6), None, Quadratic(target), 2,
-        actor=lambda s, g: torch.full((*s.shape[:-1], 2), 0.9), value=None,
-        streams=[torch.Generator().manual_seed(0)],
-    )  # fmt: skip
+    p = make_planner(
+        Quadratic(target),
+        None,
+        2,
+        lambda s, g: torch.full((*s.shape[:-1], 2), 0.9),
+        iterations=3,
+        initial_variance=1e-6,
+    )
     plan = p.plan(torch.zeros(1, S), t0=True)
     assert plan.action.min() > 0.85
 
@@ -347,12 +351,14 @@ def test_the_actors_sequences_stay_in_every_iteration():
 @pytest.mark.parametrize(("elites", "inverse_temperature", "usage"), [(20, 1.0, 5 / 20), (4, 1.0, 1.0), (0, 1e3, 1.0)])
 def test_usage_is_the_share_of_weights_on_the_actors_sequences(elites, inverse_temperature, usage):
     target = torch.full((H, 2), 0.9)  # five sequences of the actor's are far better than all others
-    p = Planner(
-        PlannerSettings(
-            horizon=H, iterations=1, initial_variance=1e-6, elites=elites, inverse_temperature=inverse_temperature
-        ), None, Quadratic(target), 2,
-        actor=lambda s, g: torch.full((*s.shape[:-1], 2), 0.9), value=None, streams=[torch.Generator()],
-    )  # fmt: skip
+    p = planner(
+        Quadratic(target),
+        actor=lambda s, g: torch.full((*s.shape[:-1], 2), 0.9),
+        iterations=1,
+        initial_variance=1e-6,
+        elites=elites,
+        inverse_temperature=inverse_temperature,
+    )
     assert p.plan(torch.zeros(1, S), t0=True).usage.item() == pytest.approx(usage, abs=1e-4)
 
 
@@ -360,22 +366,19 @@ def test_the_share_of_actor_sequences_follows_the_settings():
     for fraction, expected in ((0.05, 5), (0.2, 20), (0.0, 0)):
         calls, scored, model = [], [], Quadratic(TARGET)
         step = model.step
-        model.step = lambda obs, act, streams, seen=scored, step=step: (
+        model.step = lambda obs, act, generators, seen=scored, step=step: (
             seen.append(act.shape[1]),
-            step(obs, act, streams),
+            step(obs, act, generators),
         )[1]
 
         def actor(s, g, calls=calls):
             calls.append(s.shape[0])
             return torch.zeros(*s.shape[:-1], 2)
 
-        p = Planner(
-            PlannerSettings(horizon=H, actor_fraction=fraction), None, model, 2,
-            actor=actor, value=None, streams=[torch.Generator()],
-        )  # fmt: skip
+        p = make_planner(model, None, 2, actor, actor_fraction=fraction)
         p.plan(torch.zeros(1, S), t0=True)
         # the proposals' H steps, as many of each model, then once for the divergence
-        together = -(-expected // model.members) * model.members
+        together = -(-expected // model.ensemble_size) * model.ensemble_size
         assert calls == [together] * (H if expected else 0) + [1] and scored[-1] == 100 + expected
 
 

@@ -4,15 +4,17 @@ import pytest
 import torch
 
 from safeloop.data.replay import Batch
-from safeloop.learners.sac import SAC, SACSettings
+from safeloop.learners.sac import SAC
+from safeloop.learners.settings import SACSettings
 from safeloop.networks import q_values
+from tests.core.toy import settings_of
 from tests.models.test_ensemble import through_a_file
 
 B, S, A = 6, 5, 3
 
 
 def make(seed=0, **settings):
-    return SAC(S, A, SACSettings(hidden=32, **settings), torch.Generator().manual_seed(seed))
+    return SAC(S, A, *settings_of(SACSettings, **settings), torch.Generator().manual_seed(seed))
 
 
 def batch(n=B, terminated=0.0, reward=None):
@@ -78,7 +80,7 @@ def test_termination_cuts_the_bootstrap():
 
 def test_the_value_of_a_constant_reward_is_its_geometric_sum():
     # One state, one reward: Q = r / (1 - gamma) without entropy; the temperature is held at about 0.
-    sac = make(discount=0.5, polyak=0.1, initial_temperature=1e-8, learning_rate=3e-3)
+    sac = make(discount=0.5, tau=0.1, initial_temperature=1e-8, learning_rate=3e-3)
     data = batch(32, reward=1.0)
     data = data._replace(obs=torch.ones(32, S), next_obs=torch.ones(32, S))
     for _ in range(500):
@@ -87,7 +89,7 @@ def test_the_value_of_a_constant_reward_is_its_geometric_sum():
 
 
 def test_polyak_is_the_weight_on_the_new_critic():
-    sac = make(polyak=0.25)
+    sac = make(tau=0.25)
     old = [p.clone() for p in sac.target.parameters()]
     sac.update(batch())
     for before, target, critic in zip(old, sac.target.parameters(), sac.critic.parameters(), strict=True):

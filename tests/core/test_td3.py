@@ -1,14 +1,16 @@
 import pytest
 import torch
 
-from safeloop.learners.td3 import TD3, TD3Settings
+from safeloop.learners.settings import TD3Settings
+from safeloop.learners.td3 import TD3
 from safeloop.networks import q_values
 from tests.core.test_sac import A, B, S, batch
+from tests.core.toy import settings_of
 from tests.models.test_ensemble import through_a_file
 
 
 def make(seed=0, **settings):
-    return TD3(S, A, TD3Settings(hidden=32, **settings), torch.Generator().manual_seed(seed))
+    return TD3(S, A, *settings_of(TD3Settings, **settings), torch.Generator().manual_seed(seed))
 
 
 def parameters(td3):
@@ -38,7 +40,7 @@ def test_targets_are_the_smaller_target_critic_at_the_target_actors_noisy_action
 
 
 def test_the_actor_and_the_targets_move_at_every_second_update():
-    td3 = make(polyak=0.25)
+    td3 = make(tau=0.25)
     before = parameters(td3)
     td3.update(batch())
     after = parameters(td3)
@@ -53,7 +55,7 @@ def test_the_actor_and_the_targets_move_at_every_second_update():
 
 
 def test_the_value_of_a_constant_reward_is_its_geometric_sum():
-    td3 = make(discount=0.5, polyak=0.1, learning_rate=3e-3)
+    td3 = make(discount=0.5, tau=0.1, learning_rate=3e-3)
     data = batch(32, reward=1.0)
     data = data._replace(obs=torch.ones(32, S), next_obs=torch.ones(32, S))
     for _ in range(800):

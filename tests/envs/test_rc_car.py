@@ -1,5 +1,8 @@
 """The RC car: tyres, integrator, tasks, environment."""
 
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -210,6 +213,17 @@ def test_gymnasium_finds_and_approves_them(name):
     env = gymnasium.make(f"safeloop_envs:{name}-v0")
     check_env(env.unwrapped, skip_render_check=True)
     assert env.unwrapped.task == rc_car_tasks.spec(name).make().task
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["import gymnasium, safeloop_envs", "import safeloop_envs, gymnasium",
+     "import safeloop_envs, importlib.util; importlib.util.find_spec('gymnasium'); import gymnasium"],
+)  # fmt: skip
+def test_gymnasium_finds_them_whichever_is_imported_first(first):
+    code = f"{first}; print(gymnasium.make('safeloop_envs:RCCarDrift-v0').unwrapped.task.path)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "circle\n" and "Overriding" not in done.stderr
 
 
 def test_the_same_seed_gives_the_same_episode():

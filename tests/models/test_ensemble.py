@@ -4,11 +4,10 @@ import math
 import pytest
 import torch
 
-from safeloop.cmdp import Entities, Lidars
+from safeloop.cmdp import Entities
 from safeloop.data.replay import HOLDOUT_EVERY, Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
-from safeloop.models.lidars import TURN
 from safeloop.models.points import NEAR_SCALE
 
 K, S, A = 3, 7, 2
@@ -26,7 +25,7 @@ ENTITIES = Entities(robot=(4, 0, 6), positions=((1, 2), (3, 5)), kinds=("goal", 
 
 def make(entities=None, heads=None, seed=0, sizes=(32, 32), obs_dim=S):
     return Ensemble(
-        obs_dim, A, members=K, sizes=list(sizes), heads=heads or Heads(), parts=entities or ENTITIES,
+        obs_dim, A, ensemble_size=K, sizes=list(sizes), heads=heads or Heads(), parts=entities or ENTITIES,
         factored=entities is not None,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
@@ -179,7 +178,7 @@ def test_patience_ends_a_fit_that_no_longer_improves():
 
 def test_small_gains_add_up_before_patience_is_lost(monkeypatch):
     model, errors = make(), iter([1.0, *(0.996**i for i in range(1, 7)), *[0.97] * 20])
-    monkeypatch.setattr(model, "_holdout_error", lambda data: torch.full((model.members,), next(errors)))
+    monkeypatch.setattr(model, "_holdout_error", lambda data: torch.full((model.ensemble_size,), next(errors)))
     # Better by 1% than at the start after three checks, by 1% more after six; by less from then on.
     assert model.fit(linear_replay(200), 5000, patience=4)[0] == (6 + 4) * 50
 
@@ -316,64 +315,7 @@ def test_a_learned_cost_finds_the_circles_around_hazards():
     assert loss < 0.35 * guess
 
 
-LIDARS = Lidars(robot=(0, 13), rings=(tuple(range(1, 7)), (12, 11, 10, 9, 8, 7)), goal=1)
 """Two lidars of six bins, the second one stored backwards."""
-
-
-def test_lidars_are_seen_bin_by_bin_with_neighbours_around_the_ring():
-    model = make(LIDARS, Heads(event=True, violated=True), obs_dim=14)
-    sight, obs = model.net.sight, torch.arange(14.0).expand(K, 5, 14)
-    robot, raw = model.net.split(obs)
-    assert robot[0, 0].tolist() == [0, 13] and raw.shape == (K, 12, 5, 1)
-    seen = sight.entity(raw)
-    assert seen.shape == (K, 12, 5, sight.entity_size)
-    assert seen[1, 0, 3, :5].tolist() == [3, 2, 1, 6, 5]  # bin 0 of the first ring, which reads 1, and its neighbours
-    assert seen[1, 6, 3, :5].tolist() == [10, 11, 12, 7, 8]
-    assert torch.allclose(seen[0, 8, 0, 5:], torch.tensor([-0.5, 3**0.5 / 2]))  # bin 2 of six looks to 120 degrees
-    assert sight.goal(raw)[0, 0].tolist() == [12, 11, 10, 9, 8, 7, 12]
-    assert sight.contact(raw, raw).shape == (K, 6, 5, sight.contact_size)
-    next_obs, memory = model.step(obs / 14, torch.zeros(K, 5, A), [torch.Generator()])
-    reward, chance = model.judge(obs / 14, torch.zeros(K, 5, A), next_obs, memory)
-    assert reward.shape == chance["violated"].shape == chance["event"].shape == (K, 5)
-    assert model.event_mask.tolist() == [1.0] * 7 + [0.0] * 6 + [1.0]
-
-
-def test_lidars_turn_with_the_robot():
-    sight, raw = make(LIDARS, obs_dim=14).net.sight, torch.rand(K, 12, 5, 1)
-    turn = torch.zeros(K, 5, sight.turn_size)
-    turn[..., TURN + 1] = 50.0  # by one bin, surely
-    by_one = sight.by_ring(raw).roll(1, 2).flatten(1, 2).unsqueeze(-1)
-    assert torch.allclose(sight.turned(raw, turn), by_one)
-    turn[..., TURN] = 50.0  # half of one bin
-    assert torch.allclose(sight.turned(raw, turn), (raw + by_one) / 2)
-
-
-def test_what_touches_is_judged_alike_in_every_direction_but_for_the_direction():
-    """Turning all rings by a bin turns what the contact network sees by a bin."""
-    model = make(LIDARS, Heads(violated=True), obs_dim=14)
-    sight, raw = model.net.sight, torch.rand(K, 12, 5, 1)
-    turned = sight.by_ring(raw).roll(1, 2).flatten(1, 2).unsqueeze(-1)
-    one, other = (sight.contact(x, x)[..., :-2] for x in (raw, turned))
-    assert torch.equal(one.roll(1, 1), other)
-
-
-def test_a_learned_cost_finds_what_is_close_in_lidars():
-    """The first ring's nearest costs from a closeness of 0.95 on, the goal's never."""
-    g, replay = torch.Generator().manual_seed(0), Replay(4000, 14, A)
-    for _ in range(4000):
-        s, a = torch.rand(14, generator=g) ** 3, torch.rand(A, generator=g) * 2 - 1
-        after = s.clone()
-        after[1:13] = (s[1:13] + 0.02 * a[0]).clamp(0, 1)
-        replay.add(s.numpy(), a.numpy(), 0.0, bool(after[1:7].max() > 0.95), False, False, after.numpy())
-    model = make(LIDARS, Heads(violated=True), obs_dim=14)
-    model.fit(replay, 600)
-    loss, guess = violation_losses(model, replay.rows(replay.split()[1]))
-    assert loss < 0.35 * guess
-
-
-def test_lidars_have_bins_of_one_number():
-    with pytest.raises(ValueError, match=r"lidars of \[2, 1\] bins"):
-        Lidars(robot=(0,), rings=((1, 2), (3,)))
 
 
 def test_splitting_and_joining_an_observation_are_inverse():
@@ -402,37 +344,11 @@ def test_entities_must_cover_the_observation():
         make(Entities(robot=(0, 1), positions=((2, 3),), kinds=("goal",)))
 
 
-def test_replay_refuses_non_finite_numbers():
-    replay = Replay(10, 2, 1)
-    with pytest.raises(ValueError, match="not finite"):
-        replay.add(
-            torch.tensor([0.0, torch.nan]).numpy(),
-            torch.zeros(1).numpy(),
-            0.0,
-            False,
-            False,
-            False,
-            torch.zeros(2).numpy(),
-        )
-
-
-def test_replay_wraps_and_restores():
-    replay = Replay(4, 1, 1)
-    for i in range(6):
-        x = torch.tensor([float(i)]).numpy()
-        replay.add(x, x, float(i), False, i == 5, False, x)
-    assert sorted(replay.data.reward.tolist()) == [2, 3, 4, 5]
-    other = Replay(4, 1, 1)
-    other.load_state_dict(replay.state_dict())
-    assert other.added == 6 and torch.equal(other.data.reward, replay.data.reward)
-    assert other.data.terminated.sum() == 1
-
-
 def test_one_step_errors_are_in_deviations_of_changes_and_leave_out_what_jumped(monkeypatch):
     model = make(ENTITIES, Heads(event=True))
     model.delta_std.copy_(torch.arange(1.0, S + 1))
     drift = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)  # the mean over models moves by 3
-    monkeypatch.setattr(model, "step", lambda obs, act, streams: (obs[:3] + drift, None))
+    monkeypatch.setattr(model, "step", lambda obs, act, generators: (obs[:3] + drift, None))
     obs, zero = torch.randn(4, S), torch.zeros(4)
     batch = Batch(obs, torch.zeros(4, A), zero, zero, zero, torch.tensor([0.0, 1.0, 0.0, 0.0]), obs + 1)
     squares = (2 / model.delta_std).square()

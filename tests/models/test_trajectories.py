@@ -35,12 +35,12 @@ def test_the_carry_is_the_models_own():
     class Hidden:
         """What is seen is the first number of a state that nobody else looks into."""
 
-        members = 1
+        ensemble_size = 1
 
         def start(self, start):
             return {"state": torch.tensor([start, 10.0])}, torch.full((1, 1, 1), start)
 
-        def step(self, carry, act, streams):
+        def step(self, carry, act, generators):
             state = carry["state"] * torch.tensor([1.0, 2.0])
             state = torch.stack((state.sum(), state[1]))
             seen = state[:1].view(1, 1, 1)
@@ -53,7 +53,7 @@ def test_the_carry_is_the_models_own():
 
 def world(noise):
     heads = Heads(event=True, terminated=True, violated=True)
-    ensemble = Ensemble(S, A, members=K, sizes=[16, 16], heads=heads, generator=torch.Generator().manual_seed(0))
+    ensemble = Ensemble(S, A, ensemble_size=K, sizes=[16, 16], heads=heads, generator=torch.Generator().manual_seed(0))
     return World(ensemble, noise=noise)
 
 
@@ -61,10 +61,10 @@ def world(noise):
 def test_judging_all_steps_at_once_changes_nothing(noise):
     model, start = world(noise), torch.randn(K, 2 * M, S)
     model.cost = lambda obs, act, next_obs: obs[..., 0] + 2 * act[..., 1] + 3 * next_obs[..., 1]
-    streams = lambda: [torch.Generator().manual_seed(seed) for seed in (1, 2)]  # noqa: E731
-    whole = rollout(model, start, linear_controller, H, streams())
+    generators = lambda: [torch.Generator().manual_seed(seed) for seed in (1, 2)]  # noqa: E731
+    whole = rollout(model, start, linear_controller, H, generators())
     model.rollout = None
-    steps = rollout(model, start, linear_controller, H, streams())
+    steps = rollout(model, start, linear_controller, H, generators())
     for a, b in zip((*whole[:2], *whole.outcome), (*steps[:2], *steps.outcome), strict=True):
         assert a.shape == b.shape and torch.allclose(a, b, atol=1e-5)
     assert not torch.allclose(whole.obs[:, 1, :M], whole.obs[:, 1, M:])
@@ -90,8 +90,8 @@ def test_gradients_flow_to_the_actions_unless_they_are_switched_off():
 
 def test_an_unjudged_rollout_moves_alike():
     model, start = world(noise=True), torch.randn(K, M, S)
-    streams = [torch.Generator().manual_seed(1) for _ in range(2)]
-    found = [rollout(model, start, linear_controller, H, [g], g is streams[0]) for g in streams]
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    found = [rollout(model, start, linear_controller, H, [g], g is generators[0]) for g in generators]
     assert torch.equal(found[0].obs, found[1].obs) and torch.equal(found[0].act, found[1].act)
 
 

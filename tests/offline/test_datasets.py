@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from safeloop.data.datasets import Dataset, Episode, pieces, read, writer
+from safeloop.data.datasets import Dataset, EpisodeData, pieces, read, writer
 from safeloop.errors import UsageError
 
 S, A = 3, 2
@@ -86,7 +86,7 @@ def episode(length, seed=0, cost=True, event=False, terminated=True):
     (ended if terminated else cut)[-1] = True
     events = np.zeros(length, bool)
     events[length // 2] = event
-    return Episode(
+    return EpisodeData(
         rng.normal(size=(length + 1, S)).astype(np.float32), rng.uniform(-1, 1, (length, A)).astype(np.float32),
         rng.normal(size=length), rng.integers(0, 3, length).astype(float) if cost else None, ended, cut, events,
     )  # fmt: skip
@@ -228,7 +228,7 @@ def test_a_piece_of_an_episode_ends_by_truncation(tmp_path):
         ({"rewards": np.zeros((15, 2))}, r"rewards has the shape \(15, 2\), expected \[T\]"),
         ({"rewards": h5py.Empty("f")}, "rewards is not an array of numbers"),
         ({"actions": np.r_[np.zeros((5, A)), np.full((10, A), np.nan)]}, r"actions\[5\] is not finite"),
-        ({"rewards": np.full(15, 1e38)}, r"rewards\[0\] is beyond any use"),
+        ({"rewards": np.full(15, 1e38)}, r"rewards\[0\] is too large"),
         ({"observations": np.full((15, S), 1e300)}, r"observations\[0\] is not finite"),
         ({"observations": np.zeros((14, S)), "next_observations": np.zeros((14, S))}, "observations has 14 rows"),
         (dict.fromkeys(("observations", "actions", "next_observations"), np.zeros((0, S))) | dict.fromkeys(

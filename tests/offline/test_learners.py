@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.agents.offline_settings import CRRSettings, MBOPSettings, PLASSettings
 from safeloop.learners.crr import CRR, weights
 from safeloop.learners.mbop import MBOP, truncated_returns
 from safeloop.learners.plas import PLAS
+from safeloop.learners.settings import CRRSettings, LearnerSettings, PLASSettings
 from safeloop.networks import q_values
 from tests.core.test_sac import A, B, S, batch
+from tests.core.toy import settings_of
 from tests.models.test_ensemble import through_a_file
 
 
 def crr(**changes):
-    return CRR(S, A, CRRSettings(hidden=32, **changes), torch.Generator().manual_seed(0))
+    return CRR(S, A, *settings_of(CRRSettings, **changes), torch.Generator().manual_seed(0))
 
 
 def plas(pretraining=0, **changes):
-    return PLAS(S, A, PLASSettings(hidden=32, **changes), pretraining, torch.Generator().manual_seed(0))
+    return PLAS(S, A, *settings_of(PLASSettings, **changes), pretraining, torch.Generator().manual_seed(0))
+
+
+def mbop(ensemble_size=5, **changes):
+    return MBOP(S, A, ensemble_size, LearnerSettings(**changes), torch.Generator().manual_seed(0))
 
 
 def test_weights_are_exponential_up_to_twenty_or_binary():
@@ -59,7 +64,7 @@ def test_crr_imitates_the_better_of_two_actions_and_knows_its_value():
     data = batch(n, terminated=1.0)._replace(
         obs=torch.zeros(n, S), act=torch.where(good, 0.5, -0.5).unsqueeze(1).expand(n, A), reward=good.float()
     )
-    learner = crr(learning_rate=3e-3, polyak=0.05, advantage_temperature=0.1)
+    learner = crr(learning_rate=3e-3, tau=0.05, advantage_temperature=0.1)
     for _ in range(400):
         learner.update(data)
     assert torch.allclose(learner.act(torch.zeros(1, S), None), torch.full((1, A), 0.5), atol=0.1)
@@ -160,7 +165,7 @@ def test_a_truncated_return_is_unknown_where_the_time_limit_cut_it_off():
 
 def test_mbop_learns_the_mean_action_and_the_return_that_it_is_told():
     data = batch(64)._replace(obs=torch.zeros(64, S), act=torch.full((64, A), 0.4), reward=torch.full((64,), 3.0))
-    learner = MBOP(S, A, MBOPSettings(learning_rate=1e-2, hidden=16, members=3), torch.Generator().manual_seed(0))
+    learner = mbop(3, learning_rate=1e-2, hidden=16)
     for _ in range(500):
         learner.update(data)
     assert torch.allclose(learner.act(torch.zeros(2, 5, S), None), torch.full((2, 5, A), 0.4), atol=0.02)
@@ -168,8 +173,7 @@ def test_mbop_learns_the_mean_action_and_the_return_that_it_is_told():
 
 
 def test_mbops_value_learns_nothing_from_what_is_not_known():
-    settings = MBOPSettings(learning_rate=1e-2, hidden=16, members=3)
-    one, other = (MBOP(S, A, settings, torch.Generator().manual_seed(0)) for _ in range(2))
+    one, other = (mbop(3, learning_rate=1e-2, hidden=16) for _ in range(2))
     data = batch(8)
     unknown = data._replace(reward=torch.where(torch.arange(8) % 2 == 0, data.reward, torch.nan))
     for _ in range(3):
@@ -179,7 +183,7 @@ def test_mbops_value_learns_nothing_from_what_is_not_known():
     assert not torch.allclose(one.act(data.obs, None), other.act(data.obs, None))  # each action is imitated
 
 
-@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPSettings(), torch.Generator().manual_seed(0))])
+@pytest.mark.parametrize("make", [crr, plas, mbop])
 def test_a_restored_learner_goes_on_as_the_kept_one(make):
     first, second, data = make(), make(), batch()
     for _ in range(3):
@@ -191,7 +195,7 @@ def test_a_restored_learner_goes_on_as_the_kept_one(make):
     assert torch.equal(first.value(data.obs), second.value(data.obs))
 
 
-@pytest.mark.parametrize("make", [crr, plas, lambda: MBOP(S, A, MBOPSettings(), torch.Generator().manual_seed(0))])
+@pytest.mark.parametrize("make", [crr, plas, mbop])
 def test_a_value_is_of_a_state_and_the_actors_action_in_that_very_state(make):
     # The published program repeats states and actions in different orders (32 of 2,800 pairs fit).
     learner, obs = make(), torch.randn(3, 7, S)

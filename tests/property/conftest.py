@@ -21,10 +21,9 @@ import pytest
 
 import safeloop
 from safeloop import api, cli
-from safeloop.agents.offline_settings import GRID
+from safeloop.algorithms.table_4 import GRID
 from safeloop.errors import UsageError
-from safeloop.experiments import collect
-from safeloop.offline import sweep
+from safeloop.experiments import collect, sweep
 from safeloop.recording import versions
 from safeloop.report import curves, offline, violations
 from tests.cli.conftest import _trained, command, contents, thirdparty  # noqa: F401  (fixtures)

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import pytest
 from hypothesis import strategies as st
 
-from safeloop.experiments import specify
-from safeloop.registry import algorithm_names, env_names, filled, find_algorithm, find_env
-from safeloop.settings import build
+from safeloop.experiments.specify import Request, specify
+from safeloop.registry import algorithm_names, env_names, find_algorithm, find_env
+from safeloop.settings import build, flat, kinds
 from tests.cli.conftest import contents
 from tests.property.conftest import refusal, restore, told
 from tests.property.mutation import changed_line, edits, numbers, texts, values
@@ -54,22 +54,23 @@ def test_a_command_line_is_obeyed_or_refused_in_one_line(holds, material, untrai
 
 
 OURS = [name for name in algorithm_names() if not name.endswith(":")]
-FIELDS = sorted({key for name in OURS for key in find_algorithm(name).settings.__dataclass_fields__})
+FIELDS = sorted({key for name in OURS for key in kinds(find_algorithm(name).info.settings)})
 SPECS = [find_env(name) for name in ("PointGoal1", "AntButton1", "Hopper", "Humanoid", "RCCarDrift")]
 
 
 def test_settings_are_accepted_as_they_will_be_recorded_or_refused(holds):
     def check(name, preset, given, spec):
         algorithm = find_algorithm(name)
-        preset = algorithm.presets.get(preset, {})
+        info = algorithm.info
+        preset = info.presets.get(preset, {})
 
         def accept():
-            settings = build(algorithm.settings, preset, given, owner=name)
-            algorithm.told(settings, spec)
-            recorded = json.loads(json.dumps(asdict(filled(settings, spec)), allow_nan=False))
-            assert build(algorithm.settings, recorded, owner=name) == filled(settings, spec)
+            resolved = algorithm.resolve(build(info.settings, preset, given, owner=name), spec)
+            recorded = json.loads(json.dumps(flat(resolved.settings), allow_nan=False))
+            again = build(info.settings, recorded, owner=name)
+            assert again == resolved.settings and algorithm.resolve(again, spec) == resolved
 
-        known = {key: value for key, value in given.items() if key in algorithm.settings.__dataclass_fields__}
+        known = {key: value for key, value in given.items() if key in kinds(info.settings)}
         given = known or given
         refusal(accept)
 
@@ -96,11 +97,12 @@ def test_options_of_an_environment_are_accepted_as_they_will_be_recorded_or_refu
 def test_a_plan_is_made_or_refused(holds, env):
     def check(algos, steps, seeds, budget, device, settings, every, episodes, threads, variant, keep):
         def accept():
-            for asked in specify.plan(
-                env, algos, steps, seeds, "default", budget, device, settings, {}, every, episodes, threads, variant,
-                keep,
-            ):  # fmt: skip
-                json.dumps(asdict(asked), allow_nan=False)
+            asked = Request(
+                algos, steps=steps, seeds=seeds, budget=budget, device=device, settings=settings, eval_every=every,
+                eval_episodes=episodes, threads=threads, variant=variant, keep_every=keep,
+            )  # fmt: skip
+            for each in specify(asked, env):
+                json.dumps(asdict(each), allow_nan=False)
 
         refusal(accept)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from safeloop import api
 from safeloop.data.datasets import read
-from safeloop.experiments import collect, specify
+from safeloop.experiments import collect, prepare
+from safeloop.experiments.specify import Request, specify
 from safeloop.files import SEAL
 from safeloop.recording import reader
 from tests.cli.conftest import contents
@@ -31,7 +32,7 @@ def _verbs(run):
         "show": lambda: api.show(run),
         "plot": lambda: api.plot(run.parents[1], diagnostics=True),
         "resume": lambda: api.resume(run, quiet=True),
-        "go back": lambda: specify.prepare_resume(run, None, False, 200),
+        "go back": lambda: prepare.prepare_resume(run, None, False, 200),
         "evaluate": lambda: api.evaluate(run, episodes=1),
         "collect": lambda: collect.collect("WallStop", [str(run)], run.parents[3] / "new", episodes=1, quiet=True),
         "load": lambda: api.load(run),
@@ -125,10 +126,7 @@ def _learned(path):
     data = read(path)
     assert len(data) >= 2 and np.isfinite(data.obs).all() and np.isfinite(data.reward).all()
     json.dumps(data.summary, allow_nan=False)
-    specify.plan(
-        "WallStop", ["crr", "mbop"], 10, [0], "default", None, "cpu", {"return_horizon": 4}, {}, 0, 0, 1, "",
-        dataset=data,
-    )  # fmt: skip
+    specify(Request(["crr", "mbop"], steps=10, settings={"return_horizon": 4}), "WallStop", {}, data)
 
 
 def test_the_bytes_of_a_mutated_dataset_are_read_or_refused(holds, material):

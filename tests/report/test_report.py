@@ -9,6 +9,7 @@ import pytest
 
 from safeloop.errors import UsageError
 from safeloop.experiments import specify
+from safeloop.experiments.specify import Request
 from safeloop.recording import reader
 from safeloop.recording.rows import Diagnostic, EvaluationEpisode, PlanSummary
 from safeloop.recording.run import Run, RunSettings
@@ -33,10 +34,11 @@ def twelve(cost=2):
 
 def test_a_row_is_computed_from_the_tables(tmp_path):
     evaluations = ["600,0,1.0,9.0,9,100", "1200,0,5.0,3.0,3,100", "1200,1,8.0,6.0,6,100"]
-    run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, told="known cost", preset="paper")
+    run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, privileged="known cost", preset="paper")
     row = summary.row(reader.read(run))
     assert asdict(row) == {
-        "algo": "a", "seed": "0", "state": "finished", "told": "known cost", "settings": "paper", "diagnostics": {},
+        "algo": "a", "seed": "0", "state": "finished", "privileged": "known cost", "settings": "paper",
+        "diagnostics": {},
         "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
         "violations": 24, "violation_rate": 0.02, "evaluation_return": 6.5, "evaluation_cost_return": 4.5,
         "evaluation_episodes": 2, "within_budget": "no", "training_minutes": 6.0, "evaluation_minutes": None,
@@ -154,7 +156,7 @@ def test_a_picture_says_of_how_many_seeds_its_median_is(tmp_path, monkeypatch):
 
 
 def test_written_tables_name_terms_and_read_back(tmp_path):
-    make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,3.0,3,100"], told="known cost")
+    make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,3.0,3,100"], privileged="known cost")
     make(tmp_path, "b", episodes=twelve(9), state="failed", env_options={})
     pictures.write(tmp_path / "Toy")
     rows = list(csv.DictReader((tmp_path / "Toy/summary.csv").read_text().splitlines()))
@@ -257,7 +259,7 @@ def test_the_running_mean_is_over_ten_episodes_or_a_twentieth():
 
 def test_settings_that_depend_on_the_environment_are_compared_by_their_numbers(tmp_path):
     changes = {"population": 50}
-    (asked,) = specify.plan("PointGoal1", ["loop"], None, [0], "default", None, "cpu", changes, (), 0, 0, 1, "")
+    (asked,) = specify.specify(Request(algos=["loop"], settings=changes, eval_episodes=0), "PointGoal1")
     assert asked.algo_settings["horizon"] == 16 and summary.changed(asked) == "default; population=50"
     older = {**asked.algo_settings, "horizon": None, "width": 64}  # recorded before the numbers were
     assert summary.changed(replace(asked, algo_settings=older)) == "default; width=64; population=50"

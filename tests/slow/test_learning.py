@@ -1,17 +1,15 @@
 """Learning regressions on real tasks (a few minutes): safe from the first planned episode on, and useful."""
 
-from dataclasses import asdict
 from statistics import fmean, median
 
 import pytest
 import torch
 
-from safeloop.agents.settings import Settings
-from safeloop.algorithms.online import loop, loop_sac, safeloop
+from safeloop.algorithms.loop import loop, loop_sac, safeloop
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env
-from safeloop.settings import build
+from safeloop.settings import build, flat
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +18,10 @@ def learn(out, algorithm, steps, **settings):
     """Planned training episodes of a run with default settings."""
     torch.set_num_threads(1)
     spec = find_env("PointGoal1")
-    values = asdict(Settings(**settings))
-    asked = RunSettings("PointGoal1", algorithm.name, steps, 0, 25.0, algo_settings=values, eval_episodes=0)
+    values = flat(build(algorithm.info.settings, settings, owner=algorithm.info.name))
+    asked = RunSettings("PointGoal1", algorithm.info.name, steps, 0, 25.0, algo_settings=values, eval_episodes=0)
     run = Run.create(out, asked)
-    algorithm.learn(Recorder(spec.make(), spec, run), 25.0, run)
+    algorithm.train(Recorder(spec.make(), spec, run), run)
     warmup = run.episodes.read()[: values["warmup"] // 200]
     return warmup, run.episodes.read()[len(warmup) :]
 
@@ -43,11 +41,11 @@ def test_without_the_constraint_the_same_planner_pays_with_cost(tmp_path):
 
 def returns_on_the_pendulum(out, seed):
     """Mean returns of the first 50 training episodes and of the evaluation after 8,000 steps of a small agent."""
-    small = {"hidden": 64, "layers": 2, "width": 64, "members": 3, "population": 30, "iterations": 2}
-    values = asdict(build(Settings, loop_sac.presets["online"], small, owner="loop-sac"))
+    small = {"hidden": 64, "layers": 2, "width": 64, "ensemble_size": 3, "population": 30, "iterations": 2}
+    values = flat(build(loop_sac.info.settings, loop_sac.info.presets["online"], small, owner="loop-sac"))
     asked = RunSettings("InvertedPendulum", "loop-sac", 8000, seed, None, algo_settings=values, eval_episodes=5)
     run, spec = Run.create(out, asked), find_env("InvertedPendulum")
-    loop_sac.learn(Recorder(spec.make(), spec, run), None, run)
+    loop_sac.train(Recorder(spec.make(), spec, run), run)
     return fmean(e.return_ for e in run.episodes.read()[:50]), fmean(e.return_ for e in run.evaluations.read())
 
 

@@ -2,122 +2,142 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.agents.online import PlanningAgent
-from safeloop.agents.settings import PAPER, Settings
-from safeloop.algorithms.online import CEM, loop, loop_sarsa, mbpo, pets, sac_evalloop, sac_ve, safeloop, safepets
+from safeloop.algorithms.imagination import mbpo, sac_ve
+from safeloop.algorithms.loop import CEM, loop, loop_sarsa, sac_evalloop, safeloop
+from safeloop.algorithms.pets import pets, safepets
+from safeloop.algorithms.presets import PAPER
 from safeloop.errors import UsageError
+from safeloop.protocols import Transition
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_env
-from safeloop.settings import build
+from safeloop.settings import build, flat
 
 POINT = find_env("PointGoal1")
 BUTTON = find_env("PointButton1")
 
 
-def agent(spec=POINT, algorithm=safeloop, obs_dim=26, **settings):
-    return PlanningAgent(algorithm, spec, obs_dim, 2, Settings(**settings), seed=0, device="cpu")
+def settings(algorithm=safeloop, preset=None, **changes):
+    """Settings of an algorithm: the dataclasses' defaults, or those of a preset, with changes."""
+    group = algorithm.info.presets[preset] if preset else {}
+    return build(algorithm.info.settings, group, changes, owner=algorithm.info.name)
+
+
+def told(algorithm=safeloop, spec=POINT, preset=None, **changes):
+    """The privileged information that an algorithm uses."""
+    return algorithm.resolve(settings(algorithm, preset, **changes), spec).privileged
+
+
+def agent(spec=POINT, algorithm=safeloop, obs_dim=26, preset=None, **changes):
+    return algorithm.build(settings(algorithm, preset, **changes), spec, obs_dim, 2, 0, "cpu")
 
 
 def test_defaults_are_factored_dynamics_learned_reward_known_cost():
     a = agent()
-    assert type(a.dynamics.net).__name__ == "FactoredNet"
+    assert type(a.ensemble.net).__name__ == "FactoredNet"
     assert a.model.cost is not None and a.model.reward is None
-    assert a.constraint.threshold == 0.02
-    assert safeloop.told(Settings(), POINT) == "known cost, entities"
+    assert a.parts.constraint.threshold == 0.02
+    assert told() == "known cost, entities"
 
 
 def test_what_is_left_open_depends_on_the_dynamics_and_is_the_papers_without_entities():
     factored, full = agent(width=64), agent(dynamics="full", horizon=5)
-    assert (factored.settings.width, factored.settings.horizon, factored.settings.noise_correlation) == (64, 16, 0.85)
-    assert (full.settings.width, full.settings.horizon, full.settings.noise_correlation) == (200, 5, 0.0)
+    for a, width, horizon, correlation in ((factored, 64, 16, 0.85), (full, 200, 5, 0.0)):
+        space = a.planner.search.space
+        assert (a.settings.models.width, space.horizon, space.correlation) == (width, horizon, correlation)
     assert type(factored.behaviour.net).__name__ == "EntityValue"
     assert type(agent(BUTTON, obs_dim=76).behaviour.net).__name__ == "EnsembleMLP"
     assert type(agent(value_sees="observation").behaviour.net).__name__ == "EnsembleMLP"
 
 
 def test_the_paper_preset_is_full_dynamics_with_the_papers_numbers():
-    settings = build(Settings, PAPER, owner="safeloop")
     a = agent(**PAPER)
-    assert a.dynamics.net.net.weights[1].shape == (5, 200, 200) and len(a.dynamics.net.net.weights) == 5
-    p = a.planner.settings
-    assert (p.horizon, p.population, p.particles, p.iterations, p.inverse_temperature) == (8, 100, 4, 8, 1.0)
-    assert a.constraint.threshold == 0 and safeloop.told(settings, POINT) == "known cost"
+    assert a.ensemble.net.net.weights[1].shape == (5, 200, 200) and len(a.ensemble.net.net.weights) == 5
+    s = a.planner.search
+    assert (s.space.horizon, s.population, s.objective.particles, s.iterations) == (8, 100, 4, 8)
+    assert s.weighting.inverse_temperature == 1.0
+    assert a.parts.constraint.threshold == 0 and told(**PAPER) == "known cost"
 
 
 def test_a_learned_cost_can_not_be_held_below_a_probability_of_zero():
-    with pytest.raises(UsageError, match="threshold=0: what costs in PointButton1 is learned"):
-        safeloop.told(build(Settings, PAPER, owner="safeloop"), BUTTON)
-    assert safeloop.told(Settings(**{**PAPER, "threshold": 0.5}), BUTTON) == ""
-    assert loop.told(Settings(**PAPER), BUTTON) == ""
+    with pytest.raises(UsageError, match="threshold=0: the cost in PointButton1 is learned"):
+        told(spec=BUTTON, **PAPER)
+    assert told(spec=BUTTON, **{**PAPER, "threshold": 0.5}) == ""
+    assert told(loop, BUTTON, **PAPER) == ""
 
 
 def test_what_follows_an_event_is_not_learned_from_imagination():
     for algorithm in (mbpo, sac_ve):
-        with pytest.raises(UsageError, match=f"{algorithm.name} learns from imagined .* as in PointGoal1"):
-            algorithm.told(algorithm.settings(), POINT)
-    assert mbpo.told(mbpo.settings(), find_env("HalfCheetah")) == ""
-    augmented = Settings(augmentation=0.3)
+        with pytest.raises(UsageError, match=f"{algorithm.info.name} learns from imagined .* as in PointGoal1"):
+            told(algorithm)
+    assert told(mbpo, find_env("HalfCheetah")) == ""
     with pytest.raises(UsageError, match=r"loop with augmentation learns from imagined .* use it without"):
-        loop.told(augmented, POINT)
+        told(loop, augmentation=0.3)
     for algorithm, why in ((loop_sarsa, "has no actor"), (sac_evalloop, "does not plan in training")):
-        with pytest.raises(UsageError, match=f"{algorithm.name} {why}"):
-            algorithm.told(build(Settings, algorithm.own, augmented.__dict__ | algorithm.own, owner=""), POINT)
+        with pytest.raises(UsageError, match=f"{algorithm.info.name} {why}"):
+            told(algorithm, preset="default", augmentation=0.3)
 
 
 def test_the_rc_car_preset_keeps_what_makes_pets_pets():
-    for algorithm in (safeloop, loop, safepets, pets):
-        settings = build(Settings, algorithm.presets["rc-car"], owner=algorithm.name)
-        assert (settings.layers, settings.width, settings.penalty) == (2, 128, 30.0)
-        assert settings.elites == (0 if algorithm.learner else 20)
+    for algorithm, elites in ((safeloop, None), (loop, None), (safepets, 20), (pets, 20)):
+        found = algorithm.resolve(settings(algorithm, "rc-car"), POINT).settings
+        assert (found.models.layers, found.models.width, found.planner.penalty) == (2, 128, 30.0)
+        assert found.planner.elites == elites
 
 
 def test_loop_has_no_constraint_and_needs_no_cost_model():
     a = agent(algorithm=loop)
-    assert a.constraint is None and not a.dynamics.heads.violated
-    assert loop.told(Settings(), POINT) == "entities"
+    assert a.parts.constraint is None and not a.ensemble.heads.violated
+    assert told(loop) == "entities"
 
 
 def test_the_value_at_the_horizon_is_the_behaviours_under_a_constraint_and_the_actors_without():
     assert agent().behaviour is not None and agent(algorithm=loop).behaviour is None
     assert agent(value="actor").behaviour is None and agent(**PAPER).behaviour is None
     a, obs = agent(), torch.randn(3, 7, 26)
-    assert torch.equal(a.planner.value(obs), a.behaviour.value(obs))
+    assert torch.equal(a.planner.search.objective.value(obs), a.behaviour.value(obs))
     b = agent(algorithm=loop)
-    assert torch.equal(b.planner.value(obs), b.learner.value(obs))
+    assert torch.equal(b.planner.search.objective.value(obs), b.learner.value(obs))
 
 
 def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
     plain, other = agent(population=12), agent(population=12, value="none", cost_over="mean")
-    assert plain.planner.settings.worst_case and not other.planner.settings.worst_case
-    assert other.planner.value is None and other.behaviour is None and other.planner.actor is not None
-    other.after_episode()
+    one, without = plain.planner.search, other.planner.search
+    assert one.objective.worst_case and not without.objective.worst_case
+    assert without.objective.value is None and other.behaviour is None
+    assert other.planner.actor is not None and without.proposals is not None
+    other.replay.add(np.zeros(26), np.zeros(2), 0.0, False, False, True, np.ones(26))
+    other.refresh()
     assert other.value_after_event == 0
 
 
 def test_pets_has_no_learner_and_plans_with_elites():
-    assert pets.presets["paper"]["particles"] == 4 and pets.presets["paper"]["elites"] == 20
-    for algorithm, told in ((pets, ""), (safepets, "known cost")):
-        assert algorithm.told(build(Settings, algorithm.presets["paper"], owner=algorithm.name), POINT) == told
+    assert pets.info.presets["paper"]["particles"] == 4 and pets.info.presets["paper"]["search"] == "cem"
+    for algorithm, known in ((pets, ""), (safepets, "known cost")):
+        assert told(algorithm, preset="paper") == known
     for algorithm, constrained in ((pets, False), (safepets, True)):
-        settings = build(Settings, algorithm.presets["default"], owner=algorithm.name)
-        assert (settings.elites, settings.actor_fraction) == (20, 0.0)
-        a = agent(algorithm=algorithm, population=20, **CEM)
-        assert a.learner is None and a.planner.value is None and a.planner.actor is None
-        assert (a.constraint is not None) == constrained
-        a.update()
+        found = algorithm.resolve(settings(algorithm, "default"), POINT).settings.planner
+        assert (found.elites, found.actor_fraction) == (20, 0.0)
+        a = agent(algorithm=algorithm, population=20, warmup=3, **CEM)
+        search, before = a.planner.search, a.generator.get_state()
+        assert a.learner is None and search.objective.value is None and a.planner.actor is None
+        assert search.proposals is None and search.weighting.count == 20
+        assert (a.parts.constraint is not None) == constrained
+        for _ in range(5):
+            a.replay.add(np.zeros(26), np.zeros(2), 0.0, False, False, False, np.zeros(26))
+        assert a.update() is None and torch.equal(a.generator.get_state(), before)  # nothing is drawn for nobody
         plan = a.plan(np.zeros((1, 26)), True)
         assert plan.action.abs().max() <= 1 and plan.divergence.isnan()
-        other = agent(algorithm=algorithm, population=20, **CEM)
+        other = agent(algorithm=algorithm, population=20, warmup=3, **CEM)
         other.restore(a.checkpoint())
     with pytest.raises(UsageError, match="has no actor"):
-        pets.told(Settings(elites=20), POINT)
+        told(pets, search="cem")
 
 
 def test_where_no_cost_is_known_a_violation_head_is_learned_with_a_threshold_of_its_own():
     a = agent(BUTTON, obs_dim=76)
-    assert a.dynamics.heads.violated and a.model.cost is None and a.constraint.threshold == 0.5
-    assert safeloop.told(Settings(), BUTTON) == "lidars"
+    assert a.ensemble.heads.violated and a.model.cost is None and a.parts.constraint.threshold == 0.5
+    assert told(spec=BUTTON) == "lidars"
 
 
 def test_over_lidars_imagined_states_are_the_models_means():
@@ -129,14 +149,14 @@ def test_over_lidars_imagined_states_are_the_models_means():
 def test_known_models_that_an_environment_lacks_are_refused():
     for setting in ("cost", "reward"):
         with pytest.raises(UsageError, match=f"{setting}=known: PointButton1"):
-            safeloop.told(Settings(**{setting: "known"}), BUTTON)
+            told(spec=BUTTON, **{setting: "known"})
     with pytest.raises(UsageError, match="factored: HalfCheetahVelocity names no entities or lidars"):
-        safeloop.told(Settings(dynamics="factored"), find_env("HalfCheetahVelocity", {}))
+        told(spec=find_env("HalfCheetahVelocity", {}), dynamics="factored")
     with pytest.raises(UsageError, match="value_sees=entities"):
-        safeloop.told(Settings(value_sees="entities"), BUTTON)
-    assert safeloop.told(Settings(dynamics="full", cost="learned"), POINT) == "entities"
-    assert safeloop.told(Settings(dynamics="full", cost="learned", value_sees="observation"), POINT) == ""
-    assert safeloop.told(Settings(dynamics="full"), BUTTON) == ""
+        told(spec=BUTTON, value_sees="entities")
+    assert told(dynamics="full", cost="learned") == "entities"
+    assert told(dynamics="full", cost="learned", value_sees="observation") == ""
+    assert told(spec=BUTTON, dynamics="full") == ""
 
 
 @pytest.mark.parametrize(
@@ -152,7 +172,7 @@ def test_known_models_that_an_environment_lacks_are_refused():
 def test_impossible_settings_are_refused_with_their_value(setting):
     ((key, value),) = setting.items()
     with pytest.raises(UsageError, match=f"{key}={value}"):
-        build(Settings, setting, owner="safeloop")
+        settings(**setting)
 
 
 @pytest.mark.parametrize(
@@ -188,18 +208,23 @@ def test_random_actions_are_held_for_about_the_given_time():
     assert 230 < changes < 370 and np.abs(actions).max() > 0.95
 
 
-def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_events():
-    a = agent()
+@pytest.mark.parametrize("warmup", [2, 1000])
+def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_events(warmup):
+    """As each episode begins, in the warm-up too: it may end within an episode."""
+    a = agent(warmup=warmup, population=12, iterations=1)
     obs = torch.randn(6, 26).numpy()
     for i in range(6):
-        a.replay.add(obs[i], np.zeros(2), 0.0, False, False, i % 2 == 0, obs[i] + 1)
-    a.after_episode()
+        info = {"cost": 0.0, "event": i % 2 == 0}
+        a.observe(Transition(obs[i], np.zeros(2), 0.0, False, False, info, obs[i] + 1))
     expected = a.value(torch.as_tensor(obs[::2] + 1)).mean()
+    a.act(obs[0], False)
+    assert a.value_after_event == 0 != expected
+    a.act(obs[0], True)
     assert torch.allclose(a.value_after_event, expected)
 
 
 def test_the_value_error_is_the_value_less_what_followed(monkeypatch):
-    assert np.isnan(agent(value="none").value_error(3)) and agent().model_errors(0) == []
+    assert np.isnan(agent(value="none").value_error(3)) and agent().diagnostics() is None
     a = agent(discount=0.5)
     monkeypatch.setattr(type(a), "value", property(lambda self: lambda obs: obs[..., 0]))
     for i, reward in enumerate((100.0, 1.0, 2.0, 4.0)):
@@ -227,13 +252,11 @@ def test_a_policy_acts_in_episodes_together_as_in_each_alone():
 
 
 def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
-    asked = RunSettings(
-        "PointGoal1", "safeloop", 2000, seed=0, budget=25.0, eval_episodes=0,
-        algo_settings=dict(vars(Settings(warmup=250, first_fit_steps=5, fit_steps=5, population=8, iterations=1))),
-    )  # fmt: skip
+    small = settings(warmup=250, first_fit_steps=5, fit_steps=5, population=8, iterations=1)
+    asked = RunSettings("PointGoal1", "safeloop", 2000, seed=0, budget=25.0, eval_episodes=0, algo_settings=flat(small))
     run = Run.create(tmp_path, asked)
     env = Recorder(POINT.make(), POINT, run)
-    safeloop.learn(env, 25.0, run)
+    safeloop.train(env, run)
     obs, _ = POINT.make().reset(seed=1)
     first, second = safeloop.load(run, seed=5), safeloop.load(run, seed=5)
     with pytest.raises(RuntimeError, match="call reset"):

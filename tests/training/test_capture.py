@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from safeloop.agents.online import PlanningAgent
-from safeloop.agents.settings import Settings
-from safeloop.algorithms.online import safeloop
+from safeloop.algorithms.loop import safeloop
 from safeloop.registry import find_env
+from safeloop.settings import build
 
 POINT = find_env("PointGoal1")
 SMALL = {"population": 20, "iterations": 2, "horizon": 3}
 
 
 def agent(device="cpu", **changes):
-    return PlanningAgent(safeloop, POINT, 26, 2, Settings(**{**SMALL, **changes}), 0, device)
+    settings = build(safeloop.info.settings, SMALL, changes, owner="safeloop")
+    return safeloop.build(settings, POINT, 26, 2, 0, device)
 
 
 class Waits(TorchDispatchMode):
@@ -41,7 +41,9 @@ def test_waits_are_noticed():
     assert waits.found == ["_local_scalar_dense", "index", "nonzero", "lift_fresh"]
 
 
-@pytest.mark.parametrize("changes", [{}, {"cost": "learned", "value": "actor"}, {"dynamics": "full", "elites": 5}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"cost": "learned", "value": "actor"}, {"dynamics": "full", "search": "cem", "elites": 5}]
+)
 def test_the_host_waits_for_nothing_while_a_plan_is_made(changes):
     a = agent(**changes)
     with Waits() as waits, torch.no_grad():
@@ -62,5 +64,5 @@ def test_a_replayed_plan_is_the_plan_and_follows_the_weights():
             called.planner.mean = expected.mean
             assert torch.allclose(plan.mean, expected.mean, atol=1e-4)
             for each in (replayed, called):
-                for parameter in each.dynamics.parameters():
+                for parameter in each.ensemble.parameters():
                     parameter.mul_(1.1)

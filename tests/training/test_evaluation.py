@@ -8,7 +8,8 @@ import torch
 
 from safeloop.agents.policies import Checked, PlannerPolicy
 from safeloop.cmdp import EnvSpec
-from safeloop.planning.search import Planner, PlannerSettings
+from safeloop.planning.planners import Parts, planner
+from safeloop.planning.settings import PlannerSettings
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.training import evaluation
@@ -94,16 +95,18 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
     class Agent:
         device = "cpu"
 
-        def new_planner(self, streams):
+        def new_planner(self, generators):
             model = LinearModel(torch.tensor([0.0, 0.3, -0.2]), noise=0.1)
-            settings = PlannerSettings(horizon=2, population=9, actor_fraction=0.0, iterations=2)
-            return Planner(settings, None, model, 2, actor=None, value=None, streams=streams)
+            settings = PlannerSettings(
+                horizon=2, population=9, actor_fraction=0.0, iterations=2, noise_correlation=0.0, precision="float32"
+            )
+            return planner(settings, Parts(model, 2, 0.95), generators)
 
         def plan(self, obs, t0, planner):
             return planner.plan(torch.as_tensor(obs, dtype=torch.float32), t0)
 
     def driven(seeds):
-        policy = Planning(Agent(), 0, lambda streams: Agent().new_planner([generators[seeds.index(s)] for s in seeds]))
+        policy = Planning(Agent(), 0, lambda _: Agent().new_planner([generators[seeds.index(s)] for s in seeds]))
         return evaluation._drive(policy, spec(), [Broken() for _ in seeds], seeds, None)
 
     rows = driven([1, 2, 3, 4])

@@ -1,6 +1,6 @@
 """The unconstrained agents by name: what each is made of, and that each trains and resumes, on InvertedPendulum."""
 
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -9,48 +9,47 @@ import torch
 from safeloop.agents.policies import ActorPolicy
 from safeloop.data.replay import Batch
 from safeloop.errors import UsageError
-from safeloop.experiments import specify
+from safeloop.experiments.specify import Request, specify
 from safeloop.learners.sac import SAC
 from safeloop.learners.td3 import TD3
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.settings import build
+from safeloop.settings import build, flat, kinds
 
 PENDULUM = find_env("InvertedPendulum")
 NAMES = (
     "loop-sac", "loop-td3", "loop-sac-cem", "loop-sarsa", "sac-evalloop", "pets", "sac-ve", "mbpo", "sac", "td3",
 )  # fmt: skip
 SMALL = {
-    "members": 2, "width": 16, "layers": 1, "population": 20, "iterations": 2, "fit_every": 100, "fit_steps": 5,
+    "ensemble_size": 2, "width": 16, "layers": 1, "population": 20, "iterations": 2, "fit_every": 100, "fit_steps": 5,
     "first_fit_steps": 10, "rollouts": 2, "updates_per_decision": 1, "hidden": 16, "behaviour_hidden": 16,
     "batch_size": 16, "warmup": 50,
 }  # fmt: skip
 
 
 def settings(name, preset="online", **changes):
-    algorithm = find_algorithm(name)
-    known = algorithm.settings.__dataclass_fields__
+    info = find_algorithm(name).info
+    known = kinds(info.settings)
     small = {key: value for key, value in SMALL.items() if key in known}
-    return build(algorithm.settings, algorithm.presets[preset], small, changes, owner=name)
+    return build(info.settings, info.presets[preset], small, changes, owner=name)
 
 
 def agent(name, spec=PENDULUM, **changes):
-    algorithm = find_algorithm(name)
-    return algorithm.agent(algorithm, spec, 4, 1, settings(name, **changes), 0, "cpu")
+    return find_algorithm(name).build(settings(name, **changes), spec, 4, 1, 0, "cpu")
 
 
 def run(out, name, steps=320, **changes):
     asked = RunSettings(
         "InvertedPendulum", name, steps, seed=1, budget=None, eval_episodes=1, eval_every=150,
-        algo_settings=asdict(settings(name, **changes)),
+        algo_settings=flat(settings(name, **changes)),
     )  # fmt: skip
     return Run.create(out, asked)
 
 
 def learn(run):
     env = Recorder(PENDULUM.make(), PENDULUM, run)
-    find_algorithm(run.settings.algo).learn(env, None, run)
+    find_algorithm(run.settings.algo).train(env, run)
     plans = [repr(row) for row in run.plans.read()]  # some numbers are NaN, which equals nothing
     return [astuple(row)[:-1] for row in run.episodes.read()], run.evaluations.read(), run.fits.read(), plans
 
@@ -61,11 +60,13 @@ def test_each_name_stands_for_its_parts():
         a = agent(name)
         value = getattr(a, "value", None)
         whose = next((part for part in ("learner", "behaviour") if value and value.__self__ is getattr(a, part)), None)
-        planner = a.planner.settings if hasattr(a, "planner") else None
-        parts[name] = (
-            type(a.learner).__name__, whose, planner and (planner.elites, planner.actor_fraction, planner.horizon)
-        )  # fmt: skip
-        assert isinstance(a.policy(0), ActorPolicy) == (planner is None)
+        search, numbers = a.planner.search if hasattr(a, "planner") else None, None
+        if search is not None:
+            proposed, fraction = search.proposals.count if search.proposals else 0, a.settings.planner.actor_fraction
+            assert (search.population, proposed) == (0 if fraction == 1 else 20, 20 * fraction)
+            numbers = getattr(search.weighting, "count", 0), fraction, search.space.horizon
+        parts[name] = (type(a.learner).__name__, whose, numbers)
+        assert isinstance(a.policy(0), ActorPolicy) == (search is None)
     assert parts == {
         "loop-sac": ("SAC", "learner", (0, 1.0, 3)),
         "loop-td3": ("TD3", "learner", (20, 0.05, 5)),
@@ -78,33 +79,33 @@ def test_each_name_stands_for_its_parts():
         "sac": ("SAC", None, None),
         "td3": ("TD3", None, None),
     }
-    assert agent("loop-td3").planner.settings.momentum == 0.25
+    assert agent("loop-td3").planner.search.refit.momentum == 0.25
     learners = [a.learner.settings for a in map(agent, NAMES) if a.learner is not None]
     assert len(learners) == 8 and all(learner.layer_norm for learner in learners)  # the same for all
     assert [getattr(learner, "backup_entropy", None) for learner in learners].count(False) == 6
-    draws = {name for name in NAMES if hasattr(a := agent(name), "planner") and a.planner.settings.draws}
+    draws = {name for name in NAMES if hasattr(a := agent(name), "planner") and a.planner.search.draws}
     assert draws == {"loop-sac", "loop-sarsa", "sac-evalloop"}
 
 
 def test_the_online_presets_stand_in_where_nothing_costs():
     def preset(env, name, preset="default"):
-        (asked,) = specify.plan(env, [name], None, [0], preset, None, "cpu", (), (), 0, 0, 1, "")
+        (asked,) = specify(Request([name], preset=preset, eval_episodes=0), env)
         return asked.preset, asked.algo_settings["discount"], asked.algo_settings.get("particles")
 
     assert preset("Hopper", "loop-sac") == ("online", 0.99, 1)
     assert preset("Hopper", "pets", "paper") == ("online-paper", 0.99, 4)
     assert preset("Hopper", "sac") == ("online", 0.99, None)
     assert preset("PointGoal1", "pets") == ("default", 0.95, 1)
-    (first, second) = specify.plan("Hopper", None, None, [0], "default", None, "cpu", (), (), 0, 0, 1, "")
+    (first, second) = specify(Request(eval_episodes=0), "Hopper")
     assert (first.algo, second.algo, first.budget, first.steps) == ("loop-sac", "sac", None, 50_000)
 
 
 def test_what_is_told_and_what_can_not_be():
-    told = {name: find_algorithm(name).told(settings(name), PENDULUM) for name in NAMES}
+    told = {name: find_algorithm(name).resolve(settings(name), PENDULUM).privileged for name in NAMES}
     assert {name for name, text in told.items() if not text} == {"sac", "td3"}
     assert {text for text in told.values() if text} == {"known termination"}
     with pytest.raises(UsageError, match="value=actor: loop-sarsa has no actor"):
-        find_algorithm("loop-sarsa").told(settings("loop-sarsa", value="actor"), PENDULUM)
+        find_algorithm("loop-sarsa").resolve(settings("loop-sarsa", value="actor"), PENDULUM)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,22 +131,26 @@ def test_each_trains_and_a_stopped_run_resumes_to_the_same_end(name, tmp_path, m
     assert policy.act(np.zeros(4)).shape == (1,)
 
 
-def test_planning_in_evaluation_alone_explores_with_the_actor():
-    a, obs = agent("sac-evalloop"), np.zeros(4, np.float32)
-    assert isinstance(a.learner, SAC)
-    action, plan = a.act(obs, True)
-    expected = a.learner.explore(torch.zeros(1, 4), [torch.Generator().manual_seed(a.generator.initial_seed())])
-    assert plan is None and np.allclose(action, expected[0].numpy())
-    policy = a.policy(0)
-    policy.reset()
-    assert policy.act(obs).shape == (1,) and agent("loop-sac").act(obs, True)[1] is not None
-
-
 def fill(a, n=60):
     g = np.random.default_rng(0)
     for _ in range(n):
         s, following = g.normal(size=(2, 4))
         a.replay.add(s, g.uniform(-1, 1, 1), 1.0, False, False, False, following)
+
+
+def test_planning_in_evaluation_alone_explores_with_the_actor():
+    a, plans, obs = agent("sac-evalloop"), agent("loop-sac"), np.zeros(4, np.float32)
+    assert isinstance(a.learner, SAC)
+    for each in (a, plans):
+        fill(each)
+    action = a.act(obs, True)
+    expected = a.learner.explore(torch.zeros(1, 4), [torch.Generator().manual_seed(a.generator.initial_seed())])
+    assert a.plans == [] and a.diagnostics() is None and np.allclose(action, expected[0].numpy())
+    policy = a.policy(0)
+    policy.reset()
+    assert policy.act(obs).shape == (1,)
+    plans.act(obs, True)
+    assert len(plans.plans) == 1 and plans.diagnostics()["planned"] == 1
 
 
 def test_mbpo_learns_from_what_was_imagined_since_the_last_fit(monkeypatch):
@@ -180,9 +185,9 @@ def test_augmentation_draws_a_share_of_each_batch_from_what_training_planned(mon
     policy = a.policy(0)
     policy.reset()
     policy.act(np.zeros(4, np.float32))
-    assert len(a.imagined) == 0  # evaluation leaves no trace
+    assert len(a.witness.into) == 0  # evaluation leaves no trace
     a.act(np.zeros(4, np.float32), True)
-    assert 0 < len(a.imagined) <= 2 * 50  # iterations; what lies beyond an imagined fall is left out
+    assert 0 < len(a.witness.into) <= 2 * 50  # iterations; what lies beyond an imagined fall is left out
     monkeypatch.setattr(a.learner, "update", seen.append)
     a.update()
     real = [any(torch.equal(s, r) for r in a.replay.data.next_obs[:60]) for s in Batch(*seen[0]).next_obs]
@@ -193,4 +198,4 @@ def test_augmentation_draws_a_share_of_each_batch_from_what_training_planned(mon
 def test_augmentation_is_refused_on_every_cuda_device(device):
     algorithm = find_algorithm("loop-td3")
     with pytest.raises(UsageError, match="planning on CUDA is captured"):
-        algorithm.agent(algorithm, PENDULUM, 4, 1, settings("loop-td3", augmentation=0.25), 0, device)
+        algorithm.build(settings("loop-td3", augmentation=0.25), PENDULUM, 4, 1, 0, device)

@@ -9,21 +9,22 @@ import torch
 from safeloop.agents.policies import Checked
 from safeloop.errors import UsageError
 from safeloop.registry import find_algorithm, find_env
-from safeloop.settings import build
+from safeloop.settings import build, kinds
 from safeloop_baselines.frozen_policy import FrozenPolicy
 
 PENDULUM = find_env("InvertedPendulum")
 SMALL = {
-    "members": 2, "width": 8, "layers": 1, "population": 20, "iterations": 1, "horizon": 2, "hidden": 8,
+    "ensemble_size": 2, "width": 8, "layers": 1, "population": 20, "iterations": 1, "horizon": 2, "hidden": 8,
     "batch_size": 8, "capacity": 100, "warmup": 10,
 }  # fmt: skip
 
 
 def own(name):
     algorithm = find_algorithm(name)
-    known = {k: v for k, v in SMALL.items() if k in algorithm.settings.__dataclass_fields__}
-    settings = build(algorithm.settings, algorithm.presets["online"], known, owner=name)
-    return algorithm.agent(algorithm, PENDULUM, 4, 1, settings, 0, "cpu").policy(seed=0)
+    info = algorithm.info
+    known = {k: v for k, v in SMALL.items() if k in kinds(info.settings)}
+    settings = build(info.settings, info.presets["online"], known, owner=name)
+    return algorithm.build(settings, PENDULUM, 4, 1, 0, "cpu").policy(seed=0)
 
 
 def frozen():
@@ -52,7 +53,7 @@ def test_what_is_no_observation_is_refused_by_every_policy(kind):
         ({"obs": np.zeros(4)}, "not dict"),
         ([["a", "b", "c", "d"]], "not list"),
         (None, "not NoneType"),
-        (np.zeros((2, 4)), "2 observations where reset() began 1 episodes"),
+        (np.zeros((2, 4)), "2 observations, but reset() started 1 episodes"),
         (np.array([0, np.nan, 0, 0]), "number [1] is nan: expected finite numbers"),
         (np.array([[0, 0, 0, np.inf]]), "number [0, 3] is inf: expected finite numbers"),
         (np.array([1e300, 0, 0, 0]), "number [0] is 1e+300: expected finite numbers"),

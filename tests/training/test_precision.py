@@ -7,12 +7,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from safeloop.agents.online import PlanningAgent
-from safeloop.agents.settings import Settings
-from safeloop.algorithms.online import safeloop
-from safeloop.planning.objective import lookahead
-from safeloop.planning.search import feasible
+from safeloop.algorithms.loop import safeloop
+from safeloop.planning.weighting import feasible
 from safeloop.registry import find_env
+from safeloop.settings import build
+from tests.core.toy import score
 
 POINT = find_env("PointGoal1")
 
@@ -23,8 +22,8 @@ def trained(request):
     # Without the instructions bfloat16 is emulated, which is slow: few rows, and narrower layers than the paper's.
     full = {"dynamics": "full", "width": 64, "layers": 4, "value": "actor", "inverse_temperature": 1.0}
     changes = {"factored": {}, "full": full}[request.param]
-    settings = Settings(first_fit_steps=200, iterations=3, precision="float32", **changes)
-    a = PlanningAgent(safeloop, POINT, 26, 2, settings, 0, "cpu")
+    shared = {"first_fit_steps": 200, "iterations": 3, "precision": "float32", "warmup": 1}
+    a = safeloop.build(build(safeloop.info.settings, shared, changes, owner="safeloop"), POINT, 26, 2, 0, "cpu")
     env, seen = POINT.make(), []
     for episode in range(4):
         obs, _ = env.reset(seed=episode)
@@ -36,8 +35,8 @@ def trained(request):
             seen.append(obs)
     a.fit()
     for _ in range(100):
-        a.update()
-    a.after_episode()
+        assert a.update() is None  # no fit: the learner's step alone
+    a.refresh()
     return a, torch.from_numpy(np.array(seen[::97]))
 
 
@@ -49,13 +48,14 @@ def test_returns_rank_alike_and_safety_is_judged_alike(trained):
         scores = []
         for bf16 in (False, True):
             options = {
-                "particles": a.settings.particles, "discount": a.settings.discount, "value": a.value,
-                "value_after_event": a.value_after_event, "streams": [torch.Generator().manual_seed(2)],
+                "particles": a.settings.planner.particles, "discount": a.settings.learner.discount, "value": a.value,
+                "value_after_event": a.value_after_event, "generators": [torch.Generator().manual_seed(2)],
             }  # fmt: skip
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                scores.append(lookahead(a.model, obs[None], actions, **options))
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                scores.append(score(a.model, obs[None], actions, **options))
+        judged = [feasible(each, a.parts.constraint) for each in scores]
         ranks.append(spearmanr(scores[0].returns[0], scores[1].returns[0]).statistic)
-        flips.append((feasible(scores[0], a.constraint) != feasible(scores[1], a.constraint)).float().mean().item())
+        flips.append((judged[0] != judged[1]).float().mean().item())
     assert np.median(ranks) >= 0.999 and np.mean(flips) <= 0.005
 
 
@@ -63,8 +63,8 @@ def test_the_planned_action_moves_less_than_between_two_seeds(trained):
     a, observations = trained
 
     def plans(bf16, seed):
-        a.planner.settings = replace(a.planner.settings, bf16=bf16)
-        a.planner.streams[0].manual_seed(seed)
+        a.planner.search = replace(a.planner.search, bf16=bf16)
+        a.planner.generators[0].manual_seed(seed)
         return torch.cat([a.plan(obs[None], True).action for obs in observations])
 
     usual = plans(False, 0)

@@ -9,17 +9,18 @@ from dataclasses import asdict, astuple
 
 import pytest
 
-from safeloop.agents.settings import Settings
 from safeloop.recording.run import Run, RunSettings
+from safeloop.registry import find_algorithm
+from safeloop.settings import build, flat
 
-SMALL = Settings(
-    members=2, population=8, iterations=1, horizon=3, width=16, entity_width=8, hidden=32, warmup=250, fit_every=150,
-    fit_steps=5, first_fit_steps=10, batch_size=32, actor_fraction=0.25,
-)  # fmt: skip
+SMALL = {
+    "ensemble_size": 2, "population": 8, "iterations": 1, "horizon": 3, "width": 16, "entity_width": 8, "hidden": 32,
+    "warmup": 250, "fit_every": 150, "fit_steps": 5, "first_fit_steps": 10, "batch_size": 32, "actor_fraction": 0.25,
+}  # fmt: skip
 
 
 def make(out, algo="safeloop", **settings):
-    values = asdict(SMALL) | settings
+    values = flat(build(find_algorithm(algo).info.settings, SMALL, settings, owner=algo))
     asked = RunSettings(
         "PointGoal1", algo, 4000, seed=3, budget=25.0, algo_settings=values, eval_every=2000, eval_episodes=1
     )

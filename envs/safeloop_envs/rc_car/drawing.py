@@ -12,13 +12,13 @@ from safeloop_envs.rc_car.task import Task
 from safeloop_envs.rc_car.vehicle import sideslip
 
 SIZE, LEGEND, FINER = 480, 80, 2
-"""Pixels of the square view and of the legend's width; drawn `FINER` times larger and reduced, for smooth edges."""
+"""Pixels of the square view and of the legend's width; frames are drawn `FINER` times larger, for smooth edges."""
 REACH = 1.7
-"""m from the view's centre to its edge."""
+"""Distance from the view's centre to its edge, m."""
 CAR = np.array([[0.20, 0.0], [0.13, 0.07], [-0.15, 0.07], [-0.15, -0.07], [0.13, -0.07]])
-"""m, the car's outline with a pointed nose, in its own frame."""
+"""The car's outline with a pointed nose, in its own frame, m."""
 MOST = 60.0
-"""Degrees of sideslip where the trail's colours end."""
+"""Sideslip at which the trail's colours end, degrees."""
 PATH, LIMIT, BODY, INK = (0, 114, 178), (213, 94, 0), (40, 40, 40), (60, 60, 60)
 COLOURS = colormaps["viridis"]
 
@@ -28,7 +28,7 @@ def _colour(sideslip: float) -> tuple[int, ...]:
 
 
 def draw(task: Task, trail: np.ndarray) -> np.ndarray:
-    """The last state of `trail [T, 6]` with the states before it; uint8 [480, 560, 3]."""
+    """Draw the last state of `trail [T, 6]` with the states before it; uint8 [480, 560, 3]."""
     image = Image.new("RGB", ((SIZE + LEGEND) * FINER, SIZE * FINER), "white")
     pen = ImageDraw.Draw(image)
     scale = SIZE * FINER / (2 * REACH)

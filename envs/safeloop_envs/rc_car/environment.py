@@ -17,15 +17,15 @@ from safeloop_envs.rc_car.vehicle import TIME_STEP, Vehicle, advance, sideslip
 
 EPISODE_STEPS = 100
 WHEEL_SPEED = 10.0
-"""m/s, the rear wheels' speed at full throttle."""
+"""The rear wheels' speed at full throttle, m/s."""
 STEERING = math.pi / 6
-"""rad, the steering angle at full lock."""
+"""The steering angle at full lock, rad."""
 DRIFTING = math.radians(20)
-"""rad: a car whose sideslip angle is larger drifts."""
+"""Sideslip angle above which a car drifts, rad."""
 
 
 class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):
-    """An RC car that follows a circle or a line at a desired speed; 0.035 s a step, 100 steps an episode.
+    """An RC car that follows a circle or a line at a desired speed; 0.035 s per step, 100 steps per episode.
 
     Action: float32 [2] in [-1, 1], throttle (wheel speed from 0 to 10 m/s) and steering (-30 to 30 degrees,
     positive to the left). Observation: float32 [6], see `Task.observation`. Reward: `Task.reward`. Cost: 1 for
@@ -37,7 +37,7 @@ class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, render_mode: str | None = None, **task: Any) -> None:
         self.task = Task(**task)
-        self._vehicle = Vehicle(  # floats: the integrator is compiled anew for a whole number
+        self._vehicle = Vehicle(  # floats: the integrator would be compiled again for a whole number
             friction=float(self.task.friction),
             sliding_friction=float(self.task.sliding_friction),
             brush=self.task.tyres == "brush",
@@ -94,5 +94,5 @@ class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.task.observe(torch.from_numpy(self._state[0])).numpy().astype(np.float32)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """A frame, uint8 [480, 560, 3]; None without `render_mode="rgb_array"`."""
+        """Return a frame, uint8 [480, 560, 3]; None without `render_mode="rgb_array"`."""
         return draw(self.task, np.array(self._trail)) if self.render_mode == "rgb_array" else None

@@ -1,26 +1,28 @@
-"""The RC-car tasks by name, and the suite's spec of each. Imports no simulator."""
+"""The RC-car tasks by name, and the suite's spec of each. This module imports no simulator."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any
-
-import gymnasium
+from typing import TYPE_CHECKING, Any
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.settings import build
 from safeloop_envs.rc_car.task import Task
 
+if TYPE_CHECKING:
+    import gymnasium
+
 TASKS: dict[str, dict[str, Any]] = {
     "RCCarDrift": {"path": "circle", "speed": 4.0, "limit": 1.2},
     "RCCarCircle": {"path": "circle", "speed": 1.0, "limit": 1.2},
     "RCCarStraight": {"path": "line", "speed": 1.0, "limit": 0.5},
 }
-"""Drift: faster than the car can grip (docs/rc-car.md). Circle and Straight: the source's desired speed."""
+"""Parameters of each task. Drift is too fast for the car to grip (docs/rc-car.md); the others have the source's desired
+speed."""
 OPTIONS = [f.name for f in fields(Task) if f.name != "path"]
 BUDGET = 5.0
-"""Cost return of an episode of 100 steps."""
+"""Cost limit per episode of 100 steps (a cost return)."""
 
 
 def _make(render_mode: str | None = None, **task: Any) -> gymnasium.Env:
@@ -29,28 +31,22 @@ def _make(render_mode: str | None = None, **task: Any) -> gymnasium.Env:
     return RCCar(render_mode, **task)
 
 
-def register() -> None:
-    """Make the tasks known to gymnasium, as `safeloop_envs:RCCarDrift-v0`."""
-    for name, task in TASKS.items():
-        gymnasium.register(f"{name}-v0", "safeloop_envs.rc_car.environment:RCCar", kwargs=dict(task))
-
-
 class RCCarTasks:
-    """RCCarDrift, RCCarCircle and RCCarStraight."""
+    """The tasks RCCarDrift, RCCarCircle and RCCarStraight."""
 
     def names(self) -> list[str]:
-        """Short names of the tasks."""
+        """Return the short names of the tasks."""
         return list(TASKS)
 
     def canonical(self, name: str) -> str | None:
-        """The short name of a task given by it or by its full id, `RCCarDrift-v0`; None for another."""
+        """Return the short name of a task given by it or by its full id, `RCCarDrift-v0`; None for any other name."""
         short = name.removeprefix("safeloop_envs:").removesuffix("-v0")
         return short if short in TASKS else None
 
     def spec(self, name: str, **options: Any) -> EnvSpec:
-        """The spec of a task. Options: those of `Task` but for `path`, in its units.
+        """Return the spec of a task. Options: those of `Task` except `path`, in its units.
 
-        Raises `UsageError` for an unknown task or option and for a value that can't be.
+        Raises `UsageError` for an unknown task or option and for an invalid value.
         """
         short = self.canonical(name)
         if short is None:

@@ -6,10 +6,10 @@ Source: E. Ahn, "Towards safe reinforcement learning in the real world", 2019, a
 A state is `x, y, yaw, v_x, v_y, yaw rate` (m, rad, m/s in the body's frame, rad/s); a command is the rear
 wheels' speed (m/s) and the steering angle (rad).
 
-The tyre laws jump: a rear tyre that starts to slide pushes harder (friction 1.96 against 1.37), and within
-0.01 m/s of the ground's speed the driven wheels push nothing. A drive can even slide along such a jump, the
-tyre switching back and forth; the motion then is that of the limit of ever smaller steps (Filippov 1988).
-The integrator therefore chooses its own steps, down to a smallest one. See docs/rc-car.md for its errors.
+The tyre laws are discontinuous: a rear tyre that starts to slide has more force (friction 1.96 against 1.37), and
+within 0.01 m/s of the ground's speed the driven wheels have no force. A motion can even follow such a discontinuity,
+with the tyre switching back and forth; it is then the limit of ever smaller steps (Filippov 1988). The integrator
+therefore chooses its own steps, down to a smallest one. See docs/rc-car.md for its errors.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ class Vehicle(NamedTuple):
     """Parameters of the car; a named tuple, which compiled functions can read."""
 
     mass: float = 2.645
-    """kg"""
+    """Mass, kg."""
     front: float = 0.137
-    """m, from the centre of mass to the front axle."""
+    """Distance from the centre of mass to the front axle, m."""
     rear: float = 0.120
-    """m, from the centre of mass to the rear axle."""
+    """Distance from the centre of mass to the rear axle, m."""
     front_load: float = 12.100
-    """N"""
+    """Load on the front axle, N."""
     rear_load: float = 13.8178
-    """N"""
+    """Load on the rear axle, N."""
     longitudinal_stiffness: float = 103.94
-    """N, C_x."""
+    """C_x, N."""
     cornering_stiffness: float = 56.4
-    """N/rad, C_alpha."""
+    """C_alpha, N/rad."""
     inertia: float = 0.0558
-    """kg m^2, about the vertical."""
+    """Moment of inertia about the vertical, kg m^2."""
     friction: float = 1.37
-    """Of a gripping tyre, and of the front one at its limit."""
+    """Coefficient of friction of a gripping tyre, and of the front tyre at its limit."""
     sliding_friction: float = 1.96
-    """Of a sliding rear tyre."""
+    """Coefficient of friction of a sliding rear tyre."""
     brush: bool = True
-    """Brush tyres; otherwise linear ones, which never slide."""
+    """Whether the tyres are brush tyres; linear ones never slide."""
 
 
 TIME_STEP = 0.035
-"""s, of one decision."""
+"""Duration of one decision, s."""
 STILL = 0.01
-"""m/s: slower than this the car stands, and a wheel this near to the ground's speed does not slip."""
+"""Speed below which the car stands, and difference from the ground's speed below which a wheel does not slip, m/s."""
 TOLERANCE = 1e-6
 """Largest estimated error of one integration step, in m/s and rad/s."""
 SMALLEST = 2e-4
-"""s, the smallest integration step."""
+"""Smallest integration step, s."""
 
 # Dormand and Prince 1980, the pair of orders 5 and 4: stages, and the difference of the two solutions.
 _STAGES = np.array(
@@ -74,15 +74,15 @@ _compiled = njit(cache=True, error_model="numpy")  # numpy's: dividing by zero g
 
 
 def sideslip(v_x: float, v_y: float) -> float:
-    """Angle (rad) from the car's nose to its velocity; 0 below 0.1 m/s, where it means nothing."""
+    """Return the angle (rad) from the car's nose to its velocity; 0 below 0.1 m/s, where it has no meaning."""
     return math.atan2(v_y, v_x) if math.hypot(v_x, v_y) > 0.1 else 0.0
 
 
 @_compiled
 def brush(gamma: float, grip: float, sliding: float) -> float:
-    """Force (N) of a brush tyre at the combined slip force `gamma` (N, what a linear tyre would give).
+    """Return the force (N) of a brush tyre at the combined slip force `gamma` (N, the force of a linear tyre).
 
-    Up to `3 grip` the tyre grips, with at most `grip`; beyond it slides, with `sliding`.
+    Up to `3 grip` the tyre grips, with at most `grip`; beyond that it slides, with `sliding`.
     """
     if gamma > 3 * grip:
         return sliding
@@ -91,7 +91,7 @@ def brush(gamma: float, grip: float, sliding: float) -> float:
 
 @_compiled
 def front_force(slip: float, car: Vehicle) -> float:
-    """Lateral force (N) on the front tyre at the tangent of its slip angle; positive to the left."""
+    """Return the lateral force (N) on the front tyre at the tangent of its slip angle; positive to the left."""
     if car.brush:
         grip = car.friction * car.front_load
         force = brush(car.cornering_stiffness * abs(slip), grip, grip)
@@ -102,7 +102,7 @@ def front_force(slip: float, car: Vehicle) -> float:
 
 @_compiled
 def rear_force(ratio: float, slip: float, car: Vehicle) -> tuple[float, float]:
-    """Longitudinal and lateral force (N) on the rear tyre.
+    """Return the longitudinal and lateral force (N) on the rear tyre.
 
     `ratio` is the wheel's slip `(wheel speed - v_x) / |v_x|`, `slip` the tangent of the slip angle. An
     infinite ratio (a spinning wheel on a standing car) is full longitudinal saturation.
@@ -127,7 +127,7 @@ def rear_force(ratio: float, slip: float, car: Vehicle) -> tuple[float, float]:
 def accelerations(
     v_x: float, v_y: float, rate: float, wheel: float, cos: float, sin: float, car: Vehicle
 ) -> tuple[float, float, float]:
-    """Time derivatives of v_x, v_y and the yaw rate; `cos` and `sin` are the steering angle's."""
+    """Return the time derivatives of v_x, v_y and the yaw rate; `cos` and `sin` are the steering angle's."""
     mass, front, rear, inertia = car.mass, car.front, car.rear, car.inertia
     if abs(v_x) < STILL and abs(v_y) < STILL:
         front_slip = rear_slip = 0.0
@@ -235,7 +235,7 @@ def advance(
     tolerance: float = TOLERANCE,
     smallest: float = SMALLEST,
 ) -> np.ndarray:
-    """The states `[B, 6]` after `duration` (s) under `commands [B, 2]`, each car by itself.
+    """Return the states `[B, 6]` after `duration` (s) under `commands [B, 2]`, each car by itself.
 
     Raises `ValueError` for a wrong shape, NaN or infinity.
     """

@@ -1,26 +1,30 @@
 """What most algorithms are not: one that can't be resumed, one that fails, and a family of them."""
 
+from dataclasses import replace
+
 import torch
 from wallstop.algorithm import CemLinear
 
 from safeloop.errors import UsageError
+from safeloop.protocols import Resolved
 
 
 class RandomWalk(CemLinear):
     """Random actions, drawn from an unrecorded state: it can't continue where it was."""
 
-    name = "random-walk"
-    summary = "uniformly random actions"
-    resumable = False
-    presets = {"default": {}}  # noqa: RUF012
+    info = replace(
+        CemLinear.info,
+        name="random-walk",
+        summary="uniformly random actions",
+        resumable=False,
+        presets={"default": {}},
+        epoch=lambda settings, spec: spec.episode_steps,
+    )
 
-    def told(self, settings, spec):
-        return "nothing at all"
+    def resolve(self, settings, spec):
+        return Resolved(settings, "nothing at all")
 
-    def epoch(self, settings, spec):
-        return spec.episode_steps
-
-    def learn(self, env, budget, run):
+    def train(self, env, run):
         while env.simulator_steps < run.settings.steps:
             env.reset()
             done = False
@@ -35,21 +39,20 @@ class RandomWalk(CemLinear):
 class Broken(RandomWalk):
     """Fails after its first episode."""
 
-    name = "broken"
-    summary = "fails after one episode"
+    info = replace(RandomWalk.info, name="broken", summary="fails after one episode")
 
-    def learn(self, env, budget, run):
+    def train(self, env, run):
         def fail(episode):
             raise ArithmeticError(f"episode {episode.episode} went\nwrong")
 
         env.after_episode = fail
-        super().learn(env, budget, run)
+        super().train(env, run)
 
 
 class Stroll(RandomWalk):
     """The member of a family."""
 
-    name = "odd:stroll"
+    info = replace(RandomWalk.info, name="odd:stroll")
 
 
 class Family:

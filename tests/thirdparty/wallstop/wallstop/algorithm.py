@@ -1,10 +1,12 @@
 """cem-linear: a linear policy, improved by the cross-entropy method; a simple algorithm, whole."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from safeloop.protocols import AlgorithmInfo, Resolved
 from safeloop.rng import AGENT, derived_seed
 from safeloop.training.evaluation import evaluate_when_due
 
@@ -23,6 +25,8 @@ class Settings:
     def __post_init__(self):
         if not 0 < self.elites <= self.population:
             raise ValueError(f"elites={self.elites}: expected 1 to population={self.population}")
+        if not 0 <= self.penalty < math.inf:
+            raise ValueError(f"penalty={self.penalty}: expected a number of at least 0")
 
 
 class LinearPolicy:
@@ -39,23 +43,23 @@ class LinearPolicy:
 
 
 class CemLinear:
-    """What the entry point loads to."""
+    """The object that the entry point loads to."""
 
-    name = "cem-linear"
-    summary = "cross-entropy search for a linear policy, with a penalty on cost above the budget"
-    default_steps = 20_000
-    resumable = True
-    settings = Settings
-    presets = {"default": {}, "wide": {"population": 30, "elites": 6}}  # noqa: RUF012
+    info = AlgorithmInfo(
+        name="cem-linear",
+        summary="cross-entropy search for a linear policy, with a penalty on cost above the budget",
+        settings=Settings,
+        default_steps=20_000,
+        presets={"default": {}, "wide": {"population": 30, "elites": 6}},
+        epoch=lambda settings, spec: settings.population * spec.episode_steps,  # simulator steps of a generation
+    )
 
-    def told(self, settings, spec):
-        return ""  # it learns from samples alone
+    def resolve(self, settings, spec):
+        return Resolved(settings)  # it learns from samples alone: no privileged information
 
-    def epoch(self, settings, spec):
-        return settings.population * spec.episode_steps  # simulator steps of a generation
-
-    def learn(self, env, budget, run):
+    def train(self, env, run):
         settings = Settings(**run.settings.algo_settings)
+        budget = math.inf if run.settings.budget is None else run.settings.budget  # None: an environment without a cost
         shape = (env.observation_space.shape[0] + 1, env.action_space.shape[0])
         low, high = env.action_space.low, env.action_space.high
         mean, std, generation = np.zeros(shape), np.ones(shape), 0

@@ -1,0 +1,227 @@
+"""Off-policy agents: a learner and its data, alone or beside an ensemble of models."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safeloop.agents.policies import ActorPolicy, Exploring
+from safeloop.agents.settings import MBPOSettings, OffPolicy, OnlinePlanning, ValueExpansionSettings
+from safeloop.data.replay import Batch, Replay
+from safeloop.learners.expansion import expanded
+from safeloop.learners.imagined import branch, mixed
+from safeloop.learners.sac import SAC
+from safeloop.models.ensemble import Ensemble
+from safeloop.models.trajectories import Model
+from safeloop.networks import Generators
+from safeloop.protocols import Policy, Transition
+
+Fitted = tuple[int, float, float]
+"""Gradient steps of a fit, and the models' held-out error before and after."""
+
+
+class Learner(Protocol):
+    """An off-policy learner of actions."""
+
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return actions `[..., A]`: drawn, or the means without generators."""
+        ...
+
+    def explore(self, obs: Tensor, generators: Generators) -> Tensor:
+        """Return actions `[..., A]` with exploration."""
+        ...
+
+    def value(self, obs: Tensor) -> Tensor:
+        """Return `Q(s, pi(s))`, `[..., S] -> [...]`."""
+        ...
+
+    def update(self, batch: Batch) -> None:
+        """Take one gradient step."""
+        ...
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that learning has changed."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        ...
+
+
+class OffPolicyAgent:
+    """A learner (or none) and its data: it acts as its actor does."""
+
+    def __init__(self, learner: Learner | None, replay: Replay, settings: OffPolicy, generator: torch.Generator):
+        self.learner, self.replay, self.settings, self.generator = learner, replay, settings, generator
+        self.device, act_dim = replay.device, replay.data.act.shape[1]
+        self.held_action = torch.zeros(act_dim, device=self.device)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether decisions are random still."""
+        return self.replay.added < self.settings.online.warmup
+
+    def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
+        """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""
+        return self.random_action() if self.warming_up else self.decide(obs, t0)
+
+    def random_action(self) -> np.ndarray:
+        """Return a uniform action `[A]`, held for `warmup_hold` decisions on average."""
+        size = len(self.held_action) + 1
+        fresh = torch.rand(size, generator=self.generator, device=self.device)
+        if len(self.replay) == 0 or fresh[0] < 1 / self.settings.online.warmup_hold:
+            self.held_action = 2 * fresh[1:] - 1
+        return self.held_action.cpu().numpy()
+
+    def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
+        """Return the action `[A]` for `obs [S]` after the warm-up."""
+        assert self.learner is not None
+        return self.learner.explore(self.state(obs[None]), [self.generator])[0].cpu().numpy()
+
+    def state(self, obs: np.ndarray) -> Tensor:
+        """Return observations as a tensor of the agent's device."""
+        return torch.as_tensor(obs, dtype=torch.float32, device=self.device)
+
+    def observe(self, transition: Transition) -> None:
+        """Store a transition. Raises `ValueError` where a number is not finite."""
+        obs, act, reward, terminated, _, info, next_obs = transition
+        self.replay.add(obs, act, reward, float(info["cost"]), terminated, bool(info.get("event")), next_obs)
+
+    def update(self) -> Fitted | None:
+        """Take the learner's gradient steps of one decision."""
+        if not self.warming_up and self.learns:
+            for _ in range(self.settings.online.updates_per_decision):
+                self.learn(self.replay.sample(self.settings.learner.batch_size, self.generator))
+        return None
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything that takes gradient steps."""
+        return self.learner is not None
+
+    def learn(self, batch: Batch) -> None:
+        """Take one gradient step."""
+        if self.learner is not None:
+            self.learner.update(batch)
+
+    def diagnostics(self) -> dict[str, float] | None:
+        """Return nothing: there are no plans."""
+        return None
+
+    def policy(self, seed: int) -> Policy:
+        """Return the agent as it acts in evaluation; `seed` seeds its draws."""
+        return ActorPolicy(self.learner, self.device)
+
+    def explorer(self, seed: int) -> Policy:
+        """Return the agent as it explores."""
+        return Exploring(self.learner, self.device, torch.Generator(device=self.device).manual_seed(seed))
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that training has changed."""
+        return {
+            "learner": self.learner.checkpoint() if self.learner else {},
+            "replay": self.replay.state_dict(),
+            "generator": self.generator.get_state(),
+            "held_action": self.held_action,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        if self.learner is not None:
+            self.learner.restore(state["learner"])
+        self.replay.load_state_dict(state["replay"])
+        self.generator.set_state(state["generator"])
+        self.held_action = state["held_action"].to(self.device)
+
+
+class ModelAgent(OffPolicyAgent):
+    """A learner with an ensemble of models, which is fitted every `fit_every` decisions."""
+
+    settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning
+
+    def __init__(
+        self,
+        learner: Learner | None,
+        replay: Replay,
+        settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning,
+        generator: torch.Generator,
+        ensemble: Ensemble,
+        model: Model,
+    ):
+        super().__init__(learner, replay, settings, generator)
+        self.ensemble, self.model, self.fitted = ensemble, model, False
+
+    def update(self) -> Fitted | None:
+        """Take the learner's gradient steps of one decision, then fit the models where that is due."""
+        super().update()
+        since = self.replay.added - self.settings.online.warmup
+        return self.fit() if since >= 0 and since % self.settings.refits.fit_every == 0 else None
+
+    def fit(self) -> Fitted:
+        """Fit the ensemble on the replay buffer."""
+        c = self.settings.models
+        steps = c.fit_steps if self.fitted else self.settings.refits.first_fit_steps
+        self.fitted = True
+        return self.ensemble.fit(self.replay, steps, self.settings.learner.batch_size, c.fit_patience)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that training has changed."""
+        return {**super().checkpoint(), "dynamics": self.ensemble.checkpoint(), "fitted": self.fitted}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        super().restore(state)
+        self.ensemble.restore(state["dynamics"])
+        self.fitted = state["fitted"]
+
+
+class MBPOAgent(ModelAgent):
+    """SAC on short rollouts of its actor in the models (Janner et al., 2019): those since the last fit."""
+
+    settings: MBPOSettings
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        data = self.replay.data
+        self.imagined = Replay(self.settings.imagined, data.obs.shape[1], data.act.shape[1], self.device)
+
+    def fit(self) -> Fitted:
+        """Fit the ensemble, then imagine anew."""
+        found, c = super().fit(), self.settings
+        assert self.learner is not None
+        self.imagined.added = 0
+        start = self.replay.sample(c.refits.fit_every * c.branches.rollouts, self.generator).obs
+        branch(self.model, self.learner.explore, start, c.branches.rollout_length, self.generator, self.imagined)
+        return found
+
+    def learn(self, batch: Batch) -> None:
+        """Take one gradient step, on imagined transitions but for a `real_fraction`."""
+        n = round(self.settings.branches.real_fraction * len(batch.reward))
+        if len(self.imagined):
+            some = self.imagined.sample(len(batch.reward) - n, self.generator)
+            batch = mixed(Batch(*(x[:n] for x in batch)), some)
+        super().learn(batch)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that training has changed."""
+        return {**super().checkpoint(), "imagined": self.imagined.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        super().restore(state)
+        self.imagined.load_state_dict(state["imagined"])
+
+
+class ValueExpansionAgent(ModelAgent):
+    """SAC whose critics look `horizon` steps into the models first (Feinberg et al., 2018)."""
+
+    settings: ValueExpansionSettings
+
+    def learn(self, batch: Batch) -> None:
+        """Take one gradient step."""
+        assert isinstance(self.learner, SAC)
+        horizon = self.settings.expansion.horizon
+        self.learner.update(batch, expanded(self.learner, self.model, batch, horizon) if self.fitted else None)

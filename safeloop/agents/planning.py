@@ -1,0 +1,200 @@
+"""Planning agents: a learner (or none), an ensemble of models, and a planner over both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safeloop.agents.off_policy import Fitted, Learner, ModelAgent
+from safeloop.agents.policies import PlannerPolicy
+from safeloop.agents.settings import OnlinePlanning
+from safeloop.data.replay import Batch, Replay
+from safeloop.learners.imagined import Witness, mixed
+from safeloop.learners.value import BehaviourValue
+from safeloop.models.ensemble import Ensemble
+from safeloop.networks import Generators
+from safeloop.planning.planners import Parts, planner
+from safeloop.planning.search import Plan, Planner
+from safeloop.protocols import Policy
+
+AFTER_EVENTS = 256
+"""Latest events whose following states' mean value imagined rollouts go on with."""
+
+
+NOTHING = torch.empty(0)
+"""In place of candidates and weights of plans that are kept for their summaries."""
+
+
+class PlanningAgent(ModelAgent):
+    """A learner (or none), an ensemble, and a planner over both; it plans in training and evaluation."""
+
+    settings: OnlinePlanning
+
+    def __init__(
+        self,
+        learner: Learner | None,
+        replay: Replay,
+        settings: OnlinePlanning,
+        generator: torch.Generator,
+        ensemble: Ensemble,
+        parts: Parts,
+        planner_generator: torch.Generator,
+        *,
+        behaviour: BehaviourValue | None = None,
+        witness: Witness | None = None,
+        has_events: bool = False,
+    ):
+        super().__init__(learner, replay, settings, generator, ensemble, parts.model)
+        self.parts, self.behaviour, self.witness, self.has_events = parts, behaviour, witness, has_events
+        self.value_after_event = torch.zeros((), device=self.device)
+        watched = parts if witness is None else replace(parts, model=witness)
+        draws = settings.training.exploration == "draw"
+        self.planner = planner(settings.planner, watched, [planner_generator], draws)
+        self.plans: list[Plan] = []
+        """Plans of the episode under way."""
+        self.errors: list[float] = []
+        """The models' squared one-step errors at the first of them."""
+
+    @property
+    def value(self) -> Callable[[Tensor], Tensor] | None:
+        """The value at the horizon, `[..., S] -> [...]`; None without."""
+        return self.parts.value
+
+    def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
+        """Return a planner over this agent's models, of as many episodes as there are generators."""
+        return planner(self.settings.planner, self.parts, generators, draws)
+
+    def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
+        """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""
+        if t0:  # in the warm-up too, which may end within the episode
+            self.refresh()
+        return super().act(obs, t0)
+
+    def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
+        """Return the planned action `[A]` for `obs [S]` in training."""
+        plan = self.plan(obs[None], t0)
+        self.plans.append(plan._replace(candidates=NOTHING, weights=NOTHING))  # summaries alone
+        return plan.action[0].cpu().numpy()
+
+    def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
+        """Return the planner's decisions for `obs [B, S]`."""
+        return (planner or self.planner).plan(self.state(obs), t0, self.value_after_event)
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything that takes gradient steps."""
+        return self.learner is not None or self.behaviour is not None
+
+    def learn(self, batch: Batch) -> None:
+        """Take one gradient step of the learner and of the behaviour's value."""
+        imagined = self.witness.into if self.witness else None
+        if imagined is not None and len(imagined):
+            n = round((1 - self.settings.training.augmentation) * len(batch.reward))
+            some = imagined.sample(len(batch.reward) - n, self.generator)
+            super().learn(mixed(Batch(*(x[:n] for x in batch)), some))
+        else:
+            super().learn(batch)
+        if self.behaviour is not None:
+            self.behaviour.update(batch)
+
+    def fit(self) -> Fitted:
+        """Fit the ensemble, after its errors on what it has not seen were taken."""
+        self._take_errors()
+        return super().fit()
+
+    def _take_errors(self) -> None:
+        count = len(self.plans) - len(self.errors)
+        if count:
+            self.errors += self.ensemble.errors(self.replay.last(count)).tolist()
+
+    def refresh(self) -> None:
+        """Renew the mean value of the states that followed the latest events."""
+        if self.has_events and self.value is not None:
+            rows = self.replay.data.event[: len(self.replay)].nonzero()[-AFTER_EVENTS:, 0]
+            if len(rows):
+                self.value_after_event = self.value(self.replay.rows(rows).next_obs).mean()
+
+    def diagnostics(self) -> dict[str, float] | None:
+        """Return means over the planned decisions of the episode that has ended; None without any."""
+        if not self.plans:
+            return None
+        self._take_errors()
+        plans, least = self.plans, self.settings.planner.min_feasible
+        assert least is not None
+        found = {
+            "planned": len(plans),
+            **{name: fmean(getattr(p, name).item() for p in plans) for name in ("best_return", "lowest_cost")},
+            "feasible": fmean(p.feasible.item() for p in plans),
+            "unsafe": fmean(p.feasible.item() < least for p in plans),
+            **{name: fmean(getattr(p, name).item() for p in plans) for name in ("divergence", "usage")},
+            "model_error": math.sqrt(fmean(self.errors)),
+            "value_error": self.value_error(len(plans)),
+        }
+        self.plans, self.errors = [], []
+        return found
+
+    def value_error(self, count: int) -> float:
+        """Return the value less the discounted return that followed, a mean over the last `count` decisions.
+
+        These are of one episode; a truncated one goes on with the value of its last state. NaN without a value.
+        """
+        if self.value is None:
+            return math.nan
+        batch = self.replay.last(count)
+        following = (1 - batch.terminated[-1]) * self.value(batch.next_obs[-1:])[0]
+        returned = []
+        for reward in batch.reward.flip(0):
+            following = reward + self.settings.learner.discount * following
+            returned.append(following)
+        return (self.value(batch.obs) - torch.stack(returned).flip(0)).mean().item()
+
+    def policy(self, seed: int, draws: bool = False) -> PlannerPolicy:
+        """Return the agent as it acts in evaluation, with planners and generators of its own.
+
+        The same `seed` gives the same actions, so `safeloop eval` repeats the evaluation that a run recorded.
+        With `draws` it executes drawn sequences, as training may (`exploration`).
+        """
+        self.refresh()
+        return PlannerPolicy(self, seed, partial(self.new_planner, draws=draws))
+
+    def explorer(self, seed: int) -> Policy:
+        """Return the agent as it explores; one that executes means explores no more than in evaluation."""
+        return self.policy(seed, draws=self.settings.training.exploration == "draw")
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that training has changed."""
+        return {
+            **super().checkpoint(),
+            "behaviour": self.behaviour.checkpoint() if self.behaviour else {},
+            "planner": self.planner.state_dict(),
+            **(self.witness.state_dict() if self.witness else {}),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        super().restore(state)
+        if self.behaviour is not None:
+            self.behaviour.restore(state["behaviour"])
+        self.planner.load_state_dict(state["planner"])
+        if self.witness is not None:
+            self.witness.load_state_dict(state)
+
+
+class EvaluationPlanner(PlanningAgent):
+    """A learner that acts as its actor does in training, and plans in evaluation alone (CoRL 2021, D.6)."""
+
+    def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
+        """Return the actor's action `[A]` for `obs [S]` in training."""
+        return ModelAgent.decide(self, obs, t0)
+
+    def explorer(self, seed: int) -> Policy:
+        """Return the actor as it explores."""
+        return ModelAgent.explorer(self, seed)

@@ -1,0 +1,67 @@
+"""Learners that are taught by models, by name: MBPO's branched rollouts, SAC with value expansion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from safeloop.agents.settings import MBPOSettings, ValueExpansionSettings
+from safeloop.algorithms.base import Online, presets
+from safeloop.algorithms.loop import no_imagination
+from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
+from safeloop.algorithms.presets import PRESETS
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
+from safeloop.protocols import AlgorithmInfo
+
+if TYPE_CHECKING:
+    from safeloop.agents.off_policy import ModelAgent
+
+
+def _parts(c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str) -> tuple[Any, ...]:
+    """Return a learner, its replay buffer, the settings, a generator, the ensemble and the world around it."""
+    from safeloop.agents.parts import ensemble, generators, world
+    from safeloop.data.replay import Replay
+
+    g = generators(seed, device, GENERATORS)
+    learner, replay = learner_of(c, obs_dim, act_dim, g[2], device), Replay(c.online.capacity, obs_dim, act_dim, device)
+    models = ensemble(c.models, spec, False, obs_dim, act_dim, g[1], device)
+    return learner, replay, c, g[0], models, world(models, c.models, spec)
+
+
+def _mbpo(*arguments: Any) -> ModelAgent:
+    from safeloop.agents.off_policy import MBPOAgent
+
+    return MBPOAgent(*_parts(*arguments))
+
+
+def _value_expansion(*arguments: Any) -> ModelAgent:
+    from safeloop.agents.off_policy import ValueExpansionAgent
+
+    return ValueExpansionAgent(*_parts(*arguments))
+
+
+def privileged(info: AlgorithmInfo, settings: MBPOSettings | ValueExpansionSettings, spec: EnvSpec) -> list[str]:
+    """Return known models in use. Raises `UsageError` in environments whose goals jump when they are met."""
+    if spec.has_events:
+        raise UsageError(no_imagination(info.name, spec, "loop"))
+    return settings.models.privileged(spec, False)
+
+
+def _named(
+    name: str, summary: str, settings: type, build: Callable[..., Any], own: Mapping[str, Any] | None = None
+) -> Online:
+    info = AlgorithmInfo(
+        name, summary, settings, ONLINE_STEPS, presets(PRESETS, settings, own or {}),
+        keeps_checkpoints=True, explores=True,
+    )  # fmt: skip
+    return Online(info, build, privileged)
+
+
+sac_ve = _named(
+    "sac-ve", "SAC with value expansion in the models (Feinberg et al. 2018)", ValueExpansionSettings, _value_expansion
+)
+mbpo = _named(
+    "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPOSettings, _mbpo,
+    {"updates_per_decision": 20},
+)  # fmt: skip

@@ -1,0 +1,152 @@
+"""LOOP, safeLOOP and their relatives by name: a learner, an ensemble, and a planner over both (CoRL 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from safeloop.agents.settings import OnlinePlanning, OnlinePlanningSAC, OnlinePlanningTD3
+from safeloop.algorithms.base import Online, check_threshold, presets
+from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
+from safeloop.algorithms.presets import PRESETS
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
+from safeloop.protocols import AlgorithmInfo
+
+if TYPE_CHECKING:
+    from safeloop.agents.planning import PlanningAgent
+
+AUGMENTATION, WITNESSED = 12_000, 50
+"""Size of the buffer of imagined transitions (workshop paper, appendix D), and of those kept of an iteration."""
+
+
+def build(
+    settings: OnlinePlanning,
+    spec: EnvSpec,
+    obs_dim: int,
+    act_dim: int,
+    seed: int,
+    device: str,
+    *,
+    constrained: bool = False,
+    plans_in_training: bool = True,
+) -> PlanningAgent:
+    """Return a planning agent: the learner that its settings are of, an ensemble, and a planner over both."""
+    import torch
+
+    from safeloop.agents import parts
+    from safeloop.agents.planning import EvaluationPlanner, PlanningAgent
+    from safeloop.data.replay import Replay
+    from safeloop.learners.imagined import Witness
+    from safeloop.learners.value import BehaviourValue
+    from safeloop.planning.planners import Parts
+
+    c = settings.filled(spec)
+    if c.training.augmentation and torch.device(device).type == "cuda":
+        raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
+    g = parts.generators(seed, device, GENERATORS)
+    learner = learner_of(c, obs_dim, act_dim, g[2], device)
+    ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
+    model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
+    kind, behaviour, value = c.value_of(constrained, learner is not None), None, None
+    if kind == "behaviour":
+        entities = spec.entities if c.sees_entities(spec) else None
+        behaviour = BehaviourValue(
+            obs_dim, c.learner, c.value.behaviour_hidden, g[4], device, entities, c.models.entity_width
+        )
+        value = behaviour.value
+    elif kind == "actor" and learner is not None:
+        value = learner.value
+    witness = None
+    if c.training.augmentation:
+        witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
+    return (PlanningAgent if plans_in_training else EvaluationPlanner)(
+        learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
+        Parts(
+            model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
+            learner.act if learner else None, value,
+        ),
+        g[3], behaviour=behaviour, witness=witness, has_events=spec.has_events,
+    )  # fmt: skip
+
+
+def privileged(
+    info: AlgorithmInfo, settings: OnlinePlanning, spec: EnvSpec, *, plans_in_training: bool = True
+) -> list[str]:
+    """Return known models in use, and the kind of dynamics where the entities are named.
+
+    Raises `UsageError` for settings that can't be in this environment.
+    """
+    c, learns = settings, info.settings is not OnlinePlanning
+    if c.training.augmentation and not (learns and plans_in_training):
+        why = "does not plan in training" if learns else "has no actor"
+        raise UsageError(f"augmentation: {info.name} {why}, so there is nothing to augment; leave it out")
+    if spec.has_events and c.training.augmentation:
+        raise UsageError(no_imagination(f"{info.name} with augmentation", spec, "it without"))
+    check_threshold(c, spec, info.constrained)
+    known = c.models.privileged(spec, info.constrained)
+    if c.value.value_sees == "entities" and spec.entities is None:
+        raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
+    asked = {
+        "actor_fraction": (c.planner.actor_fraction, c.planner.actor_fraction > 0),
+        "value": (c.value.value, c.value.value == "actor"),
+    }
+    for name, (value, needs_actor) in asked.items():
+        if needs_actor and not learns:
+            raise UsageError(f"{name}={value}: {info.name} has no actor; leave it out")
+    of_entities = c.value_of(info.constrained, learns) == "behaviour" and c.sees_entities(spec)
+    return known + ["entities"] * (of_entities and not c.models.factored(spec))
+
+
+def no_imagination(what: str, spec: EnvSpec, instead: str) -> str:
+    """Return the message for learners that can't be taught what follows a goal."""
+    return (
+        f"{what} learns from imagined transitions, and what follows a goal that was met, as in {spec.id}, can't be "
+        f"imagined; use {instead}"
+    )
+
+
+def named(
+    name: str,
+    summary: str,
+    own: Mapping[str, Any],
+    settings: type = OnlinePlanningSAC,
+    steps: int = 20_000,
+    constrained: bool = False,
+    plans_in_training: bool = True,
+) -> Online:
+    """Return a planning agent under a name; `own` settings make it what it is, in every preset."""
+    info = AlgorithmInfo(
+        name, summary, settings, steps, presets(PRESETS, settings, own),
+        constrained=constrained, keeps_checkpoints=True, explores=True,
+    )  # fmt: skip
+
+    def built(*arguments: Any) -> PlanningAgent:
+        return build(*arguments, constrained=constrained, plans_in_training=plans_in_training)
+
+    return Online(info, built, partial(privileged, plans_in_training=plans_in_training))
+
+
+CEM = {"search": "cem", "actor_fraction": 0.0, "exploration": "mean"}
+"""The cross-entropy method: equal weights for the best, and no actor that proposes."""
+SOME = {"actor_fraction": 0.05}
+"""Few of the sequences are the actor's: among its own alone there may be none that is safe, or that differ."""
+TD3_CEM = {**SOME, "search": "cem", "momentum": 0.25, "horizon": 5, "exploration": "mean"}
+"""Workshop paper, appendix A; alpha 0.25 as the weight on the old mean, as in PETS' program."""
+
+safeloop = named("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", SOME, constrained=True)
+loop = named("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)", {})
+loop_sac = named("loop-sac", "SAC + ensemble + ARC (CoRL 2021, Algorithm 1)", {}, steps=ONLINE_STEPS)
+loop_sac_cem = named("loop-sac-cem", "LOOP-SAC with CEM in place of ARC (D.5.1)", CEM, steps=ONLINE_STEPS)
+loop_td3 = named(
+    "loop-td3", "TD3 + ensemble + actor-guided CEM (Sikchi et al. 2020)", TD3_CEM, OnlinePlanningTD3, ONLINE_STEPS
+)
+loop_sarsa = named(
+    "loop-sarsa", "LOOP with the value of the behaviour (CoRL 2021, 6.1)",
+    {"value": "behaviour", "actor_fraction": 0.0}, OnlinePlanning, ONLINE_STEPS,
+)  # fmt: skip
+sac_evalloop = named(
+    "sac-evalloop", "SAC, with LOOP's planner in evaluation (CoRL 2021, D.6)", {}, steps=ONLINE_STEPS,
+    plans_in_training=False,
+)  # fmt: skip

@@ -1,0 +1,57 @@
+"""SAC and TD3 by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeloop.agents.settings import OffPolicySAC, OffPolicyTD3
+from safeloop.algorithms.base import Online, presets
+from safeloop.algorithms.presets import PRESETS
+from safeloop.cmdp import EnvSpec
+from safeloop.protocols import AlgorithmInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from safeloop.agents.off_policy import Learner, OffPolicyAgent
+
+ONLINE_STEPS = 50_000
+"""Simulator steps of a run in environments without a cost."""
+GENERATORS = 6
+"""Random generators of an agent: actions and samples, models, learner, planner, value, imagination."""
+
+
+def learner_of(settings: Any, obs_dim: int, act_dim: int, generator: torch.Generator, device: str) -> Learner | None:
+    """Return the learner that the settings are of: SAC, TD3 or none."""
+    from safeloop.learners.sac import SAC
+    from safeloop.learners.td3 import TD3
+
+    if hasattr(settings, "sac"):
+        return SAC(obs_dim, act_dim, settings.learner, settings.sac, generator, device)
+    if hasattr(settings, "td3"):
+        return TD3(obs_dim, act_dim, settings.learner, settings.td3, generator, device)
+    return None
+
+
+def build(
+    settings: OffPolicySAC | OffPolicyTD3, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str
+) -> OffPolicyAgent:
+    """Return a learner with its replay buffer."""
+    from safeloop.agents.off_policy import OffPolicyAgent
+    from safeloop.agents.parts import generators
+    from safeloop.data.replay import Replay
+
+    g = generators(seed, device, GENERATORS)
+    replay = Replay(settings.online.capacity, obs_dim, act_dim, device)
+    return OffPolicyAgent(learner_of(settings, obs_dim, act_dim, g[2], device), replay, settings, g[0])
+
+
+def _named(name: str, summary: str, settings: type) -> Online:
+    info = AlgorithmInfo(
+        name, summary, settings, ONLINE_STEPS, presets(PRESETS, settings, {}), keeps_checkpoints=True, explores=True
+    )
+    return Online(info, build)
+
+
+sac = _named("sac", "soft actor-critic (Haarnoja et al. 2018)", OffPolicySAC)
+td3 = _named("td3", "twin delayed deterministic policy gradients (Fujimoto et al. 2018)", OffPolicyTD3)

@@ -1,0 +1,36 @@
+"""Named groups of settings. Each algorithm takes those that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PAPER = {
+    "dynamics": "full", "particles": 4, "iterations": 8, "inverse_temperature": 1.0, "discount": 0.99,
+    "cost_margin": 0.0, "threshold": 0.0, "warmup": 2000, "warmup_hold": 1,
+    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5, "value": "actor",
+}  # fmt: skip
+"""CoRL 2021, Tables 2 and 3, C.4: where they differ from the defaults."""
+
+RC_CAR = {
+    "layers": 2, "width": 128, "penalty": 30.0, "fit_steps": 1000, "updates_per_decision": 4,
+}  # fmt: skip
+"""For a few thousand decisions on the RC car: models and values learn more from each (results/rc_car)."""
+
+ONLINE_PAPER = {
+    "discount": 0.99, "horizon": 3, "iterations": 5, "noise_correlation": 0.0, "inverse_temperature": 1.0,
+    "initial_temperature": 1.0, "warmup_hold": 1, "exploration": "draw", "particles": 4,
+    "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5,
+}  # fmt: skip
+"""In environments without a cost, CoRL 2021, Tables 2 and 3, C.2; drawing in training is the authors' program's."""
+
+ONLINE = {
+    **ONLINE_PAPER, "particles": 1, "fit_steps": 200, "first_fit_steps": 2000, "fit_patience": 0,
+    "layers": 3, "width": 128, "iterations": 3, "hidden": 128, "updates_per_decision": 3,
+    "actor_fraction": 1.0, "model_noise": False, "inverse_temperature": 10.0,
+    "initial_temperature": 0.1, "backup_entropy": False, "layer_norm": True,
+}  # fmt: skip
+"""The same with less to compute, and the settings that learning from a planner's data needs (docs/algorithms)."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {}, "paper": PAPER, "rc-car": RC_CAR, "online": ONLINE, "online-paper": ONLINE_PAPER
+}  # fmt: skip

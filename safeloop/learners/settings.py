@@ -1,0 +1,137 @@
+"""Settings of learners. This module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from safeloop.settings import MANY, check_range
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """Settings that all learners of an agent share."""
+
+    discount: float = 0.95
+    """Discount per decision, in planning and in values."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate."""
+    tau: float = 0.005
+    """Weight of the new parameters in the target networks at each gradient step (Polyak averaging)."""
+    hidden: int = 256
+    """Units of each of the two hidden layers of actor and critics."""
+    batch_size: int = 256
+    """Number of transitions per gradient step."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "batch_size", "hidden", least=1, most=MANY)
+        check_range(self, "learning_rate", more_than=0)
+        check_range(self, "discount", "tau", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class SACSettings:
+    """Settings of SAC (safeloop/learners/sac.py)."""
+
+    initial_temperature: float = 0.1
+    """Weight of the entropy at the start."""
+    backup_entropy: bool = True
+    """Whether the critics' targets include the entropy, as published; without it their values are returns."""
+    layer_norm: bool = False
+    """Layer normalisation in the critics, which bounds values of actions outside the data (Ball et al., 2023)."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "initial_temperature", more_than=0)
+
+
+@dataclass(frozen=True)
+class TD3Settings:
+    """Settings of TD3 (safeloop/learners/td3.py), with the noises and the delay of Fujimoto et al. (2018)."""
+
+    layer_norm: bool = False
+    """Layer normalisation in the critics, which bounds values of actions outside the data (Ball et al., 2023)."""
+    exploration_noise: float = 0.1
+    """Standard deviation of the noise on training actions, which lie in [-1, 1]."""
+    target_noise: float = 0.2
+    """Standard deviation of the noise on the target actor's actions."""
+    target_noise_clip: float = 0.5
+    """Bound of the noise on the target actor's actions."""
+    actor_every: int = 2
+    """Gradient steps of the critics for each update of the actor and the targets."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "exploration_noise", "target_noise", "target_noise_clip", least=0)
+        check_range(self, "actor_every", least=1, most=MANY)
+
+
+@dataclass(frozen=True)
+class ValueSettings:
+    """Settings of the value at the planning horizon."""
+
+    value: Literal["auto", "behaviour", "actor", "none"] = "auto"
+    """The value at the horizon: the value of the behaviour (`behaviour`), `Q(s, pi(s))` of the learner's actor, which
+    ignores the constraint (`actor`), or none (`none`); `auto`: `behaviour` with a constraint, `actor` without one."""
+    value_sees: Literal["auto", "observation", "entities"] = "auto"
+    """The input of the behaviour's value: the observation as a vector, or a set of entities; `auto`: entities where the
+    environment names them."""
+    behaviour_hidden: int = 128
+    """Units of each of the two hidden layers of the behaviour's value."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "behaviour_hidden", least=1, most=MANY)
+
+
+@dataclass(frozen=True)
+class CRRSettings:
+    """Settings of CRR (safeloop/learners/crr.py), as published, but with scalar twin critics, not distributions."""
+
+    weights: Literal["exp", "binary"] = "exp"
+    """The weight of an action of advantage A: `exp(A / temperature)`, at most 20, or 1 where A > 0 and 0 otherwise."""
+    advantage_temperature: float = 1.0
+    """The temperature of the `exp` weights, in units of return."""
+    samples: int = 4
+    """m, the number of the actor's actions whose mean value is the baseline of an advantage."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "samples", least=1, most=1000)
+        check_range(self, "advantage_temperature", more_than=0)
+
+
+@dataclass(frozen=True)
+class PLASSettings:
+    """Settings of PLAS (safeloop/learners/plas.py), as published but for widths (750; 400, 300) and batch (100)."""
+
+    actor_learning_rate: float = 1e-4
+    """Adam's learning rate of the latent actor and the autoencoder."""
+    latent_limit: float = 2.0
+    """Bound of latent actions, in [-latent_limit, latent_limit], the range where the decoder has seen the prior."""
+    kl_weight: float = 0.5
+    """Weight of the Kullback-Leibler divergence in the autoencoder's loss."""
+    minimum_weight: float = 0.75
+    """lambda of the target `lambda min_i Q_i + (1 - lambda) max_i Q_i`."""
+    pretraining: float = 0.2
+    """Share of the gradient steps, at the start, that fit the autoencoder alone."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "actor_learning_rate", "latent_limit", more_than=0)
+        check_range(self, "kl_weight", least=0)
+        check_range(self, "pretraining", least=0, below=1)
+        check_range(self, "minimum_weight", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class MBOPSettings:
+    """Settings of MBOP's learners (Argenson & Dulac-Arnold, 2020; safeloop/learners/mbop.py)."""
+
+    return_horizon: int = 100
+    """Number of decisions whose rewards the truncated value sums."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "return_horizon", least=1, most=MANY)

@@ -1,0 +1,72 @@
+"""Weigh candidates by their scores: those that the constraint allows first, then softly or elites alone.
+
+Letters: B plans at once, N candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from safeloop.cmdp import Constraint
+from safeloop.planning.objective import Scores
+
+
+def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
+    """Return which candidates are allowed, bool `[B, N]`: finite and, under a constraint, cost <= d0."""
+    finite = scores.returns.isfinite()
+    return finite if constraint is None else finite & (scores.costs <= constraint.threshold)
+
+
+def feasible_first(scores: Scores, constraint: Constraint | None) -> Tensor:
+    """Return the number that candidates are preferred by, `[B, N]` (Algorithm 4, lines 29 to 38).
+
+    With at least m feasible candidates those alone count, by return R; the others have -infinity. Otherwise all count,
+    by `-C`, or with a penalty by `R - penalty * C`: by cost alone, a way back that costs more within the horizon than
+    waiting is never taken.
+    """
+    allowed = feasible(scores, constraint)
+    preference = torch.where(allowed, scores.returns, -torch.inf)
+    if constraint is None:
+        return preference
+    penalty = constraint.penalty
+    otherwise = -scores.costs if penalty is None else scores.returns - penalty * scores.costs
+    otherwise = torch.where(scores.returns.isfinite(), otherwise, -torch.inf)
+    enough = allowed.sum(1, keepdim=True) >= min(constraint.min_feasible, allowed.shape[1])
+    return torch.where(enough, preference, otherwise)
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Weights `exp(preference / eta)`, each plan's summing to 1 (CoRL 2021, Eq. 8; MPPI's with one iteration).
+
+    A plan without any finite candidate has weights NaN.
+    """
+
+    inverse_temperature: float
+    """1/eta, per unit of return (and of cost, where too few candidates are feasible)."""
+    constraint: Constraint | None = None
+
+    def __call__(self, scores: Scores) -> Tensor:
+        """Return the weights `[B, N]`."""
+        return torch.softmax(self.inverse_temperature * feasible_first(scores, self.constraint), 1)
+
+
+@dataclass(frozen=True)
+class Elites:
+    """Equal weights for the best candidates: the cross-entropy method.
+
+    A plan without any finite candidate has weights NaN.
+    """
+
+    count: int
+    constraint: Constraint | None = None
+
+    def __call__(self, scores: Scores) -> Tensor:
+        """Return the weights `[B, N]`."""
+        preference = feasible_first(scores, self.constraint)
+        best, which = preference.topk(min(self.count, preference.shape[1]), 1)
+        equal = best.isfinite().float()
+        return torch.zeros_like(preference).scatter(1, which, equal / equal.sum(1, keepdim=True))
