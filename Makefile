@@ -7,13 +7,14 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 PINS := requirements/python$(VERSION).txt
 INSTEAD := $(GYMNASIUM:%=requirements/gymnasium%.txt)
 READY := $(VENV)/.ready-$(VERSION)
+DOCS := .venv-docs
 OUT ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-property test-slow bench lint format clean
+.PHONY: help setup run test test-property test-slow coverage bench lint format docs clean
 
 help:  ## show this text
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(READY): $(PINS) $(INSTEAD) requirements/no-deps.txt requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
@@ -44,6 +45,9 @@ test-property: $(READY)  ## 10,000 random and mutated inputs: success or one lin
 test-slow: $(READY)  ## the learning-regression tests
 	$(BIN)/python -m pytest -m slow
 
+coverage: $(READY)  ## the fast tests, and which lines they and the processes that they start reach
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(TESTS)
+
 bench: $(READY)  ## how fast planner, environment and training are here, beside their bounds and OmniSafe
 	$(BIN)/safeloop speed all --against omnisafe
 
@@ -56,5 +60,14 @@ format: $(READY)  ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove both virtual environments (results are kept)
-	rm -rf .venv .venv-gymnasium1
+# The sources are read, not imported: this needs nothing of what safeloop needs.
+$(DOCS)/.ready-$(VERSION): requirements/docs.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip install -q -r requirements/docs.txt
+	@touch $@
+
+docs: $(DOCS)/.ready-$(VERSION)  ## the pages of docs/ and the API reference as a site, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+clean:  ## remove the virtual environments and the site (results are kept)
+	rm -rf .venv .venv-gymnasium1 $(DOCS) site
