@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("safeloop")
     if name not in __all__:
         raise AttributeError(f"module 'safeloop' has no attribute {name!r}")
     module = {"UsageError": "errors", "collect": "experiments.collect"}.get(name, "api")

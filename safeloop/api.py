@@ -224,7 +224,7 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
     for each in folders:
         compared = _compare(each, [], diagnostics)
         if diagnostics and not any(run.plans.path.exists() for run in reader.runs_under(each)):
-            notice = f"--diagnostics: no run in {each} plans while it trains, so there is no planning.png"
+            notice = f"--diagnostics: no run in {each} uses a planner in training, so there is no planning.png"
             compared = replace(compared, notices=[notice])
         found.append(compared)
     return found

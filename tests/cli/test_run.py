@@ -215,7 +215,7 @@ def test_diagnostics_that_are_not_there_are_told_and_the_rest_is_drawn(trained, 
     code, out, errors = main("plot", trained, "--diagnostics")
     assert code == 0 and "cem-linear" in out and (folder / "curves.png").is_file()
     assert errors == (
-        f"safeloop: --diagnostics: no run in {folder} plans while it trains, so there is no planning.png\n"
+        f"safeloop: --diagnostics: no run in {folder} uses a planner in training, so there is no planning.png\n"
     )
 
 
