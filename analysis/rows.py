@@ -1,4 +1,4 @@
-"""What the scripts that measure runs share: opening a run, and writing rows to a CSV file."""
+"""Open runs and write rows to CSV files, for the scripts that measure runs."""
 
 from __future__ import annotations
 

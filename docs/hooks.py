@@ -1,4 +1,4 @@
-"""What the site shows beside docs/: the README as its home page, more pages, and every file that a page links to.
+"""Bring into the site files beside docs/: the README as its home page, more pages, and all files that a page links to.
 
 Pages link to files and folders by where they are in the repository, so that links work there; here they are written
 anew for where these are in the site. A folder that a page links to, and that has no README, gets a page with its files.
@@ -48,7 +48,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def place(path: Path) -> str:
-    """Where a file of the repository, or the page of a folder, is among the sources of the site."""
+    """Return the place of a file of the repository, or of the page of a folder, among the sources of the site."""
     if path.is_dir():
         path /= "README.md" if (path / "README.md").exists() else "index.md"
     if path == ROOT / "README.md":

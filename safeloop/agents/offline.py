@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.agents.parts import value_after_events
 from safeloop.agents.policies import ActorPolicy, PlannerPolicy
 from safeloop.agents.settings import OfflinePlanning
 from safeloop.cmdp import EnvSpec
@@ -170,9 +171,8 @@ class OfflinePlanner(OfflineAgent):
         Without the dataset, in a loaded agent, that of the checkpoint stands.
         """
         if self.complete is not None and self.has_events and self.parts.value is not None:
-            rows = self.replay.data.event.nonzero()[-256:, 0]
-            if len(rows):
-                self.value_after_event = self.learner.value(self.replay.rows(rows).next_obs).mean()
+            found = value_after_events(self.replay, self.parts.value)
+            self.value_after_event = self.value_after_event if found is None else found
 
     def new_planner(self, generators: Generators) -> Planner:
         """Return a planner over what was learned, of as many episodes as there are generators."""

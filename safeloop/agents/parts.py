@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from safeloop.cmdp import Constraint, EnvSpec, Known, zero_cost
+from safeloop.data.replay import Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
 from safeloop.models.settings import ModelSettings
@@ -14,10 +17,19 @@ from safeloop.models.world import World
 from safeloop.planning.settings import PlannerSettings
 from safeloop.rng import AGENT, derived_seed
 
+AFTER_EVENTS = 256
+"""Latest events whose following states' mean value imagined rollouts go on with."""
+
 
 def generators(seed: int, device: str, count: int) -> list[torch.Generator]:
     """Return an agent's random generators, one for each use."""
     return [torch.Generator(device=device).manual_seed(derived_seed(seed, AGENT, i)) for i in range(count)]
+
+
+def value_after_events(replay: Replay, value: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Return the mean value of the states that followed the latest events; None where there were none."""
+    rows = replay.data.event[: len(replay)].nonzero()[-AFTER_EVENTS:, 0]
+    return value(replay.rows(rows).next_obs).mean() if len(rows) else None
 
 
 def learns_cost(settings: ModelSettings, spec: EnvSpec, constrained: bool) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from safeloop.agents.off_policy import Fitted, Learner, ModelAgent
+from safeloop.agents.parts import value_after_events
 from safeloop.agents.policies import PlannerPolicy
 from safeloop.agents.settings import OnlinePlanning
 from safeloop.data.replay import Batch, Replay
@@ -24,10 +25,6 @@ from safeloop.networks import Generators
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
 from safeloop.protocols import Policy
-
-AFTER_EVENTS = 256
-"""Latest events whose following states' mean value imagined rollouts go on with."""
-
 
 NOTHING = torch.empty(0)
 """In place of candidates and weights of plans that are kept for their summaries."""
@@ -118,9 +115,8 @@ class PlanningAgent(ModelAgent):
     def refresh(self) -> None:
         """Renew the mean value of the states that followed the latest events."""
         if self.has_events and self.value is not None:
-            rows = self.replay.data.event[: len(self.replay)].nonzero()[-AFTER_EVENTS:, 0]
-            if len(rows):
-                self.value_after_event = self.value(self.replay.rows(rows).next_obs).mean()
+            found = value_after_events(self.replay, self.value)
+            self.value_after_event = self.value_after_event if found is None else found
 
     def diagnostics(self) -> dict[str, float] | None:
         """Return means over the planned decisions of the episode that has ended; None without any."""

@@ -86,7 +86,7 @@ class Offline:
     build: Callable[..., Any]
     """From settings, spec, observation size, action size, seed, device, dataset (or None) and gradient steps to the
     agent (`protocols.OfflineAgent`)."""
-    check_dataset: Callable[[Any, Any, EnvSpec], None]
+    check: Callable[[Any, Any, EnvSpec], None]
     """From dataset, settings and spec. Raises `UsageError` where the dataset lacks something."""
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
@@ -100,10 +100,6 @@ class Offline:
         settings = settings.filled(spec)
         check_threshold(settings, spec, self.info.constrained)
         return Resolved(settings, ", ".join(settings.models.privileged(spec, self.info.constrained)))
-
-    def check(self, dataset: Any, settings: Any, spec: EnvSpec) -> None:
-        """Raise `UsageError` where the dataset lacks something that would be learned of it."""
-        self.check_dataset(dataset, settings, spec)
 
     def train_on(self, dataset: Any, run: Any) -> None:
         """Train on the dataset, or go on from the run's checkpoint."""
