@@ -240,7 +240,7 @@ MISTAKES = [
     ("resolve", altered(resolve=lambda self, s, spec: Resolved(s, None)), "gave privileged=None, expected a text"),
     ("resolve", altered(resolve=doubled), "resolve changes what it has resolved: penalty is 40.0 after 20.0"),
     ("without a cost", altered(resolve=budgeted), "in an environment without a cost: raise UsageError"),
-    ("dataset", replace(find_algorithm("crr"), check_dataset=no_costs), "TypeError: object of type 'NoneType'"),
+    ("dataset", replace(find_algorithm("crr"), check=no_costs), "TypeError: object of type 'NoneType'"),
     ("training", altered(_score=burn), "train raised ArithmeticError: the motor burnt out (test_algorithm.py, line"),
     ("training", altered({"epoch": lambda settings, spec: 0}), "info.epoch gave 0, expected a whole number of"),
     ("training", altered(train=lambda self, env, run: None), "no episode was recorded in 0 simulator steps"),
