@@ -100,11 +100,8 @@ class Agent(Protocol):
 class OfflineAgent(Protocol):
     """An agent that learns from a dataset."""
 
-    has_models: bool
-    """Whether there are models to `fit`."""
-
-    def fit(self) -> tuple[int, float, float]:
-        """Fit the models, once, before the first `update`. Returns as `Agent.update` does."""
+    def fit(self) -> tuple[int, float, float] | None:
+        """Fit the models, once, before the first `update`. Returns as `Agent.update` does; None without models."""
         ...
 
     def update(self) -> None:

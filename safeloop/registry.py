@@ -123,6 +123,14 @@ def find_algorithm(name: str) -> Algorithm:
     raise UsageError(f"unknown algorithm {name!r}; nearest: {nearest(name, without_family or names)}")
 
 
+def find_algorithm_name(text: str) -> str:
+    """Return the name of the algorithm that a text stands for, or the text."""
+    try:
+        return find_algorithm(text).info.name
+    except UsageError:
+        return text
+
+
 def speed_peers(kind: str) -> dict[str, EntryPoint]:
     """Return the peers that `safeloop speed` can measure beside us, by name; a kind is `envs` or `training`."""
     return {point.name: point for point in installed(group=f"safeloop.speed.{kind}")}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.agents.parts import Fitted, Learner
 from safeloop.agents.policies import ActorPolicy, Exploring
 from safeloop.agents.settings import MBPOSettings, OffPolicy, OnlinePlanning, ValueExpansionSettings
 from safeloop.data.replay import Batch, Replay
@@ -19,49 +20,28 @@ from safeloop.models.trajectories import Model
 from safeloop.networks import Generators
 from safeloop.protocols import Policy, Transition
 
-Fitted = tuple[int, float, float]
-"""Gradient steps of a fit, and the models' held-out error before and after."""
 
-
-class Learner(Protocol):
-    """An off-policy learner of actions."""
-
-    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
-        """Return actions `[..., A]`: drawn, or the means without generators."""
-        ...
+class OffPolicyLearner(Learner, Protocol):
+    """A learner that explores."""
 
     def explore(self, obs: Tensor, generators: Generators) -> Tensor:
         """Return actions `[..., A]` with exploration."""
-        ...
-
-    def value(self, obs: Tensor) -> Tensor:
-        """Return `Q(s, pi(s))`, `[..., S] -> [...]`."""
-        ...
-
-    def update(self, batch: Batch) -> None:
-        """Take one gradient step."""
-        ...
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return everything that learning has changed."""
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
         ...
 
 
 class OffPolicyAgent:
     """A learner (or none) and its data: it acts as its actor does."""
 
-    def __init__(self, learner: Learner | None, replay: Replay, settings: OffPolicy, generator: torch.Generator):
+    def __init__(
+        self, learner: OffPolicyLearner | None, replay: Replay, settings: OffPolicy, generator: torch.Generator
+    ):
         self.learner, self.replay, self.settings, self.generator = learner, replay, settings, generator
         self.device, act_dim = replay.device, replay.data.act.shape[1]
         self.held_action = torch.zeros(act_dim, device=self.device)
 
     @property
     def warming_up(self) -> bool:
-        """Whether decisions are random still."""
+        """Return whether decisions are still random."""
         return self.replay.added < self.settings.online.warmup
 
     def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
@@ -144,7 +124,7 @@ class ModelAgent(OffPolicyAgent):
 
     def __init__(
         self,
-        learner: Learner | None,
+        learner: OffPolicyLearner | None,
         replay: Replay,
         settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning,
         generator: torch.Generator,

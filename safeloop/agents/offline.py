@@ -5,13 +5,12 @@ CoRL 2021, Algorithm 2. The trainer is in `safeloop/training/offline.py`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from safeloop.agents.parts import value_after_events
+from safeloop.agents.parts import Fitted, Learner, value_after_events
 from safeloop.agents.policies import ActorPolicy, PlannerPolicy
 from safeloop.agents.settings import OfflinePlanning
 from safeloop.cmdp import EnvSpec
@@ -68,34 +67,8 @@ def taught(dataset: Dataset, horizon: int, discount: float) -> np.ndarray:
     return found
 
 
-class Learner(Protocol):
-    """A learner of a dataset's actions and values."""
-
-    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
-        """Return actions `[..., A]`."""
-        ...
-
-    def value(self, obs: Tensor) -> Tensor:
-        """Return values, `[..., S] -> [...]`."""
-        ...
-
-    def update(self, batch: Batch) -> None:
-        """Take one gradient step."""
-        ...
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return everything that learning has changed."""
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint`."""
-        ...
-
-
 class OfflineAgent:
     """A learner and its dataset, as a replay buffer. Without one (`replay` None) it can only act."""
-
-    has_models = False
 
     def __init__(
         self,
@@ -111,9 +84,9 @@ class OfflineAgent:
             self.replay = replay
             self.watched = torch.randint(len(replay), (WATCHED,), generator=watching, device=device)
 
-    def fit(self) -> tuple[int, float, float]:
-        """Fit nothing: there are no models."""
-        raise NotImplementedError
+    def fit(self) -> Fitted | None:
+        """Return None: there are no models."""
+        return None
 
     def update(self) -> None:
         """Take one gradient step of the learner."""
@@ -143,8 +116,6 @@ class OfflinePlanner(OfflineAgent):
     `complete` holds the transitions whose outcome was recorded: the models are fitted on those.
     """
 
-    has_models = True
-
     def __init__(
         self,
         *parts: Any,
@@ -159,7 +130,7 @@ class OfflinePlanner(OfflineAgent):
         self.model, self.has_events = planner_parts.model, has_events
         self.value_after_event = torch.zeros((), device=self.device)
 
-    def fit(self) -> tuple[int, float, float]:
+    def fit(self) -> Fitted:
         """Fit the models on all transitions whose outcome was recorded; see `Ensemble.fit`."""
         assert self.complete is not None
         c = self.settings.models

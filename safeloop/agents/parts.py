@@ -1,24 +1,54 @@
-"""Build the parts of agents: generators, learners, the ensemble with known models beside it, the constraint."""
+"""Build the parts of agents: generators, the ensemble with known models beside it, the constraint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from safeloop.cmdp import Constraint, EnvSpec, Known, zero_cost
-from safeloop.data.replay import Replay
+from safeloop.data.replay import Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
 from safeloop.models.settings import ModelSettings
 from safeloop.models.world import World
+from safeloop.networks import Generators
 from safeloop.planning.settings import PlannerSettings
 from safeloop.rng import AGENT, derived_seed
 
 AFTER_EVENTS = 256
 """Latest events whose following states' mean value imagined rollouts go on with."""
+
+
+Fitted = tuple[int, float, float]
+"""Gradient steps of a fit, and the models' held-out error before and after."""
+
+
+class Learner(Protocol):
+    """A learner of actions and values."""
+
+    def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
+        """Return actions `[..., A]`: drawn, or the means without generators."""
+        ...
+
+    def value(self, obs: Tensor) -> Tensor:
+        """Return `Q(s, pi(s))`, `[..., S] -> [...]`."""
+        ...
+
+    def update(self, batch: Batch) -> None:
+        """Take one gradient step."""
+        ...
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that learning has changed."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `checkpoint`."""
+        ...
 
 
 def generators(seed: int, device: str, count: int) -> list[torch.Generator]:

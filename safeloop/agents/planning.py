@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agents.off_policy import Fitted, Learner, ModelAgent
-from safeloop.agents.parts import value_after_events
+from safeloop.agents.off_policy import ModelAgent, OffPolicyLearner
+from safeloop.agents.parts import Fitted, value_after_events
 from safeloop.agents.policies import PlannerPolicy
 from safeloop.agents.settings import OnlinePlanning
 from safeloop.data.replay import Batch, Replay
@@ -37,7 +37,7 @@ class PlanningAgent(ModelAgent):
 
     def __init__(
         self,
-        learner: Learner | None,
+        learner: OffPolicyLearner | None,
         replay: Replay,
         settings: OnlinePlanning,
         generator: torch.Generator,

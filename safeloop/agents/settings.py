@@ -20,6 +20,7 @@ from safeloop.planning import settings as planning
 from safeloop.planning.settings import PlannerSettings
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
+S = TypeVar("S", bound="OffPolicy")
 P = TypeVar("P", bound="OnlinePlanning | OfflinePlanning")
 
 
@@ -59,6 +60,10 @@ class OffPolicy:
         size, capacity = self.learner.batch_size, self.online.capacity
         if size > capacity:
             raise ValueError(f"batch_size={size}: expected at most capacity={capacity}, all kept")
+
+    def filled(self: S, spec: EnvSpec) -> S:
+        """Return these settings with numbers in place of None, of which those of a learner have none."""
+        return self
 
 
 @dataclass(frozen=True)

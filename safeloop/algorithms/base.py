@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from safeloop.agents.settings import OfflinePlanning
 from safeloop.cmdp import EnvSpec, sizes
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo, Policy, Resolved, Run
@@ -47,7 +48,7 @@ class Online:
         """
         refuse_without_cost(self.info, spec)
         known = ", ".join(self.privileged(self.info, settings, spec))
-        return Resolved(settings.filled(spec) if hasattr(settings, "filled") else settings, known)
+        return Resolved(settings.filled(spec), known)
 
     def train(self, env: Any, run: Any) -> None:
         """Train, or go on from the run's checkpoint. The budget is for the report: d0 is the constraint here."""
@@ -95,7 +96,7 @@ class Offline:
         Raises `UsageError` where the environment can't give what the settings ask for.
         """
         refuse_without_cost(self.info, spec)
-        if not hasattr(settings, "filled"):
+        if not isinstance(settings, OfflinePlanning):
             return Resolved(settings)
         settings = settings.filled(spec)
         check_threshold(settings, spec, self.info.constrained)
@@ -103,8 +104,6 @@ class Offline:
 
     def train_on(self, dataset: Any, run: Any) -> None:
         """Train on the dataset, or go on from the run's checkpoint."""
-        if self.info.constrained and dataset.cost is None:
-            raise UsageError(f"{dataset.path}: costs is missing, and {self.info.name} keeps a cost within a limit")
         from safeloop.training.offline import train
 
         spec, agent = self._agent(run, dataset, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.settings import OffPolicySAC, OffPolicyTD3
+from safeloop.agents.settings import OffPolicySAC, OffPolicyTD3, OnlinePlanningSAC, OnlinePlanningTD3
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.presets import PRESETS
 from safeloop.cmdp import EnvSpec
@@ -13,7 +13,7 @@ from safeloop.protocols import AlgorithmInfo
 if TYPE_CHECKING:
     import torch
 
-    from safeloop.agents.off_policy import Learner, OffPolicyAgent
+    from safeloop.agents.off_policy import OffPolicyAgent, OffPolicyLearner
 
 ONLINE_STEPS = 50_000
 """Simulator steps of a run in environments without a cost."""
@@ -21,14 +21,16 @@ GENERATORS = 6
 """Random generators of an agent: actions and samples, models, learner, planner, value, imagination."""
 
 
-def learner_of(settings: Any, obs_dim: int, act_dim: int, generator: torch.Generator, device: str) -> Learner | None:
+def learner_of(
+    settings: Any, obs_dim: int, act_dim: int, generator: torch.Generator, device: str
+) -> OffPolicyLearner | None:
     """Return the learner that the settings are of: SAC, TD3 or none."""
     from safeloop.learners.sac import SAC
     from safeloop.learners.td3 import TD3
 
-    if hasattr(settings, "sac"):
+    if isinstance(settings, OffPolicySAC | OnlinePlanningSAC):
         return SAC(obs_dim, act_dim, settings.learner, settings.sac, generator, device)
-    if hasattr(settings, "td3"):
+    if isinstance(settings, OffPolicyTD3 | OnlinePlanningTD3):
         return TD3(obs_dim, act_dim, settings.learner, settings.td3, generator, device)
     return None
 

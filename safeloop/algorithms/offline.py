@@ -15,7 +15,8 @@ from safeloop.protocols import AlgorithmInfo
 if TYPE_CHECKING:
     import torch
 
-    from safeloop.agents.offline import Learner, OfflineAgent
+    from safeloop.agents.offline import OfflineAgent
+    from safeloop.agents.parts import Learner
     from safeloop.data.datasets import Dataset
 
 
@@ -28,9 +29,9 @@ def learner_of(
     from safeloop.learners.plas import PLAS
 
     c = settings
-    if hasattr(c, "crr"):
+    if isinstance(c, OfflineCRR):
         return CRR(obs_dim, act_dim, c.learner, c.crr, generator, device)
-    if hasattr(c, "plas"):
+    if isinstance(c, OfflinePLAS):
         return PLAS(obs_dim, act_dim, c.learner, c.plas, round(c.plas.pretraining * steps), generator, device)
     return MBOP(obs_dim, act_dim, c.models.ensemble_size, c.learner, generator, device)
 

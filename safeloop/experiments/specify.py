@@ -24,7 +24,7 @@ from safeloop.files import check_path
 from safeloop.protocols import Algorithm
 from safeloop.recording.first_schema import from_first_schema
 from safeloop.recording.run import RunSettings
-from safeloop.registry import algorithm_names, env_names, find_algorithm, find_env
+from safeloop.registry import algorithm_names, env_names, find_algorithm, find_algorithm_name, find_env
 from safeloop.settings import (
     ALIASES,
     LARGEST_SEED,
@@ -346,7 +346,7 @@ def step_totals(steps: list[tuple[str, int]], algorithms: Mapping[str, Algorithm
     """Return the steps of each algorithm, as asked for or its own default."""
     totals = {name: algorithm.info.default_steps for name, algorithm in algorithms.items()}
     for given, number in steps:
-        name = given if given in totals else find_algorithm_name(given) if given else given
+        name = find_algorithm_name(given) if given and given not in totals else given
         if name and name not in totals:
             raise UsageError(
                 f"--steps {short(f'{name}={number}')}: {short(name)!r} is not a selected algorithm: {', '.join(totals)}"
@@ -374,7 +374,7 @@ def settings_by_algorithm(
     for key, value in settings.items():
         owner, dot, rest = key.partition(".")
         if dot:
-            owner = next((name for name in known if name in (owner, find_algorithm_name(owner))), owner)
+            owner = owner if owner in known else find_algorithm_name(owner)
         if dot and owner not in known:
             raise UsageError(f"--set {key}: {owner!r} is not a selected algorithm: {', '.join(known)}")
         asked, plain = ([owner], rest) if dot else (list(known), key)
@@ -393,11 +393,3 @@ def settings_by_algorithm(
                 raise UsageError(f"--set {key}: {alias} is {own} here, which is given too; leave one of them out")
             result[name][own] = value
     return result
-
-
-def find_algorithm_name(text: str) -> str:
-    """Return the name of the algorithm that a text stands for, or the text."""
-    try:
-        return find_algorithm(text).info.name
-    except UsageError:
-        return text

@@ -27,9 +27,9 @@ def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
         done, seconds = state["steps"], state["seconds"]
     run.drop_rows_after(done if run.has_checkpoint else -1)
     clock = time.perf_counter() - seconds
-    if agent.has_models and not run.has_checkpoint:
-        run.report({"steps": 0, "doing": "fitting the models"})
-        fitted = agent.fit()
+    if not run.has_checkpoint:
+        run.report({"steps": 0, "doing": "fitting the models, if there are any"})
+    if not run.has_checkpoint and (fitted := agent.fit()):
         run.fits.append(Fit(0, *fitted))
         run.save_checkpoint({"agent": agent.checkpoint(), "steps": 0, "seconds": time.perf_counter() - clock})
     while done < settings.steps:
