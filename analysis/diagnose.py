@@ -84,7 +84,7 @@ def binned(errors, distances):
 
 
 def measure(agent, spec, seed, episode, planned=True):
-    """What is compared, of one episode: windows W of `HORIZON` decisions."""
+    """The quantities of one episode that are compared: windows W of `HORIZON` decisions."""
     obs, act, reward, event, violations, feasible = drive(agent, spec, seed, episode, planned)
     path, _, outcome = rolled(agent, obs, act, HORIZON)  # outcome: [K, H, W]
     windows = path.shape[2]
@@ -142,7 +142,7 @@ def covering_rows(parts, name):
 
 
 def safety_rows(parts):
-    """What follows plans that were found feasible."""
+    """The costs that follow plans judged feasible."""
     depth, now, later, allowed = (
         torch.cat([part[name] for part in parts]) for name in ("depth", "next", "later", "allowed")
     )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `run`, `resume` and `plot` leave in an environment's folder."""
+    """The contents of an environment's folder after `run`, `resume` or `plot`."""
 
     folder: Path
     """Holds `curves.png`, `violations.png`, `summary.csv` and `summary.md`."""

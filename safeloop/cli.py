@@ -1,4 +1,4 @@
-"""The command line: options in, text out. What it does is in `safeloop.api`, imported when a command runs."""
+"""Read the command line and print results. The work is done by `safeloop.api`, imported when a command runs."""
 
 from __future__ import annotations
 

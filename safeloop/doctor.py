@@ -28,7 +28,7 @@ ORDINARY = {
     "gdown": "6.5.1", "typer": "0.29.2", "rich": "15.0.0", "scipy": "1.17.1",
     "numba": "0.68.1", "pillow": "11.3.0", "h5py": "3.16.0",
 }  # fmt: skip
-"""What the resolver installs, in the tested versions."""
+"""The packages that the resolver installs, in the tested versions."""
 
 GYMNASIUMS = (ORDINARY["gymnasium"], "1.4.0")
 """Tested versions of Gymnasium, the default first."""

@@ -42,4 +42,4 @@ GRID: dict[str, tuple[float, ...]] = {
     "inverse_temperature": (0.01, 0.03, 0.1, 1.0, 3.0, 10.0),
     "actor_noise": (0.01, 0.05, 0.1),
 }
-"""What the paper's settings were chosen from (C.3)."""
+"""The grid from which the paper's settings were chosen (C.3)."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 KEYS = ("cost", "violations", "simulator_steps", "event", "diagnostics")
-"""What the suite reads of `info`."""
+"""The entries of `info` that the suite reads."""
 HELD = (1, 1, 1, 10)
 """For how many decisions an action is held, drawn with equal chances."""
 SAY_AFTER = 3.0

@@ -1,4 +1,4 @@
-"""What checks find, and the one way in which they are carried out. Imports nothing heavy."""
+"""Carry out checks in one way, and hold their findings. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Finding:
     name: str
     state: Literal["ok", "FAILED", "-"]
     detail: str
-    """What was seen; of a failure also what was expected and what to do; of `-` the reason."""
+    """The observation made; for a failure also the expectation and the remedy; for `-` the reason."""
 
     @property
     def line(self) -> str:

@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
     @property
     def transition(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What a known model is a function of."""
+        """The arguments of a known model."""
         return self.obs, self.act, self.next_obs
 
 

@@ -284,7 +284,7 @@ class Trial:
 
     @cached_property
     def unit(self) -> int:
-        """What a run takes whole ones of: an episode or epoch, in simulator steps, or half of the gradient steps."""
+        """Return the unit that a run takes whole ones of, in steps: an episode or epoch, or half of the gradient steps."""
         if self.info.offline:
             return GRADIENT_STEPS // UNITS
         if self.info.epoch is None:

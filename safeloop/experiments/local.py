@@ -50,7 +50,7 @@ class Job:
 
 @dataclass
 class Work:
-    """What `prepare` decided: runs to train, and what to tell the user about the others."""
+    """The runs that `prepare` found to train, and notices to the user about the others."""
 
     jobs: list[Job] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Stopped(KeyboardInterrupt):
     """The user stopped the runs; the message says how to go on."""
 
     comparison: Any = None
-    """What there is of them (`api.Comparison`), where it could be drawn."""
+    """The comparison of the runs that exist (`api.Comparison`), where it could be drawn."""
 
 
 class _Child:
