@@ -284,7 +284,7 @@ class Trial:
 
     @cached_property
     def unit(self) -> int:
-        """Return the unit that a run takes whole ones of, in steps: an episode or epoch, or half of the gradient steps."""
+        """Return the steps that a run takes as a whole: of an episode or epoch, or half of the gradient steps."""
         if self.info.offline:
             return GRADIENT_STEPS // UNITS
         if self.info.epoch is None:
