@@ -1,7 +1,10 @@
 """Estimates over seeds: closed forms, textbook numbers, rliable's point estimates, and how often intervals cover."""
 
+import csv
+import re
 import sys
 from math import sqrt
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -10,6 +13,8 @@ from scipy import stats
 
 from safeloop.report import statistics
 from safeloop.report.statistics import Aggregate, Estimate
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def drawn(*shape):
@@ -174,3 +179,59 @@ def test_the_interval_of_an_improvement_covers():
     shift = sqrt(2) * stats.norm.ppf(0.8)
     found = [statistics.improvement(x + shift, y) for x, y in drawn(1500, 2, 8, 3)]
     assert 0.92 < np.mean([each.low <= 0.8 <= each.high for each in found]) < 0.98
+
+
+def simulated(**wanted):
+    """Yield the rows of the table behind docs/statistics.md with the values that are given."""
+    for row in csv.DictReader((DOCS / "statistics/coverage.csv").open()):
+        if all(row[name] == value for name, value in wanted.items()):
+            yield row
+
+
+def percent(rows):
+    return [f"{100 * float(row['coverage']):.0f}" for row in rows]
+
+
+def test_the_page_has_the_numbers_of_the_simulation():
+    text = (DOCS / "statistics.md").read_text()
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)]
+    (_, _, _, *distributions, last), _, *lines = table
+    assert last == "width, normal" and len(distributions) == 4 and len(lines) > 10
+    for tasks, estimate, method, *cells in lines:
+        found = [row for row in simulated(tasks=tasks, estimand=estimate, method=method) if row["n"] != "4"]
+        wanted = [percent(row for row in found if row["distribution"] == name) for name in distributions]
+        wanted.append([f"{float(r['width_relative_to_t']):.1f}" for r in found if r["distribution"] == "normal"])
+        assert cells == [", ".join(each) for each in wanted], (tasks, estimate, method)
+
+
+def test_the_page_says_what_the_simulation_says():
+    text = (DOCS / "statistics.md").read_text().replace("\n", " ")
+
+    def span(rows):
+        found = sorted(percent(rows), key=int)
+        return f"{found[0]}% to {found[-1]}%"
+
+    def one_task(estimate, method, *distributions):
+        rows = simulated(tasks="1", estimand=estimate, method=method)
+        return [row for row in rows if row["distribution"] in distributions]
+
+    def improvement(tasks):
+        rows = simulated(tasks=tasks, method="Newcombe score")
+        return span(row for row in rows if "and" not in row["estimand"])
+
+    ours = "Tukey-McLaughlin t"
+    some = [{row["n"] for row in one_task("IQM", ours, "normal")}, {"3", "4", "5", "10", "20"}]
+    assert some[0] == some[1]
+    for method in {row["method"] for row in simulated(tasks="1", estimand="IQM")}:
+        within = all(0.92 <= float(row["coverage"]) <= 0.97 for row in one_task("IQM", method, "normal"))
+        assert within == (method == ours), method
+    others = ("lognormal", "2 in 10 fail")
+    assert f"it covers {span(one_task('IQM', ours, *others))}, where Student's t interval of the mean covers" in text
+    assert f"of the mean covers {span(one_task('mean', 'Student t', *others))}." in text
+    (four,) = simulated(distribution="normal", n="4", tasks="1", method=ours)
+    assert f"the interval is {float(four['width_relative_to_t']):.1f} times as wide as the mean's" in text
+    (median,) = simulated(distribution="normal", n="3", tasks="1", method="order statistics")
+    assert f"the whole range of three seeds holds it in {percent([median])[0]}% of cases" in text
+    eight = simulated(tasks="8", method="stratified Tukey-McLaughlin t")
+    assert f"it covers {span(eight)} with eight tasks" in text
+    assert f"It covers {improvement('1')} on one task and {improvement('8')} on eight alike" in text
