@@ -118,7 +118,9 @@ class EnvSpec:
     lidars: Lidars | None = None
     """The lidars in the observation, where it has these and no entities."""
     reference_returns: tuple[float, float] | None = None
-    """Returns that a normalised score of 0 and of 100 stand for (D4RL: of a random policy and of an expert)."""
+    """Returns that a normalised score of 0 and of 100 stand for."""
+    references: str = ""
+    """The source and version of the reference returns, for example "D4RL (arXiv 2004.07219): random policy, expert"."""
     options: dict[str, Any] = field(default_factory=dict)
     """The options that this spec was made with (recorded with each run)."""
 
