@@ -25,7 +25,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from safeloop.recording.reader import Recorded
-from safeloop.report import style
+from safeloop.report import statistics, style
 from safeloop.report.safety import WORST
 
 POINTS, SEED_POINTS = 400, 200
@@ -33,6 +33,8 @@ POINTS, SEED_POINTS = 400, 200
 DASHES = ((), (10, 5), (10, 4, 2, 4), (2, 3), (12, 3, 2, 3, 2, 3), (18, 5), (6, 3, 2, 3, 2, 3))
 """Dash patterns in pixels, in the order of `style.LINES`."""
 MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "star", "hex")
+MARKED = 8
+"""Markers on a curve."""
 INK = "#000000"
 """The colour that is white where the reader's screen is dark."""
 NONE_YET = 0.5
@@ -95,9 +97,16 @@ def look(place: int) -> Look:
     return Look(place, style.COLOURS[place % colours], DASHES[other], MARKERS[other])
 
 
-def thinned(number: int, most: int = POINTS) -> np.ndarray:
-    """Return at most `most` places of a row of `number`, evenly spread, the first and the last among them."""
-    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
+def thinned(number: int, most: int = POINTS, logarithmic: bool = False) -> np.ndarray:
+    """Return at most `most` places of a row of `number`, the first and the last among them.
+
+    They are evenly spread; half of them on the scale of a logarithmic axis, where that is asked for.
+    """
+    if number <= most or not logarithmic:
+        found = np.linspace(0, number - 1, min(number, most))
+    else:
+        found = np.concatenate([np.linspace(0, number - 1, most // 2), np.geomspace(1, number, most - most // 2) - 1])
+    return np.unique(found.round().astype(int))
 
 
 def over_steps(
@@ -115,11 +124,11 @@ def over_steps(
     `curves` are those of each algorithm's runs, `(steps, values)`; with a `budget`, and for `counts`, the axis begins
     at 0. Counts that differ much have a logarithmic one.
     """
-    highest = [float(curve[1].max(initial=0)) for found in curves for curve in found]
+    highest = [float(values.max()) for found in curves for _, values in found if len(values)]
     log_counts = counts and max(highest) > 10 * (min(highest) + 1)
     scales = {"x_axis_type": "log" if logarithmic else "linear", "y_axis_type": "log" if log_counts else "linear"}
     plot = _empty(f"{steps}{' (logarithmic)' * logarithmic}", f"{label}{' (logarithmic)' * log_counts}", **scales)
-    plot.xaxis.formatter = NumeralTickFormatter(format="0.[0]a")
+    plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.y_range = DataRange1d(only_visible=True)
     if log_counts:
         curves = [[(x, np.maximum(y, NONE_YET)) for x, y in found] for found in curves]
@@ -135,10 +144,10 @@ def over_steps(
         records, found = [r for r, _ in pairs], [curve for _, curve in pairs]
         alone = len(found) == 1
         if not alone:
-            thin.append(_thin(plot, algorithm, records, found))
+            thin.append(_thin(plot, algorithm, records, found, logarithmic))
         middle = found[0] if alone else style.median_curve([found[place] for place in style.finished(records)])
         if len(middle[0]):
-            thick.append(_thick(plot, algorithm, style.median_label(algorithm.name, records), middle))
+            thick.append(_thick(plot, algorithm, style.median_label(algorithm.name, records), middle, logarithmic))
     if budget is not None:
         _level(plot, budget, "width")
     _hover(plot, thin, [("", "@algo, seed @seed"), (steps, "$snap_x{0,0}"), (label, "$snap_y{0,0.[00]}")])
@@ -146,9 +155,11 @@ def over_steps(
     return plot
 
 
-def _thin(plot: Any, algorithm: Algorithm, records: Sequence[Recorded], curves: Sequence[Curve]) -> Any:
+def _thin(
+    plot: Any, algorithm: Algorithm, records: Sequence[Recorded], curves: Sequence[Curve], logarithmic: bool
+) -> Any:
     """Draw the curves of single seeds."""
-    kept = [thinned(len(steps), SEED_POINTS) for steps, _ in curves]
+    kept = [thinned(len(steps), SEED_POINTS, logarithmic) for steps, _ in curves]
     data = {
         "xs": [_whole(steps[at]) for (steps, _), at in zip(curves, kept, strict=True)],
         "ys": [_short(values[at]) for (_, values), at in zip(curves, kept, strict=True)],
@@ -156,14 +167,16 @@ def _thin(plot: Any, algorithm: Algorithm, records: Sequence[Recorded], curves: 
         "seed": [_seed(r) for r in records],
     }
     mine = algorithm.look
-    return plot.multi_line("xs", "ys", source=data, line_color=mine.colour, line_alpha=0.35, tags=mine.tags)
+    return plot.multi_line("xs", "ys", source=data, line_color=mine.colour, line_alpha=0.4, tags=mine.tags)
 
 
-def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve) -> Any:
+def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve, logarithmic: bool) -> Any:
     """Draw the curve of an algorithm, with its marker at a few places."""
-    at = thinned(len(curve[0]))
+    at = thinned(len(curve[0]), POINTS, logarithmic)
     data = {"x": _whole(curve[0][at]), "y": _short(curve[1][at]), "algo": [label] * len(at)}
-    few = thinned(len(at), 8)
+    spread = np.log10 if logarithmic else np.asarray
+    x = spread(data["x"])
+    few = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], MARKED)))
     plot.scatter(data["x"][few], data["y"][few], size=8, **algorithm.look.point)
     return plot.line("x", "y", source=data, **algorithm.look.line)
 
@@ -258,13 +271,19 @@ def tails(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
     )  # fmt: skip
 
 
-def profiles(shares: Sequence[tuple[str, Look, Sequence[float]]], levels: Sequence[float]) -> Any:
-    """Return the figure of performance profiles: for each algorithm the share of runs above each level."""
+def profiles(algorithms: Sequence[tuple[str, Look]], scores: Sequence[Sequence[Sequence[float]]]) -> Any:
+    """Return the figure of performance profiles, from the scores of each algorithm's runs by task.
+
+    The height is the mean over tasks of the share of runs above a score (`statistics.profile`).
+    """
     plot = _empty("normalised return", "share of runs above it")
+    every = [score for found in scores for runs in found for score in runs]
+    levels = np.unique([*every, min(0.0, *every) - 1, max(100.0, *every)])
     lines = []
-    for name, mine, above in shares:
+    for (name, mine), found in zip(algorithms, scores, strict=True):
+        above = np.mean([statistics.profile([runs], levels) for runs in found], axis=0)
         data = {"x": _short(levels), "y": _short(above), "algo": [name] * len(levels)}
-        lines.append(plot.line("x", "y", source=data, **mine.line))
+        lines.append(plot.step("x", "y", source=data, mode="after", **mine.line))
     plot.y_range = Range1d(-0.02, 1.02)
     _hover(plot, lines, [("", "@algo"), ("normalised return", "@x{0.[0]}"), ("share of runs above", "@y{0.[00]}")])
     return plot
@@ -279,7 +298,8 @@ def _empty(x: str, y: str, **options: Any) -> Any:
     )  # fmt: skip
     plot.toolbar.logo, plot.toolbar.active_drag = None, None  # a finger that scrolls the page begins on a figure too
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
-    plot.min_border_right = 16
+    plot.axis.axis_label_text_font_style, plot.axis.axis_label_text_font_size = "normal", "13px"
+    plot.axis.major_label_text_font_size, plot.min_border_right = "12px", 24
     return plot
 
 

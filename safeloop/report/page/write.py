@@ -1,0 +1,105 @@
+"""Write `report.html`: read the runs, and fill the page's template with what `content.py` says of each task.
+
+The file holds its styles, its script, BokehJS and the figures' data; nothing in it is fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bokeh.embed import json_item
+from bokeh.resources import Resources
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from safeloop.errors import UsageError
+from safeloop.files import REMEDIES, write_atomically
+from safeloop.recording import reader
+from safeloop.report.page import content, figures
+from safeloop.report.page.content import Task
+from safeloop.report.page.figures import Drawn, Look
+from safeloop.report.style import SHARE, WINDOW
+
+
+def write(folders: Sequence[Path], file: Path, title: str = "") -> None:
+    """Write the page of the runs in some folders of environments. Raises `UsageError` where it can't."""
+    if not file.parent.is_dir() or file.is_dir():
+        raise UsageError(f"--out {file}: expected the name of a file in a folder that exists")
+    html = page(_tasks(folders), title)
+    try:
+        write_atomically(file, html.encode())
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, "choose another file")
+        raise UsageError(f"can't write {file}: {error.strerror}: {remedy}, or give --out FILE") from None
+
+
+def _tasks(folders: Sequence[Path]) -> list[Task]:
+    """Return the tasks in folders of environments, each folder once, with labels."""
+    found = []
+    for folder in {path.resolve(): path for path in folders}.values():
+        reader.check_same_terms(folder)
+        if records := [reader.read(run) for run in reader.runs_under(folder)]:
+            found.append(Task(folder, records))
+    if not found:
+        raise UsageError("there are no runs any more: nothing to report")
+    return content.labelled(found)
+
+
+def page(tasks: Sequence[Task], title: str = "") -> str:
+    """Return the text of the page."""
+    names = sorted({name for task in tasks for name in task.names}, key=lambda name: (name != "safeloop", name))
+    looks = {name: figures.look(place) for place, name in enumerate(names)}
+    pages = [content.page(task, looks) for task in tasks]
+    here = files("safeloop.report.page")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {}  # no sorted keys: BokehJS needs what is referred to later first
+    template = environment.from_string((here / "page.html").read_text())
+    shown = {look.place for task in pages for look, _ in task.legend}
+    profile, compared = _profile(tasks, looks)
+    return template.render(
+        title=title or ", ".join(dict.fromkeys(task.settings.folder for task in tasks)),
+        tasks=pages,
+        looks={name: look for name, look in looks.items() if look.place in shown},
+        profile=profile,
+        profile_names=compared,
+        item=_item,
+        long=content.LONG,
+        narrow=("seeds", "CVaR", "over budget", "longest run", "seeds in budget"),
+        window=WINDOW,
+        share=SHARE,
+        points=figures.POINTS,
+        seed_points=figures.SEED_POINTS,
+        css=Markup((here / "page.css").read_text()),
+        script=Markup((here / "page.js").read_text()),
+        bokeh=Markup(Resources(mode="inline", components=["bokeh"], log_level="error").render_js()),
+    )
+
+
+def _item(drawn: Drawn) -> Any:
+    """Return a figure as BokehJS takes it."""
+    return json_item(drawn.plot)
+
+
+def _profile(tasks: Sequence[Task], looks: dict[str, Look]) -> tuple[Drawn | None, list[str]]:
+    """Return the figure of performance profiles with the algorithms in it.
+
+    None with fewer than two tasks that have reference returns.
+    """
+    labels, left, scores = content.profile(tasks)
+    if len(labels) < 2 or not scores:
+        return None, []
+    told = {
+        name: ", ".join(sorted({r.run.settings.privileged or "nothing" for t in tasks for r in t.runs_of(name)}))
+        for name in scores
+    }
+    without = f" Left out, as they have no finished run on one of these tasks: {', '.join(left)}." if left else ""
+    caption = (
+        f"Finished runs on {', '.join(labels)}. The return of each run's last evaluation is normalised: 0 and 100 are "
+        "the reference returns of its task. The height of a curve is the share of runs above that value, as a mean "
+        f"over the tasks.{without} Privileged information: {'; '.join(f'{n}: {text}' for n, text in told.items())}."
+    )
+    plot = figures.profiles([(name, looks[name]) for name in scores], list(scores.values()))
+    return Drawn(plot, "Share of runs above each score", caption), list(scores)
