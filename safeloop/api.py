@@ -245,7 +245,8 @@ def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> C
     from safeloop.report import pictures, rows, summary  # matplotlib and scipy take a second to import
 
     found = pictures.write(folder, planning)
-    return Comparison(folder, rows.rows(found), summary.text(found), failures)
+    told = {(failure.job.run.settings.name, failure.job.run.settings.seed) for failure in failures}
+    return Comparison(folder, rows.rows(found), summary.text(found, told), failures)
 
 
 def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymnasium.Env:

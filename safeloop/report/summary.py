@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,10 @@ def tables(groups: Sequence[Group]) -> dict[str, Cells]:
     return found
 
 
-def failures(records: Sequence[Recorded]) -> list[str]:
-    """Return a line for each run that failed, with its reason."""
-    return [f"{r.algo} seed {r.seed} failed: {r.reason}" for r in rows.rows(records) if r.reason]
+def failures(records: Sequence[Recorded], told: Collection[tuple[str, int]] = ()) -> list[str]:
+    """Return a line for each run that failed, with its reason, but for the algorithms and seeds `told` elsewhere."""
+    failed = [r for r in rows.rows(records) if r.reason and (r.algo, r.seed) not in told]
+    return [f"{r.algo} seed {r.seed} failed: {r.reason}" for r in failed]
 
 
 def terms(records: Sequence[Recorded]) -> list[str]:
@@ -195,8 +196,8 @@ def others(env: str) -> Cells:
     ]  # fmt: skip
 
 
-def text(records: Sequence[Recorded]) -> str:
-    """Return the tables for a terminal, with their terms below."""
+def text(records: Sequence[Recorded], told: Collection[tuple[str, int]] = ()) -> str:
+    """Return the tables for a terminal, with their terms below and failures that are not `told` elsewhere."""
     lines = [records[0].run.settings.folder, ""]
     for privileged, groups in sections(records).items():
         lines += [f"Privileged information: {privileged}", ""]
@@ -204,7 +205,7 @@ def text(records: Sequence[Recorded]) -> str:
             lines += [title, *aligned(table), ""]
     for table in offline.tables(records):
         lines += ["Gain from planning", *aligned(table), ""]
-    return "\n".join([*lines, *failures(records), *terms(records)])
+    return "\n".join([*lines, *failures(records, told), *terms(records)])
 
 
 def page(records: Sequence[Recorded]) -> str:
