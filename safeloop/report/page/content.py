@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bokeh.models import LogScale
 
 from safeloop.errors import UsageError
 from safeloop.recording.reader import Recorded
@@ -33,7 +34,7 @@ LONG = {
     "eval return": "evaluation return", "eval cost": "evaluation cost", "eval minutes": "evaluation minutes",
     "per 1,000": "violations per 1,000 steps", "violations per 1,000": "violations per 1,000 steps",
     "return": "training return", "cost": "training cost", "minutes": "training minutes",
-    "episodes": "evaluation episodes", "steps to budget": "steps until budget kept",
+    "episodes": "evaluation episodes",
 }  # fmt: skip
 """The headings of the page, where they are longer than those of `summary.md`."""
 
@@ -124,8 +125,48 @@ def labelled(tasks: Sequence[Task]) -> list[Task]:
     return found
 
 
-def page(task: Task, looks: Mapping[str, Look]) -> TaskPage:
-    """Return what stands on the page about a task; each algorithm has the same look in all tasks."""
+def published_beside(tasks: Sequence[Task]) -> list[list[Published]]:
+    """Return for each task the published results to show there.
+
+    A result stands in the tasks that have runs with its observation and privileged information, or else in the first
+    task with its environment.
+    """
+    found: list[list[Published]] = [[] for _ in tasks]
+    seen, told = (
+        [_seen(task.settings) for task in tasks],
+        [{_told(r.run.settings.privileged) for r in task.records} for task in tasks],
+    )
+    same: dict[str, list[int]] = {}
+    for place, task in enumerate(tasks):
+        if not task.settings.dataset:
+            same.setdefault(task.settings.env, []).append(place)
+    for env, places in same.items():
+        for each in published.of(env):
+            alike = [p for p in places if each.observation == seen[p] and _told(each.privileged) in told[p]]
+            for place in alike or places[:1]:
+                found[place].append(each)
+    return found
+
+
+def _seen(settings: RunSettings) -> str:
+    """Return the kind of observation of a task, in the words of `Published`; "" where it is not known here."""
+    try:
+        spec = find_env(settings.env, settings.env_options)
+    except UsageError:
+        return ""
+    return "lidar" if spec.lidars else "positions" if spec.entities else "state"
+
+
+def _told(privileged: str) -> frozenset[str]:
+    """Return what an algorithm knew beforehand; which numbers are positions does not count, as all can see these."""
+    return frozenset(word for word in privileged.split(", ") if word.startswith("known"))
+
+
+def page(task: Task, looks: Mapping[str, Look], others: Sequence[Published]) -> TaskPage:
+    """Return what stands on the page about a task; each algorithm has the same look in all tasks.
+
+    `others` are the published results to show there.
+    """
     groups = {group.first.algo: group for group in aggregates.aggregates(task.records)}
     algorithms = [
         Algorithm(name, looks[name], task.runs_of(name), getattr(groups[name].evaluation, "cvar", None))
@@ -135,37 +176,37 @@ def page(task: Task, looks: Mapping[str, Look]) -> TaskPage:
         label=task.label,
         terms=summary.terms(task.records),
         legend=[(a.look, style.median_label(a.name, a.records)) for a in algorithms],
-        tables=_tables(task, list(groups.values()), looks),
+        tables=_tables(task, list(groups.values()), looks, others),
         drawn=_drawn(task, algorithms),
-        failures=_failures([r for group in groups.values() for r in group.rows], looks),
+        failures=_failures(task.label, [r for group in groups.values() for r in group.rows], looks),
         runs=_runs(task, list(groups.values()), looks),
-        settings=_settings(list(groups.values()), looks),
+        settings=_settings(task.label, list(groups.values()), looks),
         versions=_versions([r for a in algorithms for r in a.records]),
         commands=[(a.look, command(r.run.settings)) for a in algorithms for r in a.records],
     )
 
 
-def _tables(task: Task, groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Table]:
+def _tables(task: Task, groups: Sequence[Group], looks: Mapping[str, Look], others: Sequence[Published]) -> list[Table]:
     """Return a table for each privileged information, and for results of others that are beside none of these."""
     sections: dict[str, list[Group]] = {}
     for group in groups:
         sections.setdefault(group.text("privileged"), []).append(group)
     observation = task.settings.env_options.get("observation")
     about = f"{task.label}{f', observation: {observation}' if observation and 'observation' not in task.label else ''}"
-    left = [] if task.settings.dataset else published.of(task.settings.env)
     cells = {group.first.algo: _over_seeds(group) for group in groups}
-    heads, found = _heads(list(cells.values()), task.settings), []
+    heads, found, seen, left = _heads(list(cells.values()), task.settings), [], _seen(task.settings), list(others)
     for privileged, members in sections.items():
-        beside = [each for each in left if _alike(each, task.settings, privileged)]
+        beside = [each for each in left if each.observation == seen and _told(each.privileged) == _told(privileged)]
         left = [each for each in left if each not in beside]
         lines = [_line(cells[g.first.algo], heads, looks[g.first.algo]) for g in members]
         caption = f"{about}; privileged information: {privileged}"
         found.append(Table(caption, heads, lines, [_other(each, heads) for each in beside]))
+    heads = ["steps", "eval return", "eval cost", "terms and source"]
     kinds = dict.fromkeys((each.observation, each.privileged) for each in left)
     for observation, privileged in kinds:
-        others = [_other(e, heads) for e in left if (e.observation, e.privileged) == (observation, privileged)]
+        mine = [_other(e, heads) for e in left if (e.observation, e.privileged) == (observation, privileged)]
         caption = f"{task.settings.env}, observation: {observation}; privileged information: {privileged}"
-        found.append(Table(caption, heads, [], others))
+        found.append(Table(caption, heads, [], mine))
     return found
 
 
@@ -187,17 +228,6 @@ def _heads(table: Sequence[Mapping[str, str]], settings: RunSettings) -> list[st
 def _line(cells: Mapping[str, str], heads: Sequence[str], look: Look | None) -> Line:
     """Return a line with a blank in place of each number that is not there."""
     return Line(cells["algorithm"], ["" if (text := cells.get(h, "")) == MISSING else text for h in heads], look)
-
-
-def _alike(each: Published, settings: RunSettings, privileged: str) -> bool:
-    """Return whether a published result was made with the observation and privileged information of our runs."""
-    try:
-        spec = find_env(settings.env, settings.env_options)
-    except UsageError:
-        return False
-    seen = "lidar" if spec.lidars else "positions" if spec.entities else "state"
-    told = [{word for word in text.split(", ") if word.startswith("known")} for text in (each.privileged, privileged)]
-    return each.observation == seen and told[0] == told[1]
 
 
 def _other(each: Published, heads: Sequence[str]) -> Line:
@@ -222,17 +252,17 @@ def _runs(task: Task, groups: Sequence[Group], looks: Mapping[str, Look]) -> Tab
     return Table(f"{task.label}: every run", heads, lines)
 
 
-def _failures(found: Sequence[Row], looks: Mapping[str, Look]) -> Table | None:
+def _failures(label: str, found: Sequence[Row], looks: Mapping[str, Look]) -> Table | None:
     """Return the table of runs that did not finish; None where all did."""
     lines = [
         Line(f"{r.algo} seed {r.seed}", [r.state, number(r.steps, 0), r.reason], looks[r.algo])
         for r in found
         if r.state != "finished"
     ]
-    return Table("Runs that did not finish", ["state", "steps", "reason"], lines) if lines else None
+    return Table(f"{label}: runs that did not finish", ["state", "steps", "reason"], lines) if lines else None
 
 
-def _settings(groups: Sequence[Group], looks: Mapping[str, Look]) -> Table:
+def _settings(label: str, groups: Sequence[Group], looks: Mapping[str, Look]) -> Table:
     """Return the table of privileged information and settings."""
 
     def texts(found: Sequence[Row], name: str) -> str:
@@ -242,8 +272,8 @@ def _settings(groups: Sequence[Group], looks: Mapping[str, Look]) -> Table:
         Line(g.first.algo, [texts(g.rows, "privileged"), texts(g.rows, "settings")], looks[g.first.algo])
         for g in groups
     ]
-    return Table("Privileged information, and settings: the preset, then what differs from it",
-                 ["privileged information", "settings"], lines)  # fmt: skip
+    caption = f"{label}: privileged information, and settings (the preset, then what differs from it)"
+    return Table(caption, ["privileged information", "settings"], lines)
 
 
 def _versions(records: Sequence[Recorded]) -> list[tuple[str, dict[str, str]]]:
@@ -292,9 +322,9 @@ def _drawn(task: Task, algorithms: Sequence[Algorithm]) -> list[Drawn]:
     if any(r.episodes for a in algorithms for r in a.records):
         curves = [[_violations(r) for r in a.records] for a in algorithms]
         plot = figures.over_steps(algorithms, curves, "violations so far", counts=True, **options)
-        caption = (
-            "Simulator steps with a cost, from the beginning of training. On a logarithmic axis 0 is drawn at 0.5."
-        )
+        caption = "Simulator steps with a cost, since training began."
+        if isinstance(plot.y_scale, LogScale):
+            caption += f" On the logarithmic axis 0 is drawn at {figures.NONE_YET:g}."
         found.append(Drawn(plot, "Violations in training", caption))
     return [*found, *_there(figures.trade(algorithms, budget)), *_there(figures.tails(algorithms, budget))]
 

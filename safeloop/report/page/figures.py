@@ -6,13 +6,14 @@ black has the tag `ink`: the page draws it white where the reader's screen is da
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    BasicTicker,
     BoxZoomTool,
     DataRange1d,
     HoverTool,
@@ -129,6 +130,8 @@ def over_steps(
     scales = {"x_axis_type": "log" if logarithmic else "linear", "y_axis_type": "log" if log_counts else "linear"}
     plot = _empty(f"{steps}{' (logarithmic)' * logarithmic}", f"{label}{' (logarithmic)' * log_counts}", **scales)
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
+    if not logarithmic:
+        plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)  # as many as there is room for on a phone
     plot.y_range = DataRange1d(only_visible=True)
     if log_counts:
         curves = [[(x, np.maximum(y, NONE_YET)) for x, y in found] for found in curves]

@@ -31,7 +31,8 @@
     const off = new Set(boxes("algo").filter((box) => !box.checked).map((box) => box.value));
     const hidden = new Set(boxes("task").filter((box) => !box.checked).map((box) => box.value));
     for (const each of document.querySelectorAll("[data-algo]")) each.hidden = off.has(each.dataset.algo);
-    for (const body of document.querySelectorAll("tbody.others")) body.hidden = false;
+    const others = boxes("others").every((box) => box.checked);
+    for (const body of document.querySelectorAll("tbody.others")) body.hidden = !others;
     let runs = 0;
     let all = 0;
     for (const task of document.querySelectorAll("[data-task]")) {
@@ -42,8 +43,7 @@
       runs += task.hidden ? 0 : left;
       task.querySelector(".none").hidden = left > 0;
       for (const table of task.querySelectorAll("table.estimates, table.failures")) {
-        const mine = [...table.querySelectorAll("tr[data-algo]")];
-        table.parentElement.hidden = mine.length > 0 && mine.every((line) => line.hidden);
+        table.parentElement.hidden = !table.querySelector("tbody:not([hidden]) > tr:not([hidden])");
       }
     }
     document.getElementById("shown").textContent = `${runs} of ${all} runs are shown.`;
@@ -64,15 +64,26 @@
     document.body.dataset.figures = "ready";
   }
 
+  // A table that is wider than the screen is scrolled with the keyboard too; one that is not needs no stop there.
+  function reach() {
+    for (const each of document.querySelectorAll(".scroll")) {
+      if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+      else each.removeAttribute("tabindex");
+    }
+  }
+
   form.addEventListener("change", show);
+  addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
   form.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("all").addEventListener("click", () => {
-    for (const box of [...boxes("algo"), ...boxes("task")]) box.checked = true;
+    for (const box of form.querySelectorAll("input")) box.checked = true;
     show();
   });
   scheme.addEventListener("change", () => paint());
   addEventListener("beforeprint", () => paint(false));
   addEventListener("afterprint", () => paint());
   show();
+  reach();
   embed();
 })();

@@ -37,7 +37,7 @@ def write(folders: Sequence[Path], file: Path, title: str = "") -> None:
 
 
 def _tasks(folders: Sequence[Path]) -> list[Task]:
-    """Return the tasks in folders of environments, each folder once, with labels."""
+    """Return the tasks in folders of environments, each folder once, with labels; those of one environment together."""
     found = []
     for folder in {path.resolve(): path for path in folders}.values():
         reader.check_same_terms(folder)
@@ -45,14 +45,16 @@ def _tasks(folders: Sequence[Path]) -> list[Task]:
             found.append(Task(folder, records))
     if not found:
         raise UsageError("there are no runs any more: nothing to report")
-    return content.labelled(found)
+    names = [task.settings.folder for task in found]
+    return content.labelled(sorted(found, key=lambda task: names.index(task.settings.folder)))
 
 
 def page(tasks: Sequence[Task], title: str = "") -> str:
     """Return the text of the page."""
     names = sorted({name for task in tasks for name in task.names}, key=lambda name: (name != "safeloop", name))
     looks = {name: figures.look(place) for place, name in enumerate(names)}
-    pages = [content.page(task, looks) for task in tasks]
+    others = content.published_beside(tasks)
+    pages = [content.page(task, looks, found) for task, found in zip(tasks, others, strict=True)]
     here = files("safeloop.report.page")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {}  # no sorted keys: BokehJS needs what is referred to later first
