@@ -115,7 +115,8 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
             axis.axhline(settings.data[of_data], color="grey", linewidth=1.2, linestyle=":", label="dataset's mean")
         axis.set_xticks(range(len(groups)), [group.first.algo for group in groups], rotation=20, ha="right")
         axis.set_xlim(-0.6, len(groups) - 0.4)
-        axis.set_ylabel(f"{label} of an episode (point: seed, bar: median)")
+        axis.set_title(f"{label} in the last evaluation, for each algorithm", fontsize=11)
+        axis.set_ylabel(f"mean {label} (point: seed, bar: median)")
     if costs:
         axes[1].axhline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)), label="budget")
         style.from_zero(axes[1])
