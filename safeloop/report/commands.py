@@ -52,12 +52,12 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
 
         wanted = resolved({name: value for name, value in asked.items() if name in known})
         given: dict[str, Any] = {}
-        for _ in known:  # a setting that is given can change what others are by default
+        for _ in range(len(known) + 1):  # one after the other: each can change what others are by default
             found = resolved(given)
-            lacking = {name: value for name, value in wanted.items() if name not in given and found[name] != value}
-            if not lacking:
+            lacking = (name for name in asked if name not in given and wanted.get(name) != found.get(name))
+            if (name := next(lacking, None)) is None:
                 return given
-            given |= {name: asked[name] for name in lacking if name in asked}
+            given[name] = asked[name]
     except (UsageError, KeyError):
         pass
     return asked

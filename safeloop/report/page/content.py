@@ -25,6 +25,10 @@ from safeloop.report.rows import Row
 from safeloop.report.tables import MISSING, number
 
 MEASURES = {"return_": "return of an episode", "cost_return": "cost return of an episode", "violations": "violations"}
+SMOOTHED = (
+    f"Each point is the mean of the latest {style.WINDOW} episodes; in a run of more than "
+    f"{style.WINDOW * style.SHARE} episodes, of the latest {1 / style.SHARE:.0%}. Thick: median. Thin: single seeds."
+)
 COSTS = (
     "eval cost", "CVaR", "over budget", "longest run", "seeds in budget", "violations per 1,000", "steps to budget",
     "cost", "violations", "per 1,000", "in budget",
@@ -306,7 +310,7 @@ def _drawn(task: Task, algorithms: Sequence[Algorithm]) -> list[Drawn]:
     options: dict[str, Any] = {
         "logarithmic": style.needs_log_axis(task.records), "steps": "gradient steps" if offline else "simulator steps",
     }  # fmt: skip
-    smooth = "Mean of each evaluation's episodes." if offline else "Moving average over the episodes before."
+    smooth = "Each point is the mean of an evaluation's episodes." if offline else SMOOTHED
     found = []
     for column, title in (("return_", "Return"), ("cost_return", "Cost return")):
         if column == "cost_return" and budget is None:

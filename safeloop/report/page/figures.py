@@ -54,19 +54,19 @@ class Look:
     marker: str
 
     @property
-    def tags(self) -> list[str]:
-        """The tags of its renderers."""
-        return [f"algo {self.place}", *(["ink"] if self.colour == INK else [])]
-
-    @property
     def line(self) -> dict[str, Any]:
         """The options of its thick lines."""
-        return {"line_color": self.colour, "line_width": 2.5, "line_dash": list(self.dash), "tags": self.tags}
+        return {"line_color": self.colour, "line_width": 2.5, "line_dash": list(self.dash)}
 
     @property
     def point(self) -> dict[str, Any]:
         """The options of its markers."""
-        return {"marker": self.marker, "color": self.colour, "tags": self.tags}
+        return {"marker": self.marker, "color": self.colour}
+
+    def tagged(self, renderer: Any) -> Any:
+        """Return a renderer with the tags of this algorithm."""
+        renderer.tags = [f"algo {self.place}", *(["ink"] if self.colour == INK else [])]
+        return renderer
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _thin(
         "seed": [_seed(r) for r in records],
     }
     mine = algorithm.look
-    return plot.multi_line("xs", "ys", source=data, line_color=mine.colour, line_alpha=0.4, tags=mine.tags)
+    return mine.tagged(plot.multi_line("xs", "ys", source=data, line_color=mine.colour, line_alpha=0.4))
 
 
 def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve, logarithmic: bool) -> Any:
@@ -180,8 +180,9 @@ def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve, logarithmi
     spread = np.log10 if logarithmic else np.asarray
     x = spread(data["x"])
     few = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], MARKED)))
-    plot.scatter(data["x"][few], data["y"][few], size=8, **algorithm.look.point)
-    return plot.line("x", "y", source=data, **algorithm.look.line)
+    mine = algorithm.look
+    mine.tagged(plot.scatter(data["x"][few], data["y"][few], size=8, **mine.point))
+    return mine.tagged(plot.line("x", "y", source=data, **mine.line))
 
 
 def trade(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
@@ -254,11 +255,12 @@ def tails(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
             "x": _short(np.append(100 * at / len(ranked), 100.0)), "y": _short(np.append(ranked[at], ranked[-1])),
             "algo": [algorithm.name] * (len(at) + 1),
         }  # fmt: skip
-        found.append(plot.step("x", "y", source=data, mode="after", **algorithm.look.line))
+        mine = algorithm.look
+        found.append(mine.tagged(plot.step("x", "y", source=data, mode="after", **mine.line)))
         costs += ranked.tolist()
         if algorithm.cvar is not None:
             means.append(algorithm.cvar)
-            plot.scatter([50 * WORST], [algorithm.cvar], size=11, **algorithm.look.point)
+            mine.tagged(plot.scatter([50 * WORST], [algorithm.cvar], size=11, **mine.point))
     if not found:
         return None
     plot.x_range = Range1d(-2, 102)
@@ -286,7 +288,7 @@ def profiles(algorithms: Sequence[tuple[str, Look]], scores: Sequence[Sequence[S
     for (name, mine), found in zip(algorithms, scores, strict=True):
         above = np.mean([statistics.profile([runs], levels) for runs in found], axis=0)
         data = {"x": _short(levels), "y": _short(above), "algo": [name] * len(levels)}
-        lines.append(plot.step("x", "y", source=data, mode="after", **mine.line))
+        lines.append(mine.tagged(plot.step("x", "y", source=data, mode="after", **mine.line)))
     plot.y_range = Range1d(-0.02, 1.02)
     _hover(plot, lines, [("", "@algo"), ("normalised return", "@x{0.[0]}"), ("share of runs above", "@y{0.[00]}")])
     return plot
@@ -318,10 +320,11 @@ def _points(
     """Draw points `(seed, x, y)`: small ones, or those of the runs' means large, hollow where a run is unfinished."""
     seed, x, y = zip(*(points[place] for place in thinned(len(points))), strict=True)
     data = {"x": _short(x), "y": _short(y), "algo": [algorithm.name] * len(x), "seed": list(seed)}
+    mine = algorithm.look
     if means is None:
-        return plot.scatter("x", "y", source=data, size=5, alpha=0.45, line_width=0, **algorithm.look.point)
+        return mine.tagged(plot.scatter("x", "y", source=data, size=5, alpha=0.45, line_width=0, **mine.point))
     data["fill"] = [1.0 if means[place].state == "finished" else 0.0 for place in thinned(len(points))]
-    return plot.scatter("x", "y", source=data, size=13, line_width=1.5, fill_alpha="fill", **algorithm.look.point)
+    return mine.tagged(plot.scatter("x", "y", source=data, size=13, line_width=1.5, fill_alpha="fill", **mine.point))
 
 
 def _seed(recorded: Recorded) -> str:
@@ -341,7 +344,9 @@ def _clip(plot: Any, axis: str, costs: Sequence[float], means: Sequence[float]) 
     setattr(plot, axis, Range1d(-0.03 * end, end))
     if end != edge:
         return ""
-    return f" {sum(cost > edge for cost in costs)} of {len(costs)} episodes lie beyond the axis, up to {most:,.0f}."
+    beyond = sum(cost > edge for cost in costs)
+    verb = "lies" if beyond == 1 else "lie"
+    return f" {beyond} of {len(costs)} episodes {verb} beyond the axis, up to {most:,.0f}."
 
 
 def _hover(plot: Any, renderers: Sequence[Any], tooltips: list[tuple[str, str]]) -> None:
