@@ -4,6 +4,8 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
+
 from safeloop.report.rows import Row
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,7 @@ def test_every_column_is_explained_and_no_other():
 
 def test_the_code_of_the_page_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(code.replace('"runs"', repr(str(ROOT / "results/safe/PointGoal1"))), {})
+    with pd.option_context("display.width", 300, "display.max_columns", 20):
+        exec(code.replace('"runs"', repr(str(ROOT / "results/safe/PointGoal1"))), {})
     text = capsys.readouterr().out
     assert "safeloop learned_cost" in text and "evaluation_return_low" in text
