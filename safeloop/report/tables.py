@@ -26,9 +26,12 @@ def number(value: float | None, digits: int | None = None) -> str:
     """Return a number with thousands separated; without `digits`, with as many as its size asks for."""
     if value is None:
         return MISSING
-    if digits is None:
-        digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{digits_of(value) if digits is None else digits}f}"
+
+
+def digits_of(value: float) -> int:
+    """Return the number of digits after the point that a number of this size asks for."""
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
 
 
 def percent(value: float | None) -> str:
@@ -40,7 +43,10 @@ def interval(of: Aggregate | None) -> str:
     """Return an estimate with its 95% interval, `"24.30 [24.05, 24.61]"`; without one where there are too few seeds."""
     if of is None:
         return MISSING
-    return number(of.iqm) + ("" if of.low is None else f" [{number(of.low)}, {number(of.high)}]")
+    if of.low is None or of.high is None:
+        return number(of.iqm)
+    digits = min(map(digits_of, (of.iqm, of.low, of.high)))
+    return f"{number(of.iqm, digits)} [{number(of.low, digits)}, {number(of.high, digits)}]"
 
 
 def without_empty(table: list[dict[str, str]]) -> list[dict[str, str]]:

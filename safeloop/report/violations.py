@@ -57,10 +57,9 @@ def _clip_far_costs(axis: Any, budget: float, found: dict[str, list[Recorded]]) 
     if costs and max(costs) > 1.5 * edge:
         axis.set_xlim(-0.03 * edge, edge)
         beyond = sum(cost > edge for cost in costs)
-        verb = "lies" if beyond == 1 else "lie"
-        axis.set_xlabel(
-            f"cost return of an episode ({beyond} of {len(costs)} episodes {verb} beyond the axis, up to {max(costs):.0f})"
-        )
+        are = "lies" if beyond == 1 else "lie"
+        far = f"{beyond} of {len(costs)} episodes {are} beyond the axis, up to {max(costs):.0f}"
+        axis.set_xlabel(f"cost return of an episode ({far})")
 
 
 def _ends(recorded: Recorded) -> Sequence[Any]:
