@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from safeloop.report.page.figures import INK
+from safeloop.report.statistics import Aggregate
 from safeloop.report.style import COLOURS
-from safeloop.report.tables import number, percent
+from safeloop.report.tables import interval, number, percent
 from tests.report.conftest import EVIL
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -119,8 +120,9 @@ def test_estimates_are_those_of_the_table_of_aggregates(page, recorded, opened):
                 else:
                     columns["score"] = "score"
                 for column, heading in columns.items():
-                    ends = [shown(line[f"{column}_{end}"]) for end in ("low", "high")]
-                    expected = shown(line[column]) + (f" [{', '.join(ends)}]" if all(ends) else "")
+                    parts = [line[f"{column}{end}"] for end in ("_median", "", "_low", "_high")]
+                    median, iqm, low, high = (float(part) if part else None for part in parts)
+                    expected = "" if iqm is None else interval(Aggregate(3, 0.0, median, iqm, low, high))
                     assert found[heading] == expected, (task, line["algo"], column)
                 if task == "PointGoal1":
                     assert found["CVaR"] == shown(line["evaluation_cvar"])
@@ -179,7 +181,7 @@ def test_filters_by_mouse_reach_tables_legends_figures_and_commands(page, opened
         assert not tab.locator("caption", has_text="paper; privileged information: nothing").is_visible()
         tab.get_by_label("published by others").click()
         assert tab.locator("text=RCE-PETS").count() == 1 and not tab.locator("text=RCE-PETS").is_visible()
-        tab.get_by_label("PointGoal1").uncheck()
+        tab.get_by_role("checkbox", name="PointGoal1").uncheck()
         assert not tab.locator("h2", has_text="PointGoal1").is_visible()
         assert tab.locator("h2", has_text="Walker2d").is_visible()
         for name in ("sac", "td3", "loop-sac", "loop-td3"):

@@ -15,7 +15,7 @@ from safeloop.errors import UsageError
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_env
-from safeloop.report import aggregates, published, rows, style, summary
+from safeloop.report import published, style, summary
 from safeloop.report.aggregates import Group
 from safeloop.report.commands import command
 from safeloop.report.page import figures
@@ -166,12 +166,12 @@ def _told(privileged: str) -> frozenset[str]:
     return frozenset(word for word in privileged.split(", ") if word.startswith("known"))
 
 
-def page(task: Task, looks: Mapping[str, Look], others: Sequence[Published]) -> TaskPage:
+def page(task: Task, found: Sequence[Group], looks: Mapping[str, Look], others: Sequence[Published]) -> TaskPage:
     """Return what stands on the page about a task; each algorithm has the same look in all tasks.
 
-    `others` are the published results to show there.
+    `found` are the task's algorithms (`aggregates.aggregates`), `others` the published results to show there.
     """
-    groups = {group.first.algo: group for group in aggregates.aggregates(task.records)}
+    groups = {group.first.algo: group for group in found}
     algorithms = [
         Algorithm(name, looks[name], task.runs_of(name), getattr(groups[name].evaluation, "cvar", None))
         for name in sorted(groups, key=list(looks).index)
@@ -353,16 +353,16 @@ def _violations(recorded: Recorded) -> Curve:
     return np.array(steps), np.cumsum(counts)
 
 
-def profile(tasks: Sequence[Task]) -> tuple[list[str], list[str], dict[str, list[list[float]]]]:
+def profile(tasks: Mapping[str, Sequence[Group]]) -> tuple[list[str], list[str], dict[str, list[list[float]]]]:
     """Return the tasks with scores, the algorithms left out, and for the others the scores by task of finished runs.
 
-    An algorithm is left out where it has no finished run with a score in one of these tasks.
+    `tasks` are the algorithms of each task. One is left out where it has no finished run with a score in one of these.
     """
     scores: dict[str, dict[str, list[float]]] = {}
-    for task in tasks:
-        for row in rows.rows(task.records):
-            if row.score is not None and row.state == "finished":
-                scores.setdefault(task.label, {}).setdefault(row.algo, []).append(row.score)
+    for label, groups in tasks.items():
+        for row in (row for group in groups for row in group.finished):
+            if row.score is not None:
+                scores.setdefault(label, {}).setdefault(row.algo, []).append(row.score)
     names = list(dict.fromkeys(name for found in scores.values() for name in found))
     whole = [name for name in names if all(name in found for found in scores.values())]
     left = [name for name in names if name not in whole]

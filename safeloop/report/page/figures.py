@@ -15,13 +15,18 @@ import numpy as np
 from bokeh.models import (
     BasicTicker,
     BoxZoomTool,
+    ColumnDataSource,
     DataRange1d,
     HoverTool,
+    Line,
+    MultiLine,
     NumeralTickFormatter,
     Range1d,
     ResetTool,
     SaveTool,
+    Scatter,
     Span,
+    Step,
 )
 from bokeh.plotting import figure
 
@@ -61,12 +66,13 @@ class Look:
     @property
     def point(self) -> dict[str, Any]:
         """The options of its markers."""
-        return {"marker": self.marker, "color": self.colour}
+        return {"marker": self.marker, "line_color": self.colour, "fill_color": self.colour}
 
-    def tagged(self, renderer: Any) -> Any:
-        """Return a renderer with the tags of this algorithm."""
-        renderer.tags = [f"algo {self.place}", *(["ink"] if self.colour == INK else [])]
-        return renderer
+    def draw(self, plot: Any, data: dict[str, Any], glyph: type, **options: Any) -> Any:
+        """Draw the columns x and y in a figure, and return the renderer, which has the tags of this algorithm."""
+        tags = [f"algo {self.place}", *(["ink"] if self.colour == INK else [])]
+        where = {"xs": "x", "ys": "y"} if glyph is MultiLine else {"x": "x", "y": "y"}
+        return plot.add_glyph(ColumnDataSource(data), glyph(**where, **options), tags=tags)
 
 
 @dataclass(frozen=True)
@@ -164,13 +170,13 @@ def _thin(
     """Draw the curves of single seeds."""
     kept = [thinned(len(steps), SEED_POINTS, logarithmic) for steps, _ in curves]
     data = {
-        "xs": [_whole(steps[at]) for (steps, _), at in zip(curves, kept, strict=True)],
-        "ys": [_short(values[at]) for (_, values), at in zip(curves, kept, strict=True)],
+        "x": [_whole(steps[at]) for (steps, _), at in zip(curves, kept, strict=True)],
+        "y": [_short(values[at]) for (_, values), at in zip(curves, kept, strict=True)],
         "algo": [algorithm.name] * len(curves),
         "seed": [_seed(r) for r in records],
     }
     mine = algorithm.look
-    return mine.tagged(plot.multi_line("xs", "ys", source=data, line_color=mine.colour, line_alpha=0.4))
+    return mine.draw(plot, data, MultiLine, line_color=mine.colour, line_alpha=0.4)
 
 
 def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve, logarithmic: bool) -> Any:
@@ -181,8 +187,8 @@ def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve, logarithmi
     x = spread(data["x"])
     few = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], MARKED)))
     mine = algorithm.look
-    mine.tagged(plot.scatter(data["x"][few], data["y"][few], size=8, **mine.point))
-    return mine.tagged(plot.line("x", "y", source=data, **mine.line))
+    mine.draw(plot, {"x": data["x"][few], "y": data["y"][few]}, Scatter, size=8, **mine.point)
+    return mine.draw(plot, data, Line, **mine.line)
 
 
 def trade(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
@@ -256,11 +262,11 @@ def tails(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
             "algo": [algorithm.name] * (len(at) + 1),
         }  # fmt: skip
         mine = algorithm.look
-        found.append(mine.tagged(plot.step("x", "y", source=data, mode="after", **mine.line)))
+        found.append(mine.draw(plot, data, Step, mode="after", **mine.line))
         costs += ranked.tolist()
         if algorithm.cvar is not None:
             means.append(algorithm.cvar)
-            mine.tagged(plot.scatter([50 * WORST], [algorithm.cvar], size=11, **mine.point))
+            mine.draw(plot, {"x": [50 * WORST], "y": [algorithm.cvar]}, Scatter, size=11, **mine.point)
     if not found:
         return None
     plot.x_range = Range1d(-2, 102)
@@ -288,7 +294,7 @@ def profiles(algorithms: Sequence[tuple[str, Look]], scores: Sequence[Sequence[S
     for (name, mine), found in zip(algorithms, scores, strict=True):
         above = np.mean([statistics.profile([runs], levels) for runs in found], axis=0)
         data = {"x": _short(levels), "y": _short(above), "algo": [name] * len(levels)}
-        lines.append(mine.tagged(plot.step("x", "y", source=data, mode="after", **mine.line)))
+        lines.append(mine.draw(plot, data, Step, mode="after", **mine.line))
     plot.y_range = Range1d(-0.02, 1.02)
     _hover(plot, lines, [("", "@algo"), ("normalised return", "@x{0.[0]}"), ("share of runs above", "@y{0.[00]}")])
     return plot
@@ -322,9 +328,9 @@ def _points(
     data = {"x": _short(x), "y": _short(y), "algo": [algorithm.name] * len(x), "seed": list(seed)}
     mine = algorithm.look
     if means is None:
-        return mine.tagged(plot.scatter("x", "y", source=data, size=5, alpha=0.45, line_width=0, **mine.point))
+        return mine.draw(plot, data, Scatter, size=5, fill_alpha=0.45, line_alpha=0, **mine.point)
     data["fill"] = [1.0 if means[place].state == "finished" else 0.0 for place in thinned(len(points))]
-    return mine.tagged(plot.scatter("x", "y", source=data, size=13, line_width=1.5, fill_alpha="fill", **mine.point))
+    return mine.draw(plot, data, Scatter, size=13, line_width=1.5, fill_alpha="fill", **mine.point)
 
 
 def _seed(recorded: Recorded) -> str:

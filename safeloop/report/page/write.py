@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bokeh.embed import json_item
+import bokeh
+from bokeh.document import Document
 from bokeh.resources import Resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +19,8 @@ from markupsafe import Markup
 from safeloop.errors import UsageError
 from safeloop.files import REMEDIES, write_atomically
 from safeloop.recording import reader
+from safeloop.report import aggregates
+from safeloop.report.aggregates import Group
 from safeloop.report.page import content, figures
 from safeloop.report.page.content import Task
 from safeloop.report.page.figures import Drawn, Look
@@ -53,14 +56,17 @@ def page(tasks: Sequence[Task], title: str = "") -> str:
     """Return the text of the page."""
     names = sorted({name for task in tasks for name in task.names}, key=lambda name: (name != "safeloop", name))
     looks = {name: figures.look(place) for place, name in enumerate(names)}
-    others = content.published_beside(tasks)
-    pages = [content.page(task, looks, found) for task, found in zip(tasks, others, strict=True)]
+    groups = [aggregates.aggregates(task.records) for task in tasks]
+    beside = content.published_beside(tasks)
+    pages = [
+        content.page(task, found, looks, others) for task, found, others in zip(tasks, groups, beside, strict=True)
+    ]
     here = files("safeloop.report.page")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {}  # no sorted keys: BokehJS needs what is referred to later first
     template = environment.from_string((here / "page.html").read_text())
     shown = {look.place for task in pages for look, _ in task.legend}
-    profile, compared = _profile(tasks, looks)
+    profile, compared = _profile(tasks, groups, looks)
     return template.render(
         title=title or ", ".join(dict.fromkeys(task.settings.folder for task in tasks)),
         tasks=pages,
@@ -81,16 +87,20 @@ def page(tasks: Sequence[Task], title: str = "") -> str:
 
 
 def _item(drawn: Drawn) -> Any:
-    """Return a figure as BokehJS takes it."""
-    return json_item(drawn.plot)
+    """Return a figure as `Bokeh.embed.embed_item` takes it: as Bokeh's `json_item` does, in half the time."""
+    document = Document()
+    document.add_root(drawn.plot)
+    return {"root_id": drawn.plot.id, "doc": document.to_json(deferred=False), "version": bokeh.__version__}
 
 
-def _profile(tasks: Sequence[Task], looks: dict[str, Look]) -> tuple[Drawn | None, list[str]]:
+def _profile(
+    tasks: Sequence[Task], groups: Sequence[Sequence[Group]], looks: dict[str, Look]
+) -> tuple[Drawn | None, list[str]]:
     """Return the figure of performance profiles with the algorithms in it.
 
     None with fewer than two tasks that have reference returns.
     """
-    labels, left, scores = content.profile(tasks)
+    labels, left, scores = content.profile({task.label: found for task, found in zip(tasks, groups, strict=True)})
     if len(labels) < 2 or not scores:
         return None, []
     told = {
