@@ -25,6 +25,7 @@ from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
+from safeloop.report.safety import Safety, safety
 from safeloop.report.tables import aligned
 from safeloop.report.video import Video
 from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
@@ -76,12 +77,18 @@ class Evaluation:
         """Whether the mean cost return is at most the budget; None in environments without a cost."""
         return None if self.budget is None else self.means["cost_return"] <= self.budget
 
+    @property
+    def safety(self) -> Safety | None:
+        """The safety of the episodes; None in environments without a cost."""
+        return None if self.budget is None else safety(self.episodes, self.budget)
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
         return {
             "run": str(self.run), "budget": self.budget, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,
+            "safety": None if self.safety is None else asdict(self.safety),
         }  # fmt: skip
 
     @property
@@ -95,10 +102,16 @@ class Evaluation:
         lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "length", "cost_return", "violations"))))
         heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
         table = aligned([dict(zip(heads, line, strict=False)) for line in lines])
-        if self.budget is None:
+        found = self.safety
+        if found is None:
             return "\n".join(table)
-        verdict = "within" if self.within_budget else "above"
-        return "\n".join([*table, "", f"Mean cost return is {verdict} the budget of {self.budget:g}."])
+        verdict, over = "within" if self.within_budget else "above", round(found.over_budget * len(self.episodes))
+        run = "" if found.longest_run is None else f"; longest run of steps with a cost {found.longest_run}"
+        lines = [
+            f"Mean cost return is {verdict} the budget of {self.budget:g}.",
+            f"Worst tenth of episodes (CVaR) {found.cvar:.2f}; {over} of {len(self.episodes)} above the budget{run}.",
+        ]
+        return "\n".join([*table, "", *lines])
 
 
 def asks(verb: Callable[..., Comparison]) -> Callable[..., Comparison]:
