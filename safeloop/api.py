@@ -107,11 +107,11 @@ class Evaluation:
             return "\n".join(table)
         verdict, over = "within" if self.within_budget else "above", round(found.over_budget * len(self.episodes))
         run = "" if found.longest_run is None else f"; longest run of steps with a cost {found.longest_run}"
-        lines = [
+        verdicts = [
             f"Mean cost return is {verdict} the budget of {self.budget:g}.",
             f"Worst tenth of episodes (CVaR) {found.cvar:.2f}; {over} of {len(self.episodes)} above the budget{run}.",
         ]
-        return "\n".join([*table, "", *lines])
+        return "\n".join([*table, "", *verdicts])
 
 
 def asks(verb: Callable[..., Comparison]) -> Callable[..., Comparison]:
