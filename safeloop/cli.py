@@ -192,8 +192,9 @@ def evaluate(
     from contextlib import redirect_stdout
 
     from safeloop import api
+    from safeloop.experiments.progress import heartbeat
 
-    with redirect_stdout(sys.stderr):
+    with heartbeat("eval", quiet), redirect_stdout(sys.stderr):
         result = api.evaluate(run, episodes=episodes, video=video)
     if json_:
         print(json.dumps(result.as_dict(), indent=2))
@@ -212,8 +213,11 @@ def plot(
 ) -> None:
     """Redraw the pictures and tables of a folder of runs."""
     from safeloop import api
+    from safeloop.experiments.progress import heartbeat
 
-    for comparison in api.plot(folder, diagnostics):
+    with heartbeat("plot", quiet):
+        found = api.plot(folder, diagnostics)
+    for comparison in found:
         _report(comparison, quiet)
 
 
@@ -292,8 +296,7 @@ def check_env(
     from safeloop.checks import environment
 
     spec = environment.find(env, env_set or ())
-    found = environment.examine(spec, say=lambda text: print(f"safeloop: {text}", file=sys.stderr))
-    _findings({"env": spec.id, "options": spec.options}, found, json_)
+    _findings("check env", {"env": spec.id, "options": spec.options}, environment.examine(spec), json_)
 
 
 @checks.command("algorithm", epilog="Examples: safeloop check algorithm sac | "
@@ -312,22 +315,25 @@ def check_algorithm(
     """
     from safeloop.checks import algorithm
 
-    found = algorithm.examine(algo, env, set_ or (), say=lambda text: print(f"safeloop: {text}", file=sys.stderr))
-    _findings({"algorithm": algo, "env": env, "settings": list(set_ or ())}, found, json_)
+    about = {"algorithm": algo, "env": env, "settings": list(set_ or ())}
+    _findings("check algorithm", about, algorithm.examine(algo, env, set_ or ()), json_)
 
 
-def _findings(about: dict[str, Any], findings: Iterable[Finding], as_json: bool) -> None:
+def _findings(name: str, about: dict[str, Any], findings: Iterable[Finding], as_json: bool) -> None:
     """Print findings as they are made, or all as JSON; exit code 1 where a check failed."""
     from contextlib import redirect_stdout
 
     from safeloop.checks.findings import FAILED, verdict
+    from safeloop.experiments.progress import heartbeat
 
-    made, out = [], sys.stdout
-    with redirect_stdout(sys.stderr):  # what an environment prints is no finding
-        for finding in findings:
-            made.append(finding)
-            if not as_json:
-                print(finding.line, file=out, flush=True)
+    made = []
+    with heartbeat(name):
+        out = sys.stdout
+        with redirect_stdout(sys.stderr):  # what an environment prints is no finding
+            for finding in findings:
+                made.append(finding)
+                if not as_json:
+                    print(finding.line, file=out, flush=True)
     fine = all(finding.state != FAILED for finding in made)
     if as_json:
         print(json.dumps({**about, "ok": fine, "findings": [vars(finding) for finding in made]}, indent=2))
