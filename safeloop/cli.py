@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safeloop.cli_options import EnvSet, Json, Preset, Quiet, Set, options, whole
+from safeloop.cli_options import EnvSet, Json, Preset, Quiet, Set, options, real, whole
 from safeloop.texts import one_line
 
 if TYPE_CHECKING:
@@ -219,6 +219,23 @@ def plot(
         found = api.plot(folder, diagnostics)
     for comparison in found:
         _report(comparison, quiet)
+
+
+@app.command(epilog="Examples: safeloop watch runs | safeloop watch runs/PointGoal1 --every 10 | "
+             "safeloop watch runs --once")  # fmt: skip
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")],
+    once: Annotated[bool, typer.Option("--once", help="Print the table once, as where there is no terminal.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", parser=real, help="Time between two looks.")] = 2.0,
+) -> None:
+    """Show how far the runs of a folder are, while they train; ends when no run goes on.
+
+    Steps, rate and time left; return and cost (means of the last 10 episodes, and how they changed); the last
+    evaluation; the time since the last row was written. It reads the files of the runs and writes nothing.
+    """
+    from safeloop.report.watch import watch as look
+
+    look(folder, once, every)
 
 
 @app.command(epilog="Example: safeloop show runs/PointGoal1/safeloop/seed-0")
