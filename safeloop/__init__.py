@@ -1,6 +1,7 @@
 """Learned models, online planning under cost constraints, and published baselines on the same terms.
 
 The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate`, `plot` and `collect`;
+`results`, which gives recorded numbers as pandas frames;
 `load` and `make`, which give a trained policy and an environment to drive it in; `Comparison` and `Evaluation`, the
 results; and `UsageError`, raised for bad input. Imported when first used.
 """
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, offline, plot, resume, run
+    from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, offline, plot, results, resume, run
     from safeloop.errors import UsageError
     from safeloop.experiments.collect import collect
 
@@ -33,6 +34,7 @@ __all__ = [
     "make",
     "offline",
     "plot",
+    "results",
     "resume",
     "run",
 ]

@@ -25,8 +25,7 @@ from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report import offline as offline_tables
-from safeloop.report import summary
+from safeloop.report.tables import aligned
 from safeloop.report.video import Video
 from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
 from safeloop.training.evaluation import evaluate as evaluation_episodes
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     import gymnasium
 
     from safeloop.agents.policies import Checked
+    from safeloop.report.frames import Results
+    from safeloop.report.rows import Row
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Comparison:
     """The contents of an environment's folder after `run`, `resume` or `plot`."""
 
     folder: Path
-    """Holds `curves.png`, `violations.png`, `summary.csv` and `summary.md`."""
-    rows: list[summary.Row] | list[offline_tables.Row]
-    """The rows of `summary.csv`."""
+    """Holds `summary.csv`, `aggregates.csv`, `summary.md` and pictures."""
+    rows: list[Row]
+    """The rows of `summary.csv`, one a run."""
     text: str
     """The same as a table for a terminal."""
     failures: list[Failure]
@@ -93,7 +94,7 @@ class Evaluation:
         ]
         lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "length", "cost_return", "violations"))))
         heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
-        table = summary.aligned([dict(zip(heads, line, strict=False)) for line in lines])
+        table = aligned([dict(zip(heads, line, strict=False)) for line in lines])
         if self.budget is None:
             return "\n".join(table)
         verdict = "within" if self.within_budget else "above"
@@ -232,12 +233,22 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
     return found
 
 
+def results(folder: str | Path) -> Results:
+    """Return all results in `folder` as pandas frames: runs, aggregates over seeds, episodes and evaluations.
+
+    `folder` is as in `plot`. Raises `UsageError` where it holds no runs, or a run is damaged.
+    """
+    from safeloop.report import frames  # pandas takes a second to import
+
+    return frames.results(reader.folders_under(folder))
+
+
 def _compare(folder: Path, failures: list[Failure], planning: bool = False) -> Comparison:
-    from safeloop.report import pictures  # matplotlib takes a second to import
+    from safeloop.report import pictures, rows, summary  # matplotlib and scipy take a second to import
 
     found = pictures.write(folder, planning)
-    tables = offline_tables if found[0].run.settings.dataset else summary
-    return Comparison(folder, tables.rows(found), tables.text(found), failures)
+    told = {(failure.job.run.settings.name, failure.job.run.settings.seed) for failure in failures}
+    return Comparison(folder, rows.rows(found), summary.text(found, told), failures)
 
 
 def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymnasium.Env:
@@ -342,6 +353,7 @@ __all__ = [
     "make",
     "offline",
     "plot",
+    "results",
     "resume",
     "run",
     "show",

@@ -6,6 +6,9 @@ An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carrie
 - `violations`: the number of simulator steps of this decision whose cost was positive;
 - `simulator_steps`: the number of simulator steps of this decision (fewer than the action repeat at an
   episode's end); without an action repeat this and `violations` follow from `cost` and may be left out;
+- `costs` (optional): the cost of each simulator step of this decision, in order. `cost`, `violations` and
+  `simulator_steps` follow from it and may be left out; without it, longest runs of costly steps are known only where
+  all steps of a decision have a cost or none has;
 - `event` (optional): True when the task relocated something in the observation during this decision (a
   goal that jumps when it is met), so that this change of the observation does not follow the dynamics;
 - `diagnostics` (optional): further numbers by name (such as a car's drifting); a run records their mean
@@ -115,7 +118,9 @@ class EnvSpec:
     lidars: Lidars | None = None
     """The lidars in the observation, where it has these and no entities."""
     reference_returns: tuple[float, float] | None = None
-    """Returns that a normalised score of 0 and of 100 stand for (D4RL: of a random policy and of an expert)."""
+    """Returns that a normalised score of 0 and of 100 stand for."""
+    references: str = ""
+    """The source and version of the reference returns, for example "D4RL (arXiv 2004.07219): random policy, expert"."""
     options: dict[str, Any] = field(default_factory=dict)
     """The options that this spec was made with (recorded with each run)."""
 
@@ -142,6 +147,10 @@ def complete(info: dict[str, Any], spec: EnvSpec) -> dict[str, Any]:
     Raises `ValueError` where one is missing that does not follow.
     """
     found = dict(info)
+    if "costs" in found:
+        found.setdefault("cost", float(sum(found["costs"])))
+        found.setdefault("violations", sum(cost > 0 for cost in found["costs"]))
+        found.setdefault("simulator_steps", len(found["costs"]))
     if spec.budget is None:
         found.setdefault("cost", 0.0)
     if spec.action_repeat == 1 and "cost" in found:

@@ -9,7 +9,7 @@ from safeloop.cmdp import Entities, EnvSpec, zero_cost
 from safeloop.errors import UsageError
 from safeloop.experiments.specify import preset_for
 from safeloop.registry import algorithm_names, families, find_algorithm, find_env
-from safeloop.report.summary import aligned
+from safeloop.report.tables import aligned
 from safeloop.settings import build, flat, kinds, meanings, nearest, type_text
 
 

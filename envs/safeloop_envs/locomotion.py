@@ -126,6 +126,7 @@ class Locomotion:
             budget=None,
             terminates=task.healthy is not None,
             reference_returns=task.reference_returns,
+            references="D4RL (arXiv 2004.07219): random policy, expert" if task.reference_returns else "",
             terminated=fallen(task.healthy) if task.healthy else None,
             options=asdict(chosen),
         )

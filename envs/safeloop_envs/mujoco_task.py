@@ -78,18 +78,19 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._ended:
             raise RuntimeError("no episode is under way: call reset() before step()")
         control = self._actions.control(action)
-        total, cost, violations, steps = 0.0, 0.0, 0, 0
+        total, costs = 0.0, list[float]()
         terminated = truncated = False
-        while steps < self._repeat and not (terminated or truncated):
-            observation, reward, *costs, terminated, _, _ = self._stock.step(control)
+        while len(costs) < self._repeat and not (terminated or truncated):
+            observation, reward, *cost, terminated, _, _ = self._stock.step(control)
             total += float(reward)
-            cost += float(sum(costs))
-            violations += sum(costs) > 0
-            steps += 1
+            costs.append(float(sum(cost)))
             self._steps += 1
             truncated = self._steps >= self._episode_steps
         self._ended = terminated or truncated
-        info = {"cost": cost, "violations": int(violations), "simulator_steps": steps}
+        info = {
+            "cost": sum(costs), "violations": sum(cost > 0 for cost in costs), "simulator_steps": len(costs),
+            "costs": costs,
+        }  # fmt: skip
         return self._seen(observation), total, bool(terminated), truncated, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]

@@ -105,8 +105,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if builder.terminated or builder.truncated:
             raise RuntimeError("no episode is under way: call reset() before step()")
         control = self._actions.control(action)
-        total, steps, violations, event = 0.0, 0, 0, False
-        while steps < self._repeat and not (builder.terminated or builder.truncated):
+        total, event, costs = 0.0, False, list[float]()
+        while len(costs) < self._repeat and not (builder.terminated or builder.truncated):
             self._simulate(control)
             reward, met = self._reward()
             self._violated = any(check() for check in self._checks)
@@ -117,15 +117,15 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             if self._mortal:
                 builder.terminated = not task.agent.is_alive()
             total += reward
-            violations += self._violated
-            steps += 1
+            costs.append(float(self._violated))
             builder.steps += 1
             if builder.steps >= task.num_steps:
                 builder.truncated = True
         info: dict[str, Any] = {
-            "cost": float(violations),
-            "violations": violations,
-            "simulator_steps": steps,
+            "cost": sum(costs),
+            "violations": int(sum(costs)),
+            "simulator_steps": len(costs),
+            "costs": costs,
         }
         if self.reports_events:
             info["event"] = event

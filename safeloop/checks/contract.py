@@ -97,6 +97,7 @@ def information(trial: Trial) -> str:
         if not _whole(info["violations"], 0, info["simulator_steps"]):
             wanted = f"a whole number of 0 to {info['simulator_steps']}, the simulator steps that cost"
             raise Fault(f"info['violations'] is {_shown(info['violations'])} at {where}, expected {wanted}")
+        _check_costs(step.info, info, where)
         if "event" in info and not isinstance(info["event"], (bool, np.bool_)):
             raise Fault(f"info['event'] is {_shown(info['event'])} at {where}, expected True or False: use bool(...)")
         if info.get("event") and not spec.has_events:
@@ -108,6 +109,22 @@ def information(trial: Trial) -> str:
     if spec.has_events and not reported:
         raise Fault(f"EnvSpec.has_events is True, but none of {trial.decisions:,} decisions has info['event']")
     return "cost, violations and simulator_steps of each decision" + (", event" if spec.has_events else "")
+
+
+def _check_costs(given: Mapping[str, Any], info: Mapping[str, Any], where: str) -> None:
+    """Raise `Fault` where `info["costs"]` is there and not the cost of each simulator step."""
+    if "costs" not in given:
+        return
+    try:
+        each = [float(cost) for cost in given["costs"]]
+    except (TypeError, ValueError):
+        raise Fault(f"info['costs'] is {_shown(given['costs'])} at {where}, expected a list of numbers") from None
+    if len(each) != info["simulator_steps"]:
+        raise Fault(f"info['costs'] has {len(each)} numbers at {where}, expected {info['simulator_steps']}, one a step")
+    if not math.isclose(sum(each), info["cost"], abs_tol=1e-6) or sum(c > 0 for c in each) != info["violations"]:
+        seen = f"{sum(each):g} in all, {sum(c > 0 for c in each)} positive"
+        wanted = f"the cost {info['cost']:g} with {info['violations']} violations"
+        raise Fault(f"info['costs'] is {seen} at {where}, expected {wanted}")
 
 
 def costs(trial: Trial) -> str:

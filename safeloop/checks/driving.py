@@ -19,7 +19,7 @@ from safeloop.rng import TRAINING, derived_seed
 if TYPE_CHECKING:
     import gymnasium
 
-KEYS = ("cost", "violations", "simulator_steps", "event", "diagnostics")
+KEYS = ("cost", "violations", "simulator_steps", "costs", "event", "diagnostics")
 """The entries of `info` that the suite reads."""
 HELD = (1, 1, 1, 10)
 """For how many decisions an action is held, drawn with equal chances."""
@@ -183,7 +183,7 @@ def difference(one: Drive, two: Drive) -> str:
         for name in ("obs", "reward", "terminated", "truncated"):
             if bits(getattr(a, name)) != bits(getattr(b, name)):
                 return f"{'observation' if name == 'obs' else name} differs at decision {index + 1}"
-        for key in KEYS[:4]:
+        for key in KEYS[:5]:
             values = [step.info.get(key) if isinstance(step.info, Mapping) else None for step in (a, b)]
             if values[0] != values[1]:
                 return f"{key} differs at decision {index + 1} ({values[0]} and {values[1]})"

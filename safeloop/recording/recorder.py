@@ -14,6 +14,7 @@ import gymnasium
 from safeloop.cmdp import EnvSpec, complete
 from safeloop.recording.rows import Diagnostic, Episode
 from safeloop.recording.run import Run
+from safeloop.recording.tally import Tally
 from safeloop.rng import TRAINING, derived_seed
 
 
@@ -36,7 +37,7 @@ class Recorder(gymnasium.Wrapper):
         self._begin()
 
     def _begin(self) -> None:
-        self._return, self._cost, self._violations, self._length = 0.0, 0.0, 0, 0
+        self._tally = Tally()
         self._diagnostics: dict[str, list[float]] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -48,10 +49,7 @@ class Recorder(gymnasium.Wrapper):
         """Step the environment and record. Raises `ValueError` where `info` lacks a key that `cmdp` requires."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         info = complete(info, self.safeloop_spec)
-        self._return += float(reward)
-        self._cost += float(info["cost"])
-        self._violations += int(info["violations"])
-        self._length += int(info["simulator_steps"])
+        self._tally.add(float(reward), info)
         self.simulator_steps += int(info["simulator_steps"])
         self.decisions += 1
         for name, value in info.get("diagnostics", {}).items():
@@ -62,20 +60,20 @@ class Recorder(gymnasium.Wrapper):
 
     def _finish(self) -> None:
         self._tick()
-        if not math.isfinite(self._return + self._cost):
+        total = self._tally
+        if not math.isfinite(total.return_ + total.cost_return):
             raise ValueError(
-                f"episode {self.episode} is not finite (return {self._return}, cost return {self._cost}): "
+                f"episode {self.episode} is not finite (return {total.return_}, cost return {total.cost_return}): "
                 "the simulator diverged"
             )
         row = Episode(
-            self.episode, self.simulator_steps, self.decisions, self._return, self._cost,
-            self._violations, self._length, self.wall_seconds,
-        )  # fmt: skip
+            self.episode, self.simulator_steps, self.decisions, wall_seconds=self.wall_seconds, **total.columns
+        )
         for name, values in self._diagnostics.items():
             self.run.diagnostics.append(Diagnostic(self.simulator_steps, self.episode, name, fmean(values)))
         self.run.episodes.append(row)
-        cost = {} if self.run.settings.budget is None else {"cost_return": self._cost}
-        self.run.report({"steps": self.simulator_steps, "return": self._return, **cost})
+        cost = {} if self.run.settings.budget is None else {"cost_return": total.cost_return}
+        self.run.report({"steps": self.simulator_steps, "return": total.return_, **cost})
         self.episode += 1
         self.after_episode(row)
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from safeloop.recording.tables import ANY, COUNTS, GROUPS, NEW, RISES, column
+from safeloop.recording.tally import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,10 @@ class Episode:
     """Simulator steps of this episode whose cost was positive."""
     length: int = column(least=1)
     """Simulator steps of this episode."""
-    wall_seconds: float = column(least=0)
+    wall_seconds: float = column(least=0, compare=False)
     """Seconds of training so far, evaluations excluded."""
+    longest_run: int = column(least=UNKNOWN, default=UNKNOWN)
+    """Largest number of simulator steps in a row with a cost; -1 where that was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class EvaluationEpisode:
     length: int = column(least=1)
     wall_seconds: float = column(most=ANY, default=math.nan, compare=False)
     """Seconds since the evaluation began; NaN where that was not recorded."""
+    longest_run: int = column(least=UNKNOWN, default=UNKNOWN)
+    """Largest number of simulator steps in a row with a cost; -1 where that was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Update:
 
     simulator_steps: int = column(least=1, order=RISES)
     """Gradient steps."""
-    wall_seconds: float = column(least=0)
+    wall_seconds: float = column(least=0, compare=False)
     """Seconds so far, including the models' fit but not evaluations."""
     value: float = column(most=ANY)
     """Mean value of 1,000 observations drawn from the whole dataset, the same ones throughout a run."""

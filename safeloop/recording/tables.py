@@ -67,11 +67,11 @@ class Table:
     """An append-only CSV file of rows of one dataclass. Reading leaves out a last line that a kill cut short.
 
     Columns are the dataclass's fields, in their order; `column` gives the range of their values. Fields with a default
-    were added later: a file without the last of these columns is read too.
+    were added later: a file without the last of these columns is read too, and given them when a row is added.
     """
 
     def __init__(self, path: Path, row_type: type):
-        self.path, self.row_type = path, row_type
+        self.path, self.row_type, self._current = path, row_type, False
 
     def read(self) -> list[Any]:
         """Return all complete rows. Raises `UsageError` naming file, line and column where the file is damaged."""
@@ -109,11 +109,19 @@ class Table:
             if expected := mistake(each, value):
                 raise ValueError(f"{self.path.name}: {each.name.rstrip('_')}={value}: expected {expected}")
         new = not self.path.exists() or self.path.stat().st_size == 0
+        if not new and not self._current and self._older():
+            self.keep(self.read())
         append(self.path, self._lines([row], header=new))
+        self._current = True
 
     def keep(self, rows: list[Any]) -> None:
         """Replace the file by `rows`, atomically."""
         write_atomically(self.path, self._lines(rows, header=True))
+
+    def _older(self) -> bool:
+        """Return whether the file lacks columns that were added later."""
+        with open(self.path, newline="") as file:
+            return file.readline().strip().count(",") + 1 < len(fields(self.row_type))
 
     def _bytes(self) -> bytes:
         return self.path.read_bytes() if self.path.exists() else b""

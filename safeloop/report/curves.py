@@ -17,15 +17,14 @@ from safeloop.recording.reader import Recorded
 from safeloop.report import style
 
 PLANNING = (
-    ("divergence", "actor divergence", "L2 distance from actor to planner"),
-    ("usage", "actor usage", "weight on the actor's sequences"),
-    ("model_error", "model error", "one-step error, in standard deviations"),
-    ("value_error", "value error", "value minus the return that followed"),
+    ("divergence", "distance between the planned action and the actor's", "L2 distance of the two actions"),
+    ("usage", "weight that the planner gives to the actor's sequences", "share of all weights, 0 to 1"),
+    ("model_error", "error of the models one step ahead, on new data", "root mean square (standard deviations)"),
+    ("value_error", "value at the horizon minus the return that followed", "difference of returns"),
 )
-"""Columns of `plans.csv`, their names, and the labels of their axes."""
+"""Columns of `plans.csv`, their titles, and the labels of their axes."""
 SINGLE_EPISODES = 200
 """Largest number of episodes of a single seed that are drawn one by one; more would hide their mean."""
-THIN = "(thin lines: seeds, or single episodes)"
 RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 
 
@@ -33,51 +32,53 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     """Draw all runs: one colour per algorithm, thin lines for single seeds or episodes, thick for mean or median."""
     settings = records[0].run.settings
     panels = (RETURN,) if settings.budget is None else (RETURN, COST)
-    picture, *axes = style.figure(f"{settings.env}: training {THIN}", len(panels))
+    picture, *axes = style.figure(f"{settings.env}: training", len(panels))
     logarithmic = style.needs_log_axis(records)
     for axis, (column, name) in zip(axes, panels, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(e.simulator_steps, getattr(e, column)) for e in r.episodes] for r in seeds]
             _algorithm(axis, index, algo, seeds, rows)
         axis.set_ylabel(f"{name} of an episode")
-        axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
+        axis.set_title(f"{name}, against simulator steps", fontsize=11)
         style.step_axis(axis, logarithmic)
     if settings.budget is not None:
         budget = {"color": "black", "linewidth": 1.4, "linestyle": (0, (4, 3)), "label": f"budget {settings.budget:g}"}
         axes[1].axhline(settings.budget, **budget)
         style.from_zero(axes[1])
-    style.legend_below(picture, axes[-1])
+    style.legend_below(picture, axes[-1], caption=style.SMOOTHED)
     style.save(picture, path)
 
 
 def draw_diagnostics(records: Sequence[Recorded], path: Path) -> None:
     """Draw one panel for each of the environment's diagnostics, in the same way as `draw`."""
     names = sorted({row.name for r in records for row in r.diagnostics})
-    picture, *axes = style.figure(f"{records[0].run.settings.env}: diagnostics {THIN}", len(names))
+    picture, *axes = style.figure(f"{records[0].run.settings.env}: diagnostics in training", len(names))
     for axis, name in zip(axes, names, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(d.simulator_steps, d.mean) for d in r.diagnostics if d.name == name] for r in seeds]
             _algorithm(axis, index, algo, seeds, rows)
         axis.set_ylabel(f"{name}: mean of an episode")
-        axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
+        axis.set_title(f"{name}, against simulator steps", fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
-    style.legend_below(picture, axes[0])
+    style.legend_below(picture, axes[0], caption=style.SMOOTHED)
     style.save(picture, path)
 
 
 def draw_planning(records: Sequence[Recorded], path: Path) -> None:
     """Draw the planner's divergence from the actor, its use of the actor, and the errors of models and values."""
-    picture, *axes = style.figure(f"{records[0].run.settings.env}: planning in training {THIN}", len(PLANNING))
+    picture, *axes = style.figure(
+        f"{records[0].run.settings.env}: planning in training, against simulator steps", len(PLANNING)
+    )
     for axis, (column, name, unit) in zip(axes, PLANNING, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
             rows = [[(p.simulator_steps, getattr(p, column)) for p in r.plans] for r in seeds]
             kept = [[(s, v) for s, v in seed if math.isfinite(v)] for seed in rows]
             _algorithm(axis, index, algo, seeds, kept)
         axis.set_ylabel(unit)
-        axis.set_title(f"{name}: {style.SMOOTHED}", fontsize=11)
+        axis.set_title(name, fontsize=11)
         style.step_axis(axis, style.needs_log_axis(records))
     style.from_zero(axes[1])  # a weight lies between 0 and 1
-    style.legend_below(picture, axes[2])
+    style.legend_below(picture, axes[2], caption=style.SMOOTHED)
     style.save(picture, path)
 
 

@@ -21,10 +21,10 @@ def write(folder: Path, planning: bool = False) -> list[Recorded]:
     if not found:
         raise UsageError(f"{folder} holds no runs any more: nothing to draw")
     try:
+        summary.write(folder, found)
         if found[0].run.settings.dataset:
             offline.write(folder, found)
             return found
-        summary.write(folder, found)
         if any(recorded.episodes for recorded in found):
             curves.draw(found, folder / "curves.png")
             if found[0].run.settings.budget is not None:

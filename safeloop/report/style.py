@@ -26,7 +26,12 @@ LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0,
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WINDOW, SHARE = 10, 20
 """A moving average is over ten episodes, or over a twentieth of all where these are more."""
-SMOOTHED = f"moving average over {WINDOW} episodes\n(in long runs over {1 / SHARE:.0%} of them)"
+SMOOTHED = (
+    f"Each curve shows, at each step, the mean of the latest {WINDOW} episodes; in a run of more than {WINDOW * SHARE} "
+    f"episodes, of the latest {1 / SHARE:.0%}.\nThick lines: medians over seeds. Thin lines: single seeds, or single "
+    "episodes where there is one seed."
+)
+"""The caption of pictures with smoothed curves."""
 
 
 def algorithms(records: Iterable[Recorded]) -> dict[str, list[Recorded]]:
@@ -114,13 +119,14 @@ def figure(title: str, panels: int = 2) -> tuple[Any, ...]:
     return picture, *axes
 
 
-def legend_below(picture: Figure, axis: Any) -> None:
-    """Draw one legend for the figure, outside the panels, in as few rows as its width allows."""
-    handles, labels = axis.get_legend_handles_labels()
+def legend_below(picture: Figure, *axes: Any, caption: str = "") -> None:
+    """Draw one legend for these panels, below all panels and a caption, in as few rows as its width allows."""
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    labels, handles = list(found), list(found.values())
     renderer = FigureCanvasAgg(picture).get_renderer()
     for rows in range(1, len(labels) + 1):
         columns = math.ceil(len(labels) / rows)
-        options = {"ncols": columns, "frameon": False, "handlelength": 3.5}
+        options = {"ncols": columns, "frameon": False, "handlelength": 3.5, "title": caption, "title_fontsize": 9}
         legend = picture.legend(handles, labels, loc="outside lower center", **options)
         if columns == 1 or legend.get_window_extent(renderer).width <= picture.bbox.width:
             return

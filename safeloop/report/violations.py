@@ -24,7 +24,7 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
     for index, (algo, seeds) in enumerate(found.items()):
         _cumulative(left, index, algo, seeds)
         _trade(right, index, seeds)
-    left.set_title("violations during training", fontsize=11)
+    left.set_title("violations in training, against simulator steps", fontsize=11)
     left.set_ylabel("simulator steps with a cost, so far")
     if totals and max(totals) > 10 * (min(totals) + 1):
         left.set_yscale("symlog", linthresh=1)
@@ -34,31 +34,32 @@ def draw(records: Sequence[Recorded], path: Path) -> None:
         style.from_zero(left)
     style.step_axis(left, style.needs_log_axis(records))
     _clip_far_costs(right, settings.budget, found)
-    right.axvline(settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)))
-    right.annotate(
-        f"budget {settings.budget:g}", (settings.budget, 1), xycoords=("data", "axes fraction"),
-        xytext=(4, -4), textcoords="offset points", va="top", fontsize=9,
-    )  # fmt: skip
-    hollow = "" if all(r.state == "finished" for seeds in found.values() for r in seeds) else ", hollow: unfinished"
-    right.set_title(f"cost against return at the end (small: episodes, large: seeds{hollow})", fontsize=11)
-    right.set_xlabel("cost return of an episode")
+    right.axvline(
+        settings.budget, color="black", linewidth=1.4, linestyle=(0, (4, 3)), label=f"budget {settings.budget:g}"
+    )
+    right.set_title("return against cost return, after training", fontsize=11)
     right.set_ylabel("return of an episode")
-    style.legend_below(picture, left)
+    hollow = "" if all(r.state == "finished" for seeds in found.values() for r in seeds) else "; hollow: unfinished"
+    caption = (
+        "Left: thick lines are medians over seeds, thin lines single seeds. Right: the episodes of the last evaluation "
+        f"(small) and their mean for each seed (large{hollow})."
+    )
+    style.legend_below(picture, left, right, caption=caption)
     style.save(picture, path)
 
 
 def _clip_far_costs(axis: Any, budget: float, found: dict[str, list[Recorded]]) -> None:
-    """End the cost axis where single episodes would stretch it far beyond every seed's mean, with a note."""
+    """Label the cost axis, and end it where single episodes would stretch it far beyond every seed's mean."""
+    axis.set_xlabel("cost return of an episode")
     ends = [[e.cost_return for e in _ends(r)] for seeds in found.values() for r in seeds]
     costs = [cost for each in ends for cost in each]
     edge = 2 * max(budget, *(statistics.fmean(each) for each in ends if each), 0.0)
     if costs and max(costs) > 1.5 * edge:
         axis.set_xlim(-0.03 * edge, edge)
         beyond = sum(cost > edge for cost in costs)
-        axis.annotate(
-            f"{beyond} of {len(costs)} episodes beyond, to {max(costs):.0f}", (1, 0), xycoords="axes fraction",
-            xytext=(-4, 4), textcoords="offset points", ha="right", fontsize=9,
-        )  # fmt: skip
+        are = "lies" if beyond == 1 else "lie"
+        far = f"{beyond} of {len(costs)} episodes {are} beyond the axis, up to {max(costs):.0f}"
+        axis.set_xlabel(f"cost return of an episode ({far})")
 
 
 def _ends(recorded: Recorded) -> Sequence[Any]:

@@ -15,6 +15,7 @@ from safeloop.cmdp import EnvSpec, complete
 from safeloop.protocols import Policy
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
+from safeloop.recording.tally import Tally
 from safeloop.rng import EVALUATION, derived_seed
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def evaluate(
                 seeds = [derived_seed(seed, EVALUATION, i) for i in group]
                 rows = _drive(policy, spec, envs, seeds, on_frame, activity)
                 for index, row in zip(group, rows, strict=True):
-                    yield EvaluationEpisode(simulator_steps, index, *row)
+                    yield EvaluationEpisode(simulator_steps, index, **row.columns)
     finally:
         for env in envs:
             env.close()
@@ -76,14 +77,13 @@ def _drive(
     seeds: list[int],
     on_frame: Callable[[np.ndarray], None] | None,
     activity: Activity | None = None,
-) -> list[Any]:
-    """Run an episode from each seed, all at once, and return rows of return, cost return, violations, length."""
-    totals = [[0.0, 0.0, 0, 0] for _ in seeds]
+) -> list[Tally]:
+    """Run an episode from each seed, all at once, and return their sums."""
+    totals = [Tally() for _ in seeds]
     film = (lambda: on_frame(np.asarray(envs[0].render()))) if on_frame else None
     for decisions in together(policy, spec, envs, seeds, film, activity):
         for d in decisions:
-            new = (d.reward, float(d.info["cost"]), int(d.info["violations"]), int(d.info["simulator_steps"]))
-            totals[d.episode] = [a + b for a, b in zip(totals[d.episode], new, strict=True)]
+            totals[d.episode].add(d.reward, d.info)
     return totals
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -38,8 +39,8 @@ def columns(change):
 
 DAMAGE = {
     "cut within a line": (lambda rows: [*rows[:4], rows[4][:7], *rows[5:]], "line 5, column return: 3 values"),
-    "a line of two": (lambda rows: [*rows[:4], rows[4] + "," + rows[5], *rows[6:]], "line 5, column wall_seconds: 16 "),
-    "an empty line": (lambda rows: [*rows[:4], "", *rows[4:]], "line 5, column episode: 0 values, expected 8"),
+    "a line of two": (lambda rows: [*rows[:4], rows[4] + "," + rows[5], *rows[6:]], "line 5, column longest_run: 18 "),
+    "an empty line": (lambda rows: [*rows[:4], "", *rows[4:]], "line 5, column episode: 0 values, expected 9"),
     "NaN": (with_cell(3, "return", "nan"), "line 3, column return: 'nan', expected a finite number"),
     "infinity": (with_cell(3, "cost_return", "inf"), "line 3, column cost_return: 'inf', expected a finite number"),
     "text": (with_cell(4, "violations", "none"), "line 4, column violations: 'none', expected a whole number"),
@@ -54,7 +55,7 @@ DAMAGE = {
     "an episode missing": (lambda rows: [*rows[:5], *rows[6:]], "line 6, column episode: '5', expected 4, the next"),
     "episodes out of order": (lambda rows: [*rows[:3], rows[4], rows[3]], "line 4, column episode: '3', expected 2"),
     "a column missing": (columns(lambda c: c[:3] + c[4:]), "line 1, column return: expected here, found 'cost_return'"),
-    "the last missing": (columns(lambda c: c[:-1]), "line 1, column wall_seconds: missing"),
+    "the last two missing": (columns(lambda c: c[:-2]), "line 1, column wall_seconds: missing"),
     "one renamed": (lambda rows: [rows[0].replace("decisions", "moves"), *rows[1:]], "column decisions: expected here"),
     "one added": (columns(lambda c: [*c, c[0]]), "line 1, column 'episode': not expected"),
     "two exchanged": (columns(lambda c: [c[1], c[0], *c[2:]]), "line 1, column episode: expected here, found 'sim"),
@@ -89,12 +90,12 @@ def test_evaluations_are_counted_anew_at_each_time(trained):
     run = trained / RUN
     kept = (run / "evaluations.csv").read_text()
     assert len(reader.read(reader.open_run(run)).evaluations) == 5
-    damaged(run / "evaluations.csv", lambda rows: [*rows, "9000,0,1.0,0.0,0,100,0.5", "9000,1,1.0,0.0,0,100,0.5"])
+    damaged(run / "evaluations.csv", lambda rows: [*rows, "9000,0,1.0,0.0,0,100,0.5,0", "9000,1,1.0,0.0,0,100,0.5,0"])
     assert len(reader.read(reader.open_run(run)).evaluations) == 7
     for wrong, message in (
-        ("9000,1,1.0,0.0,0,100,0.5", "line 7, column episode: '1', expected 0, the next"),
-        ("3000,0,1.0,0.0,0,100,0.5", "line 7, column episode: '0', expected 5, the next"),
-        ("50,0,1.0,0.0,0,100,0.5", "line 7, column simulator_steps: '50', expected at least 3000"),
+        ("9000,1,1.0,0.0,0,100,0.5,0", "line 7, column episode: '1', expected 0, the next"),
+        ("3000,0,1.0,0.0,0,100,0.5,0", "line 7, column episode: '0', expected 5, the next"),
+        ("50,0,1.0,0.0,0,100,0.5,0", "line 7, column simulator_steps: '50', expected at least 3000"),
     ):
         (run / "evaluations.csv").write_text(f"{kept}{wrong}\n")
         with pytest.raises(UsageError, match=message):
@@ -150,6 +151,16 @@ def test_columns_that_came_later_may_be_missing_at_the_end(tmp_path):
     damaged(table.path, columns(lambda cells: cells[:-1]))
     with pytest.raises(UsageError, match="column divergence: missing"):
         table.read()
+
+
+def test_a_table_without_later_columns_gets_them_with_the_next_row(tmp_path):
+    table = Table(tmp_path / "plans.csv", PlanSummary)
+    for row in (PLAN, replace(PLAN, simulator_steps=200)):
+        table.append(row)
+    damaged(table.path, columns(lambda cells: cells[:-1]))
+    Table(table.path, PlanSummary).append(replace(PLAN, simulator_steps=300, value_error=0.25))
+    assert [row.simulator_steps for row in table.read()] == [100, 200, 300]
+    assert [row.value_error == 0.25 for row in table.read()] == [False, False, True]
 
 
 def cut(run, state):

@@ -29,7 +29,7 @@ def test_run_leaves_runs_tables_and_pictures(trained, printed):
         ("random-walk", "0", "finished"),
     ]
     assert "WallStop" in printed.stdout and "Budget: cost return 5" in printed.stdout
-    assert "random-walk: nothing at all" in printed.stdout and "action repeat 2" in printed.stdout
+    assert "Privileged information: nothing at all" in printed.stdout and "action repeat 2" in printed.stdout
     assert "started" in printed.stderr and "finished" in printed.stderr
 
 
@@ -56,7 +56,8 @@ def test_seeds_settings_and_options_reach_the_run(main, tmp_path):
         assert settings["algo_settings"] == {"population": 6, "elites": 2, "penalty": 10.0}
         assert settings["env_options"] == {"wall": 0.5} and settings["threads"] == 1
     rows = table(tmp_path / "WallStop/summary.csv")
-    assert [r["seed"] for r in rows] == ["0", "1", "median"]
+    assert [r["seed"] for r in rows] == ["0", "1"]
+    assert [(r["algo"], r["n"]) for r in table(tmp_path / "WallStop/aggregates.csv")] == [("cem-linear", "2")]
     assert rows[0]["settings"] == "default; population=6; elites=2"
     assert rows[0]["evaluation_episodes"] == "1"
 
@@ -65,7 +66,7 @@ def test_variants_of_an_algorithm_stand_side_by_side(main, tmp_path):
     line = ("run", "WallStop", "--algo", "cem-linear", "--steps", "300", "--eval-episodes", "1", "--out", tmp_path)
     assert main(*line, "-q")[0] == 0
     code, out, _ = main(*line, "--variant", "N=6", "--set", "population=6")
-    assert code == 0 and "cem-linear N=6: nothing" in out
+    assert code == 0 and any(line.startswith("cem-linear N=6 ") for line in out.splitlines())
     rows = table(tmp_path / "WallStop/summary.csv")
     assert [(r["algo"], r["seed"], r["settings"]) for r in rows] == [
         ("cem-linear", "0", "default"),
@@ -138,8 +139,10 @@ def test_a_failing_run_is_told_and_does_not_stop_the_others(main, tmp_path):
     assert code == 1
     assert "broken seed 0 failed: ArithmeticError: episode 0 went wrong" in errors
     found = table(tmp_path / "WallStop/summary.csv")
-    assert [r["state"] for r in found] == ["failed: ArithmeticError: episode 0 went wrong", "finished"]
-    assert "failed: ArithmeticError" in out
+    reason = "ArithmeticError: episode 0 went wrong"
+    assert [(r["state"], r["reason"]) for r in found] == [("failed", reason), ("finished", "")]
+    assert reason not in out  # it is told once, with the log
+    assert f"broken seed 0 failed: {reason}\n" in main("plot", tmp_path)[1]
     assert "Traceback" in (tmp_path / "WallStop/broken/seed-0/log.txt").read_text()
 
 

@@ -29,7 +29,7 @@ def test_episode_equals_stock_exactly(name, repeat):
         seen, reward, *ends, info = env.step(action)
         np.testing.assert_array_equal(seen, observation[:size].astype(np.float32))
         assert (reward, ends) == (total, [terminated, truncated])
-        assert info == {"cost": 0.0, "violations": 0, "simulator_steps": here}
+        assert info == {"cost": 0.0, "violations": 0, "simulator_steps": here, "costs": [0.0] * here}
         steps += here
 
 

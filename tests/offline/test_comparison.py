@@ -1,6 +1,6 @@
 """What planning adds to what was learned of a dataset: which runs are compared, and the numbers and files of that."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import pytest
@@ -11,6 +11,8 @@ from safeloop.recording.reader import runs_under
 from safeloop.recording.run import Run
 from safeloop.registry import find_env
 from safeloop.report import offline as report
+from safeloop.report.aggregates import aggregates
+from safeloop.report.rows import Row, rows, score
 from tests.offline.conftest import small, specified, trained
 
 
@@ -29,7 +31,7 @@ def test_a_base_stands_before_what_plans_on_it(pendulum, tmp_path):
     runs = [
         Run.create(tmp_path, specified(pendulum, name)) for name in ("loop-plas", "mbop", "loop-crr", "plas", "crr")
     ]
-    names = [r.algo for r in report.rows([recorded(run) for run in runs])]
+    names = [r.algo for r in rows([recorded(run) for run in runs])]
     assert names == ["crr", "loop-crr", "mbop", "plas", "loop-plas"]
 
 
@@ -40,13 +42,14 @@ def test_learning_compares_and_shows_what_planning_adds(pendulum, tmp_path):
     folder = tmp_path / "pendulum-random"
     assert found.folder == folder and not found.failures
     assert [(r.algo, r.seed) for r in found.rows] == [
-        ("crr", "0"), ("crr", "1"), ("crr", "median"), ("loop-crr", "0"), ("loop-crr", "1"), ("loop-crr", "median")
+        ("crr", 0), ("crr", 1), ("loop-crr", 0), ("loop-crr", 1)
     ]  # fmt: skip
     gain = report.improvements([recorded(run) for run in runs_under(folder)])[0]
-    middle = {r.algo: r.evaluation_return for r in found.rows if r.seed == "median"}
+    groups = aggregates([recorded(run) for run in runs_under(folder)])
+    middle = {group.first.algo: group.median("evaluation_return") for group in groups}
     assert (gain.base_return, gain.return_, gain.seeds) == (middle["crr"], middle["loop-crr"], 2)
     assert gain.improvement == pytest.approx(100 * (middle["loop-crr"] / middle["crr"] - 1))
-    for name in ("summary.csv", "summary.md", "improvement.csv", "returns.png"):
+    for name in ("summary.csv", "aggregates.csv", "summary.md", "improvement.csv", "returns.png"):
         assert (folder / name).stat().st_size > 80
     assert "score" not in found.text  # D4RL has no references for this task
     before = (folder / "crr" / "seed-0" / "updates.csv").stat().st_mtime_ns
@@ -59,18 +62,16 @@ def test_a_score_is_d4rls(tmp_path):
         ("Hopper", -20.272305, 3234.3), ("HalfCheetah", -280.178953, 12135.0), ("Walker2d", 1.629008, 4592.3),
     ):  # fmt: skip
         settings = type("S", (), {"env": env, "env_options": find_env(env).options})
-        assert report.score(settings, expert) == pytest.approx(100)
-        assert report.score(settings, random) == pytest.approx(0)
+        assert score(settings, expert) == pytest.approx(100)
+        assert score(settings, random) == pytest.approx(0)
 
 
 def test_a_gain_is_the_median_of_the_seeds_own_gains():
-    def rows(*returns):
-        return [
-            report.Row("a", str(seed), "finished", "", "", 9, 9, value, None, None, 1, 0.1, None)
-            for seed, value in enumerate(returns)
-        ]
+    def seeds(*returns):
+        none = dict.fromkeys(f.name for f in fields(Row))
+        return [Row(**{**none, "seed": seed, "evaluation_return": value}) for seed, value in enumerate(returns)]
 
-    found = report._improvement("a", "b", list(zip(rows(100.0, 800.0, 90.0), rows(500.0, 830.0, 121.0), strict=True)))
+    found = report._improvement("a", "b", list(zip(seeds(100.0, 800.0, 90.0), seeds(500.0, 830.0, 121.0), strict=True)))
     assert (found.base_return, found.return_, found.gain, found.seeds) == (100.0, 500.0, 31.0, 3)
     assert found.improvement == pytest.approx(31.0)
 

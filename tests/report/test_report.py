@@ -13,7 +13,7 @@ from safeloop.experiments.specify import Request
 from safeloop.recording import reader
 from safeloop.recording.rows import Diagnostic, EvaluationEpisode, PlanSummary
 from safeloop.recording.run import Run, RunSettings
-from safeloop.report import curves, pictures, style, summary, violations
+from safeloop.report import aggregates, curves, pictures, rows, style, summary, tables, violations
 
 HEAD = "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds\n"
 EVALUATION = "simulator_steps,episode,return,cost_return,violations,length\n"
@@ -35,13 +35,16 @@ def twelve(cost=2):
 def test_a_row_is_computed_from_the_tables(tmp_path):
     evaluations = ["600,0,1.0,9.0,9,100", "1200,0,5.0,3.0,3,100", "1200,1,8.0,6.0,6,100"]
     run = make(tmp_path, "a", episodes=twelve(), evaluations=evaluations, privileged="known cost", preset="paper")
-    row = summary.row(reader.read(run))
+    row = rows.row(reader.read(run))
     assert asdict(row) == {
-        "algo": "a", "seed": "0", "state": "finished", "privileged": "known cost", "settings": "paper",
-        "diagnostics": {},
-        "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0,
-        "violations": 24, "violation_rate": 0.02, "evaluation_return": 6.5, "evaluation_cost_return": 4.5,
-        "evaluation_episodes": 2, "within_budget": "no", "training_minutes": 6.0, "evaluation_minutes": None,
+        "env": "Toy", "dataset": "", "algo": "a", "seed": 0, "state": "finished", "reason": "",
+        "privileged": "known cost", "settings": "paper", "diagnostics": {},
+        "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0, "training_cvar": 2.0,
+        "training_over_budget": 0.0, "training_longest_run": None, "violations": 24, "violations_per_1000": 20.0,
+        "steps_to_budget": 1000, "violations_to_budget": 20, "evaluated_at": 1200, "evaluation_episodes": 2,
+        "evaluation_return": 6.5, "evaluation_cost_return": 4.5, "evaluation_cvar": 6.0, "evaluation_over_budget": 0.5,
+        "evaluation_longest_run": None, "evaluation_violations": 9, "evaluation_violations_per_1000": 45.0,
+        "within_budget": False, "score": None, "training_minutes": 6.0, "evaluation_minutes": None,
     }  # fmt: skip
 
 
@@ -51,10 +54,10 @@ def test_minutes_of_evaluations_stand_beside_those_of_training(tmp_path):
     run.evaluations.path.unlink()
     for steps, episode, seconds in ((600, 0, 20.0), (600, 1, 30.0), (1200, 0, 90.0)):
         run.evaluations.append(EvaluationEpisode(steps, episode, 1.0, 9.0, 9, 100, seconds))
-    assert summary.row(older).evaluation_minutes is None  # recorded before there was the column
-    row = summary.row(reader.read(run))
+    assert rows.row(older).evaluation_minutes is None  # recorded before there was the column
+    row = rows.row(reader.read(run))
     assert (row.training_minutes, row.evaluation_minutes) == (6.0, 2.0)
-    cells = summary.cells(row, True)
+    cells = summary.each_run(row)
     assert (cells["minutes"], cells["eval minutes"]) == ("6.0", "2.0")
 
 
@@ -65,22 +68,26 @@ def test_the_summary_has_a_column_for_each_diagnostic(tmp_path):
         run.diagnostics.append(Diagnostic(100 * (i + 1), i, "drifting", i / 10))
     make(tmp_path, "b", seed=1, episodes=twelve())
     found = [reader.read(r) for r in reader.runs_under(tmp_path / "Toy")]
-    assert [r.diagnostics for r in summary.rows(found)] == [{}, {"drifting": 0.65}, {}, {}]
+    assert [r.diagnostics for r in rows.rows(found)] == [{}, {"drifting": 0.65}, {}]
     summary.write(tmp_path, found)
     with open(tmp_path / "summary.csv") as file:
-        assert [line["drifting"] for line in csv.DictReader(file)] == ["", "0.65", "", ""]  # not of all seeds
-    table = [line.split()[-1] for line in summary.text(found).splitlines()[2:8]]
-    assert table == ["drifting", "--------", "-", "0.65", "-", "-"]
+        assert [line["drifting"] for line in csv.DictReader(file)] == ["", "0.65", ""]
+    lines = summary.text(found).splitlines()
+    place = lines.index("Each run")
+    head = next(i for i, line in enumerate(lines) if i > place and line.startswith("---"))
+    assert lines[head - 1].split()[-1] == "drifting"
+    assert [line.split()[-1] for line in lines[head + 1 : head + 4]] == ["-", "0.65", "-"]
 
 
 def test_a_cost_equal_to_the_budget_is_within_it(tmp_path):
     run = make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,4.0,4,100"])
-    assert summary.row(reader.read(run)).within_budget == "yes"
+    assert rows.row(reader.read(run)).within_budget is True
 
 
 def test_a_run_without_episodes_has_a_row_of_blanks(tmp_path):
-    row = summary.row(reader.read(make(tmp_path, "a", state="failed")))
-    assert (row.state, row.steps, row.training_return, row.within_budget) == ("failed: it broke", 0, None, "")
+    row = rows.row(reader.read(make(tmp_path, "a", state="failed")))
+    assert (row.state, row.reason, row.steps, row.training_return) == ("failed", "it broke", 0, None)
+    assert row.within_budget is None
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
@@ -88,7 +95,7 @@ def test_a_half_written_line_is_left_out(tmp_path, state):
     run = make(tmp_path, "a", episodes=twelve(), state=state)
     with open(run.path / "episodes.csv", "a") as file:
         file.write("12,1300,260,99")
-    assert summary.row(reader.read(run)).episodes == 12
+    assert rows.row(reader.read(run)).episodes == 12
 
 
 def test_a_half_written_line_of_a_finished_run_is_damage(tmp_path):
@@ -100,33 +107,49 @@ def test_a_half_written_line_of_a_finished_run_is_damage(tmp_path):
         reader.read(run)
 
 
-def test_several_seeds_get_a_median_row(tmp_path):
+def test_several_seeds_get_an_estimate_with_an_interval(tmp_path):
     for seed, value in enumerate((1.0, 5.0, 3.0)):
         make(tmp_path, "a", seed, episodes=twelve(seed), evaluations=[f"1200,0,{value},{value},1,100"])
-    rows = summary.rows([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
-    assert [r.seed for r in rows] == ["0", "1", "2", "median"]
-    assert (rows[3].evaluation_return, rows[3].violations, rows[3].within_budget) == (3.0, 12, "2 of 3")
-    assert rows[3].state == "3 of 3 finished"
+    (group,) = aggregates.aggregates([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
+    found = group.estimates["evaluation_return"]
+    half = 4.302653 * (4.0 / 3) ** 0.5  # Student's t with two degrees of freedom, by hand: variance 4
+    assert (found.n, found.iqm, found.median) == (3, 3.0, 3.0)
+    assert (found.low, found.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
+    cost = group.estimates["evaluation_cost_return"]
+    assert cost.low == 0.0 and cost.high == pytest.approx(3 + half)  # a cost is not negative
+    assert group.within == 2 and group.evaluation.over_budget == pytest.approx(1 / 3)
+    columns = aggregates.columns(group)
+    assert (columns["n"], columns["runs"], columns["violations_median"], columns["evaluation_cvar"]) == (3, 3, 12, 5.0)
+    assert tables.interval(found) == "3.00 [-1.97, 7.97]"
 
 
-def test_a_median_is_over_the_seeds_that_finished(tmp_path):
+def test_tails_are_of_all_seeds_episodes_together(tmp_path):
+    """Of twenty episodes the worst two, both of one seed; a mean of the seeds' own would be another number."""
+    for seed, worst in enumerate((20.0, 30.0)):
+        lines = [f"1200,{i},1.0,{worst if i < 2 * seed else 0.0},{i},100" for i in range(10)]
+        make(tmp_path, "a", seed, episodes=twelve(), evaluations=lines)
+    (group,) = aggregates.aggregates([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
+    assert group.evaluation.cvar == 30.0 and group.evaluation.over_budget == 0.1
+    assert [r.evaluation_cvar for r in group.rows] == [0.0, 30.0]
+
+
+def test_an_estimate_is_over_the_seeds_that_finished(tmp_path):
     for seed, cost in enumerate((3, 9)):
         make(tmp_path, "a", seed, episodes=twelve(cost), evaluations=[f"1200,0,{cost},{cost},1,100"])
     make(tmp_path, "a", 2, episodes=twelve(0)[:1], state="failed")  # crashed early: few violations, and no minutes
     make(tmp_path, "a", 3, state="failed")
     for seed in range(2):
         make(tmp_path, "b", seed, episodes=twelve(), state="failed")
-    rows = summary.rows([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
-    (over, none) = (r for r in rows if r.seed == "median")
-    assert (over.state, over.violations, over.training_minutes, over.steps) == ("2 of 4 finished", 12 * 6, 6.0, 1200)
-    assert (over.evaluation_cost_return, over.within_budget) == (6.0, "1 of 2")
-    assert (none.state, none.violations, none.training_return, none.training_minutes) == (
-        "0 of 2 finished",
-        None,
-        None,
-        None,
-    )
-    assert summary.cells(none, True)["violations"] == "-"
+    over, none = aggregates.aggregates([reader.read(run) for run in reader.runs_under(tmp_path / "Toy")])
+    found = aggregates.columns(over)
+    assert (found["runs"], found["n"], found["violations"], found["violations_low"]) == (4, 2, 12 * 6, None)
+    assert (found["training_minutes"], found["steps"], found["evaluation_cost_return"]) == (6.0, 1200, 6.0)
+    assert found["within_budget"] == 1 and summary.over_seeds(over)["seeds"] == "2 of 4"
+    found = aggregates.columns(none)
+    assert (found["runs"], found["n"]) == (2, 0)
+    empty = ("violations", "training_return", "training_minutes", "within_budget", "evaluation_cvar")
+    assert [found[name] for name in empty] == [None] * 5
+    assert summary.over_seeds(none)["violations per 1,000"] == "-"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +157,26 @@ def test_a_median_is_over_the_seeds_that_finished(tmp_path):
     [([1.0, 5.0, 2.0], 2.0), ([1.0, 4.0], 2.5), ([1.0, None, 2.0], None), ([None], None), ([], None)],
 )
 def test_a_median_needs_every_value(values, expected):
-    assert summary.median(values) == expected
+    assert aggregates.median(values) == expected
+
+
+def test_algorithms_with_other_privileged_information_are_in_other_tables(tmp_path):
+    for seed in range(2):
+        make(tmp_path, "a", seed, episodes=twelve(), privileged="known cost")
+        make(tmp_path, "b", seed, episodes=twelve())
+        make(tmp_path, "c", seed, episodes=twelve())
+    found = [reader.read(run) for run in reader.runs_under(tmp_path / "Toy")]
+    sections = {known: [g.first.algo for g in groups] for known, groups in summary.sections(found).items()}
+    assert sections == {"known cost": ["a"], "nothing": ["b", "c"]}
+    assert summary.text(found).count("Over seeds\n") == 2
+
+
+def test_published_results_stand_apart_in_the_page(tmp_path):
+    run = make(tmp_path, "cpo", episodes=twelve(), env="PointGoal1", budget=25.0)
+    text = summary.page([reader.read(run)])
+    ours, others = text.split("## Published by others, not run by us")
+    assert "RCE-PETS" in others and "25.39" in others and "RCE-PETS" not in ours
+    assert "| cpo | 0 | finished |" in ours
 
 
 def test_a_picture_says_of_how_many_seeds_its_median_is(tmp_path, monkeypatch):
@@ -152,21 +194,21 @@ def test_a_picture_says_of_how_many_seeds_its_median_is(tmp_path, monkeypatch):
         lines = {line.get_label(): list(line.get_ydata()) for line in picture.axes[axis].get_lines()}
         assert [name for name in lines if name in names] == names
         assert lines[names[0]][-1] == last and lines[names[1]] == []
-    assert "hollow: unfinished" in drawn[1].axes[1].get_title()
+    assert "hollow: unfinished" in drawn[1].legends[0].get_title().get_text()
 
 
 def test_written_tables_name_terms_and_read_back(tmp_path):
     make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,3.0,3,100"], privileged="known cost")
     make(tmp_path, "b", episodes=twelve(9), state="failed", env_options={})
     pictures.write(tmp_path / "Toy")
-    rows = list(csv.DictReader((tmp_path / "Toy/summary.csv").read_text().splitlines()))
-    assert [(r["algo"], r["evaluation_return"], r["violation_rate"]) for r in rows] == [
-        ("a", "5.0", "0.02"),
-        ("b", "", "0.09"),
+    found = list(csv.DictReader((tmp_path / "Toy/summary.csv").read_text().splitlines()))
+    assert [(r["algo"], r["evaluation_return"], r["violations_per_1000"], r["state"], r["reason"]) for r in found] == [
+        ("a", "5.0", "20.0", "finished", ""),
+        ("b", "", "90.0", "failed", "it broke"),
     ]
     text = (tmp_path / "Toy/summary.md").read_text()
-    assert "| a | 0 | finished |" in text and "failed: it broke" in text
-    assert "Budget: cost return 4" in text and "a: known cost; b: nothing" in text
+    assert "| a | 0 | finished |" in text and "- b seed 0 failed: it broke\n" in text
+    assert "Budget: cost return 4" in text and "## Privileged information: known cost" in text
 
 
 def test_pictures_are_drawn_and_hold_something(tmp_path):
@@ -213,7 +255,7 @@ def test_where_nothing_costs_nothing_speaks_of_costs(tmp_path, monkeypatch):
     found = pictures.write(folder)
     ((picture, name),) = drawn
     assert name == "curves.png" and len(picture.axes) == 1
-    assert summary.row(found[0]).within_budget == ""
+    assert rows.row(found[0]).within_budget is None
     for text in (summary.text(found), (folder / "summary.md").read_text()):
         assert not any(word in text.lower() for word in ("cost", "budget", "violation"))
         assert "5.00" in text
@@ -247,8 +289,11 @@ def test_a_far_outlier_does_not_stretch_the_cost_axis(tmp_path, monkeypatch):
     found[0].run.evaluations.path.write_text(EVALUATION + "".join(f"{line}\n" for line in [*near, far]))
     violations.draw([reader.read(found[0].run)], tmp_path / "v.png")
     assert [axis.get_xlim()[1] < 30 for axis in drawn] == [True, True]
-    texts = [[text.get_text() for text in axis.texts] for axis in drawn]
-    assert texts == [["budget 4"], ["1 of 10 episodes beyond, to 90", "budget 4"]]
+    assert [axis.get_xlabel() for axis in drawn] == [
+        "cost return of an episode",
+        "cost return of an episode (1 of 10 episodes lies beyond the axis, up to 90)",
+    ]
+    assert not drawn[1].texts  # nothing is written over the points
 
 
 def test_the_running_mean_is_over_ten_episodes_or_a_twentieth():
@@ -260,9 +305,9 @@ def test_the_running_mean_is_over_ten_episodes_or_a_twentieth():
 def test_settings_that_depend_on_the_environment_are_compared_by_their_numbers(tmp_path):
     changes = {"population": 50}
     (asked,) = specify.specify(Request(algos=["loop"], settings=changes, eval_episodes=0), "PointGoal1")
-    assert asked.algo_settings["horizon"] == 16 and summary.changed(asked) == "default; population=50"
+    assert asked.algo_settings["horizon"] == 16 and rows.changed(asked) == "default; population=50"
     older = {**asked.algo_settings, "horizon": None, "width": 64}  # recorded before the numbers were
-    assert summary.changed(replace(asked, algo_settings=older)) == "default; width=64; population=50"
+    assert rows.changed(replace(asked, algo_settings=older)) == "default; width=64; population=50"
 
 
 def test_the_median_curve_covers_what_every_seed_has():
@@ -298,9 +343,44 @@ def test_a_legend_fits_into_its_picture(panels):
     picture, axis, *_ = style.figure("many", panels)
     for i in range(9):
         axis.plot([0, 1], [0, i], label=f"an algorithm with a long name, number {i}")
-    style.legend_below(picture, axis)
+    style.legend_below(picture, axis, caption="two lines\nof text")
     picture.draw_without_rendering()
     (legend,) = picture.legends
     box = legend.get_window_extent()
     assert box.x0 >= 0 and box.x1 <= picture.bbox.width and len(legend.texts) == 9
     assert box.y1 < axis.get_window_extent().y0
+
+
+def test_results_are_frames_of_runs_aggregates_and_episodes(tmp_path):
+    import safeloop
+
+    for seed in range(3):
+        make(tmp_path, "a", seed, episodes=twelve(seed), evaluations=[f"1200,0,{seed},{seed},1,100"])
+    make(tmp_path, "b", 0, env="Toy 2", budget=None, episodes=twelve())
+    found = safeloop.results(tmp_path)
+    assert found.runs.groupby(["env", "algo"]).seed.count().to_dict() == {("Toy", "a"): 3, ("Toy 2", "b"): 1}
+    assert found.runs.evaluation_return.tolist()[:3] == [0.0, 1.0, 2.0] and found.runs.score.isna().all()
+    assert found.aggregates.set_index("algo").loc["a", "n"] == 3 and len(found.aggregates) == 2
+    assert len(found.episodes) == 48 and found.episodes.longest_run.isna().all()
+    assert found.episodes.query("env == 'Toy' and seed == 2").violations.tolist() == [2] * 12
+    assert found.evaluations["return"].tolist() == [0.0, 1.0, 2.0]
+    written = (tmp_path / "Toy/summary.csv").exists()
+    assert not written  # nothing is written
+    with pytest.raises(UsageError, match="holds no runs"):
+        safeloop.results(tmp_path / "Toy/a")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, "-"), (0.0, "0.00"), (-3.456, "-3.46"), (123.45, "123.5"), (12345.6, "12,346"), (-999.96, "-1,000.0")],
+)
+def test_numbers_have_as_many_digits_as_their_size_asks_for(value, expected):
+    assert tables.number(value) == expected
+
+
+def test_headings_are_broken_and_nothing_is_cut():
+    long = "a" * 300
+    table = [{"algorithm": long, "seeds in budget": "3 of 3"}, {"algorithm": "b", "seeds in budget": "-"}]
+    *heads, rule, first, second = tables.aligned(table)
+    assert [line.split() for line in heads] == [["seeds"], ["in"], ["algorithm", "budget"]]
+    assert rule == "-" * len(first) and first == f"{long}   3 of 3" and second.split() == ["b", "-"]

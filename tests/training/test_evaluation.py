@@ -108,10 +108,11 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
 
     def driven(seeds):
         policy = Planning(Agent(), 0, lambda _: Agent().new_planner([generators[seeds.index(s)] for s in seeds]))
-        return evaluation._drive(policy, spec(), [Broken() for _ in seeds], seeds, None)
+        found = evaluation._drive(policy, spec(), [Broken() for _ in seeds], seeds, None)
+        return [total.columns for total in found]
 
     rows = driven([1, 2, 3, 4])
-    lengths = [row[3] // 2 for row in rows]
+    lengths = [row["length"] // 2 for row in rows]
     assert len(set(lengths)) > 2
     assert sizes == [sum(n > t for n in lengths) for t in range(max(lengths))]
     for i, row in enumerate(rows):  # each as if it had been driven alone

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 
 import pytest
 
@@ -39,7 +39,7 @@ def finish(run):
 
 def records(run):
     """Every record of a run but its wall-clock seconds."""
-    episodes = [astuple(row)[:-1] for row in run.episodes.read()]
+    episodes = run.episodes.read()
     return episodes, run.evaluations.read(), run.fits.read(), run.plans.read()
 
 

@@ -26,15 +26,14 @@ class WallStop(gymnasium.Env):
         return self._observation(), {}
 
     def step(self, action):
-        reward, cost = 0.0, 0.0
+        reward, costs = 0.0, []
         for _ in range(REPEAT):  # one decision is REPEAT simulator steps
             self.velocity += TIME_STEP * (4.0 * float(np.clip(action[0], -1, 1)) - 0.5 * self.velocity)
             self.position += TIME_STEP * self.velocity
             self.steps += 1
             reward -= abs(self.wall + 0.2 - self.position)
-            cost += float(self.position > self.wall)
-        info = {"cost": cost, "violations": int(cost), "simulator_steps": REPEAT}
-        return self._observation(), reward, False, self.steps >= EPISODE, info
+            costs.append(float(self.position > self.wall))
+        return self._observation(), reward, False, self.steps >= EPISODE, {"costs": costs}
 
     def render(self):
         frame = np.full((64, 256, 3), 255, np.uint8)
