@@ -17,6 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
+from rich.text import Text
 
 from safeloop.errors import UsageError
 from safeloop.files import check_path
@@ -25,7 +26,7 @@ from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
 from safeloop.recording.tables import Table
 from safeloop.registry import whole_steps
-from safeloop.texts import clock, per_second
+from safeloop.texts import clock, one_line, per_second
 
 AVERAGED = 10
 """Number of episodes that a return or cost is averaged over."""
@@ -75,6 +76,8 @@ class Row:
     """Episodes of the last evaluation, as far as it is."""
     age: float | None
     """Seconds since the last row."""
+    reason: str = ""
+    """Why a run failed."""
 
     @property
     def left(self) -> float | None:
@@ -133,6 +136,7 @@ class Watcher:
             values=[row.value for row in updates],
             evaluation=[row for row in evaluations if row.simulator_steps == last],
             age=max(0.0, time.time() - max(times) / 1e9) if times else None,
+            reason=one_line(run.status["reason"]) if state == "failed" else "",
         )
 
     def _rows(self, table: Table) -> list[Any]:
@@ -282,7 +286,8 @@ def picture(rows: Sequence[Row], console: Console, height: int | None = None) ->
         if console.measure(grid, options=console.options.update(width=WIDE)).maximum <= console.width:
             break
     more = [f"and {rest:,} more"] if rest else []
-    return Group(*([grid] if rows else ["no runs any more"]), *more)
+    failed = [Text(f"{row.run} failed: {row.reason}") for row in shown if row.reason]
+    return Group(*([grid] if rows else ["no runs any more"]), *more, *failed)
 
 
 def watch(folder: str | Path, once: bool = False, every: float = 2.0) -> None:

@@ -162,10 +162,10 @@ def test_findings_go_where_they_should_while_a_terminal_shows_what_is_checked(te
 
 
 def test_checks_tell_what_they_check(main, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.05)
-    code, out, errors = main("check", "algorithm", "cem-linear")
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.02)
+    code, out, errors = main("check", "algorithm", "cem-linear", "--set", "population=60")
     assert code == 0 and "check algorithm" not in out
-    assert re.search(r"^check algorithm: checking \w[\w ]+, training, \d+/\d+ steps", errors, re.MULTILINE)
+    assert re.search(r"^check algorithm: checking \w[\w ]+, training, [\d,]+/[\d,]+ steps", errors, re.MULTILINE)
 
 
 def test_measurements_tell_how_many_turns_were_taken(monkeypatch, capsys):

@@ -107,6 +107,13 @@ def test_runs_that_have_ended_are_shown_and_nothing_is_written(trained, main, on
     assert stamps(trained) == before
 
 
+def test_why_a_run_failed_stands_once_below_the_table(trained, main):
+    (trained / RUN / "status.json").write_text('{"state": "failed", "reason": "ValueError: not [finite]"}')
+    out = main("watch", trained)[1].splitlines()
+    assert out[1].startswith("cem-linear seed 0   failed  ") and "ValueError" not in out[1]
+    assert out[3:] == ["cem-linear seed 0 failed: ValueError: not [finite]"]
+
+
 def test_a_killed_run_is_interrupted_and_its_lock_is_left_alone(trained, monkeypatch):
     run, asked = trained / RUN, []
     monkeypatch.setattr(watch, "in_use", lambda run, of=watch.in_use: asked.append(run) or of(run))
