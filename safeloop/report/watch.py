@@ -34,6 +34,8 @@ RATED = 20
 """Number of last rows that the rate is of."""
 STARTS = 30.0
 """Seconds that a run which was started may need until its process says that it runs."""
+FAILS = 10**9
+"""Nanoseconds in which a run that fails writes the reason to its log."""
 AGAIN = 0.2
 """Seconds until the second look at a run that can't be read, as it may just be deleted."""
 OFTEN, SELDOM = 0.1, 3600.0
@@ -60,6 +62,8 @@ class Row:
     """`"safeloop seed 0"`."""
     state: str
     """`new`, `starting`, `running`, `interrupted`, `finished` or `failed`."""
+    budget: float | None
+    """None: the environment has no cost."""
     goes_on: bool
     """Whether a process works on it, or may be about to."""
     steps: int
@@ -127,6 +131,7 @@ class Watcher:
             folder=settings.folder,
             run=f"{settings.name} seed {settings.seed}",
             state=state,
+            budget=settings.budget,
             goes_on=state in ("running", "starting"),
             steps=learned[-1].simulator_steps if learned else 0,
             total=self._total(run),
@@ -171,10 +176,9 @@ class Watcher:
                 return state
             if (state := run.status["state"]) == "running":  # it did not finish meanwhile
                 self.dead[run.path] = status
-        if state in {"finished", "failed"}:
-            return state
-        log = run.path / "log.txt"  # the launcher writes a line when it starts a process
-        if _lately(log) and _modified(log) > status:
+        log = run.path / "log.txt"  # the launcher writes a line when it starts a process, and a run why it failed
+        later = _modified(log) - status - (FAILS if state == "failed" else 0)
+        if state != "finished" and later > 0 and _lately(log):
             return "starting"
         return "interrupted" if state == "running" else state
 
@@ -268,7 +272,7 @@ def _cells(row: Row, several: bool, marks: str) -> dict[str, Any]:
 def _evaluation(row: Row) -> str:
     if not row.evaluation:
         return "-"
-    cost = f", cost {fmean(e.cost_return for e in row.evaluation):,.1f}" if row.costs else ""
+    cost = "" if row.budget is None else f", cost {fmean(e.cost_return for e in row.evaluation):,.1f}"
     at = row.evaluation[-1].simulator_steps
     return f"{fmean(e.return_ for e in row.evaluation):,.1f}{cost} at {at:,}"
 
@@ -297,7 +301,7 @@ def watch(folder: str | Path, once: bool = False, every: float = 2.0) -> None:
     """
     if not OFTEN <= every <= SELDOM:
         raise UsageError(f"--every {every:g}: expected {OFTEN:g} to {SELDOM:g} seconds")
-    console, watcher = Console(highlight=False), Watcher(folder)
+    console, watcher = Console(highlight=False, markup=False), Watcher(folder)
     rows = watcher.rows()
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.width = console.width if console.is_terminal else WIDE

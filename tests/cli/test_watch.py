@@ -143,7 +143,13 @@ def test_a_run_is_starting_from_its_process_on_and_the_next_is_waited_for(traine
     assert [(row.state, row.goes_on) for row in watcher.rows()] == [("new", False), ("finished", False)]
     os.utime(run / "log.txt")
     assert [(row.state, row.goes_on) for row in watcher.rows()] == [("starting", True), ("finished", False)]
-    aged(run / "log.txt")
+    status.write_text('{"state": "failed", "reason": "x"}')
+    assert watcher.rows()[0].state == "failed"
+    aged(status, 5)
+    assert watcher.rows()[0].state == "starting"  # it is resumed
+    status.write_text('{"state": "new", "reason": ""}')
+    for path in (status, run / "log.txt"):
+        aged(path)
     os.utime(other / "status.json")  # this one has just ended
     assert [(row.state, row.goes_on) for row in watcher.rows()] == [("new", True), ("finished", False)]
 
