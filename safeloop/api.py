@@ -17,7 +17,7 @@ from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.experiments import prepare, specify
 from safeloop.experiments.local import Failure, Job, Stopped, Work, check_jobs, execute
-from safeloop.experiments.progress import display
+from safeloop.experiments.progress import display, heartbeat
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
 from safeloop.files import check_path
@@ -158,14 +158,15 @@ def offline(
     asked = Request(algos=algos, **options)
     check_jobs(asked.jobs)  # before a sweep trains anything
     check_path(asked.out, "--out")
-    data = read(check_path(dataset))
-    name, env_options = specify.fitting_env(data, env, asked.env_options)
-    runs = specify.specify(asked, name, env_options, data)
+    with heartbeat("reading the dataset", asked.quiet):
+        data = read(check_path(dataset))
+        name, env_options = specify.fitting_env(data, env, asked.env_options)
+        runs = specify.specify(asked, name, env_options, data)
     if asked.sweep:
         out = Path(asked.out)
         with _threads(runs[0].threads), _drawn_when_stopped(out / runs[0].folder):
             given = specify.pairs(asked.settings, "--set")
-            runs = tuned(out, runs, data.path, given, asked.sweep, lambda: display(asked.quiet))
+            runs = tuned(out, runs, data.path, given, asked.sweep, asked.quiet)
     return _train(asked, runs, data.path)
 
 
@@ -186,7 +187,8 @@ def _execute(work: Work, limit: int, quiet: bool, folder: Path) -> Comparison:
     with _drawn_when_stopped(folder):
         failures = execute(work, limit, display(quiet))
     try:
-        return _compare(folder, failures)
+        with heartbeat("drawing", quiet):
+            return _compare(folder, failures)
     except UsageError as error:
         return Comparison(folder, [], "", failures, unwritten=str(error))
 

@@ -305,7 +305,9 @@ def test_help_answers_at_once_without_torch():
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path.home())
 
 
-@pytest.mark.parametrize("words", [["run"], ["resume"], ["eval"], ["plot"], ["show"], ["list", "envs"], ["doctor"]])
+@pytest.mark.parametrize(
+    "words", [["run"], ["resume"], ["eval"], ["plot"], ["watch"], ["show"], ["list", "envs"], ["doctor"]]
+)
 def test_every_command_has_help_with_an_example(main, words):
     code, out, _ = main(*words, "--help")
     assert code == 0 and "Example" in out and "safeloop " + " ".join(words) in out
