@@ -17,7 +17,7 @@ from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.experiments import prepare, specify
 from safeloop.experiments.local import Failure, Job, Stopped, Work, check_jobs, execute
-from safeloop.experiments.progress import display
+from safeloop.experiments.progress import display, heartbeat
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
 from safeloop.files import check_path
@@ -25,6 +25,7 @@ from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
+from safeloop.report.safety import Safety, safety
 from safeloop.report.tables import aligned
 from safeloop.report.video import Video
 from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
@@ -76,12 +77,18 @@ class Evaluation:
         """Whether the mean cost return is at most the budget; None in environments without a cost."""
         return None if self.budget is None else self.means["cost_return"] <= self.budget
 
+    @property
+    def safety(self) -> Safety | None:
+        """The safety of the episodes; None in environments without a cost."""
+        return None if self.budget is None else safety(self.episodes, self.budget)
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
         return {
             "run": str(self.run), "budget": self.budget, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,
+            "safety": None if self.safety is None else asdict(self.safety),
         }  # fmt: skip
 
     @property
@@ -95,10 +102,16 @@ class Evaluation:
         lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "length", "cost_return", "violations"))))
         heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
         table = aligned([dict(zip(heads, line, strict=False)) for line in lines])
-        if self.budget is None:
+        found = self.safety
+        if found is None:
             return "\n".join(table)
-        verdict = "within" if self.within_budget else "above"
-        return "\n".join([*table, "", f"Mean cost return is {verdict} the budget of {self.budget:g}."])
+        verdict, over = "within" if self.within_budget else "above", round(found.over_budget * len(self.episodes))
+        run = "" if found.longest_run is None else f"; longest run of steps with a cost {found.longest_run}"
+        verdicts = [
+            f"Mean cost return is {verdict} the budget of {self.budget:g}.",
+            f"Worst tenth of episodes (CVaR) {found.cvar:.2f}; {over} of {len(self.episodes)} above the budget{run}.",
+        ]
+        return "\n".join([*table, "", *verdicts])
 
 
 def asks(verb: Callable[..., Comparison]) -> Callable[..., Comparison]:
@@ -145,14 +158,15 @@ def offline(
     asked = Request(algos=algos, **options)
     check_jobs(asked.jobs)  # before a sweep trains anything
     check_path(asked.out, "--out")
-    data = read(check_path(dataset))
-    name, env_options = specify.fitting_env(data, env, asked.env_options)
-    runs = specify.specify(asked, name, env_options, data)
+    with heartbeat("reading the dataset", asked.quiet):
+        data = read(check_path(dataset))
+        name, env_options = specify.fitting_env(data, env, asked.env_options)
+        runs = specify.specify(asked, name, env_options, data)
     if asked.sweep:
         out = Path(asked.out)
         with _threads(runs[0].threads), _drawn_when_stopped(out / runs[0].folder):
             given = specify.pairs(asked.settings, "--set")
-            runs = tuned(out, runs, data.path, given, asked.sweep, lambda: display(asked.quiet))
+            runs = tuned(out, runs, data.path, given, asked.sweep, asked.quiet)
     return _train(asked, runs, data.path)
 
 
@@ -173,7 +187,8 @@ def _execute(work: Work, limit: int, quiet: bool, folder: Path) -> Comparison:
     with _drawn_when_stopped(folder):
         failures = execute(work, limit, display(quiet))
     try:
-        return _compare(folder, failures)
+        with heartbeat("drawing", quiet):
+            return _compare(folder, failures)
     except UsageError as error:
         return Comparison(folder, [], "", failures, unwritten=str(error))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.experiments.local import ALLOCATOR
+from safeloop.experiments.progress import heartbeat
 from safeloop.experiments.specify import check_device
 from safeloop.registry import find_env, speed_peers
 from safeloop.settings import MOST_THREADS, check_whole
@@ -71,9 +72,11 @@ def _measure(what: str, env: str, peer: str | None, device: str, threads: int) -
     for name, call in parts.items():
         if what in ("all", name):
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
-            result[name] = call()
+            with heartbeat(name):
+                result[name] = call()
     if peer and theirs:
-        result["against"] = against(peer, theirs, env)
+        with heartbeat(f"training beside {peer}"):
+            result["against"] = against(peer, theirs, env)
     return result
 
 

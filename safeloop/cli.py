@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safeloop.cli_options import EnvSet, Json, Preset, Quiet, Set, options, whole
+from safeloop.cli_options import EnvSet, Json, Preset, Quiet, Set, options, real, whole
 from safeloop.texts import one_line
 
 if TYPE_CHECKING:
@@ -192,8 +192,9 @@ def evaluate(
     from contextlib import redirect_stdout
 
     from safeloop import api
+    from safeloop.experiments.progress import heartbeat
 
-    with redirect_stdout(sys.stderr):
+    with heartbeat("eval", quiet), redirect_stdout(sys.stderr):
         result = api.evaluate(run, episodes=episodes, video=video)
     if json_:
         print(json.dumps(result.as_dict(), indent=2))
@@ -212,8 +213,11 @@ def plot(
 ) -> None:
     """Redraw the pictures and tables of a folder of runs."""
     from safeloop import api
+    from safeloop.experiments.progress import heartbeat
 
-    for comparison in api.plot(folder, diagnostics):
+    with heartbeat("plot", quiet):
+        found = api.plot(folder, diagnostics)
+    for comparison in found:
         _report(comparison, quiet)
 
 
@@ -231,10 +235,29 @@ def report(
 ) -> None:
     """Write a page with the tables and figures of all runs: one HTML file that opens without a network."""
     from safeloop import api
+    from safeloop.experiments.progress import heartbeat
 
-    file = api.report(folders, out, title)
+    with heartbeat("report", quiet):
+        file = api.report(folders, out, title)
     if not quiet:
         print(f"page: {file}")
+
+
+@app.command(epilog="Examples: safeloop watch runs | safeloop watch runs/PointGoal1 --every 10 | "
+             "safeloop watch runs --once")  # fmt: skip
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder, or one environment's in it.")],
+    once: Annotated[bool, typer.Option("--once", help="Print the table once, as where there is no terminal.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", parser=real, help="Time between two looks.")] = 2.0,
+) -> None:
+    """Show how far the runs of a folder are, while they train; ends when no run goes on.
+
+    Steps, rate and time left; return and cost (means of the last 10 episodes, and how they changed); the last
+    evaluation; the time since the last row was written. It reads the files of the runs and writes nothing.
+    """
+    from safeloop.report.watch import watch as look
+
+    look(folder, once, every)
 
 
 @app.command(epilog="Example: safeloop show runs/PointGoal1/safeloop/seed-0")
@@ -312,8 +335,7 @@ def check_env(
     from safeloop.checks import environment
 
     spec = environment.find(env, env_set or ())
-    found = environment.examine(spec, say=lambda text: print(f"safeloop: {text}", file=sys.stderr))
-    _findings({"env": spec.id, "options": spec.options}, found, json_)
+    _findings("check env", {"env": spec.id, "options": spec.options}, environment.examine(spec), json_)
 
 
 @checks.command("algorithm", epilog="Examples: safeloop check algorithm sac | "
@@ -332,22 +354,25 @@ def check_algorithm(
     """
     from safeloop.checks import algorithm
 
-    found = algorithm.examine(algo, env, set_ or (), say=lambda text: print(f"safeloop: {text}", file=sys.stderr))
-    _findings({"algorithm": algo, "env": env, "settings": list(set_ or ())}, found, json_)
+    about = {"algorithm": algo, "env": env, "settings": list(set_ or ())}
+    _findings("check algorithm", about, algorithm.examine(algo, env, set_ or ()), json_)
 
 
-def _findings(about: dict[str, Any], findings: Iterable[Finding], as_json: bool) -> None:
+def _findings(name: str, about: dict[str, Any], findings: Iterable[Finding], as_json: bool) -> None:
     """Print findings as they are made, or all as JSON; exit code 1 where a check failed."""
     from contextlib import redirect_stdout
 
     from safeloop.checks.findings import FAILED, verdict
+    from safeloop.experiments.progress import heartbeat
 
-    made, out = [], sys.stdout
-    with redirect_stdout(sys.stderr):  # what an environment prints is no finding
-        for finding in findings:
-            made.append(finding)
-            if not as_json:
-                print(finding.line, file=out, flush=True)
+    made = []
+    with heartbeat(name):
+        out = sys.stdout
+        with redirect_stdout(sys.stderr):  # what an environment prints is no finding
+            for finding in findings:
+                made.append(finding)
+                if not as_json:
+                    print(finding.line, file=out, flush=True)
     fine = all(finding.state != FAILED for finding in made)
     if as_json:
         print(json.dumps({**about, "ok": fine, "findings": [vars(finding) for finding in made]}, indent=2))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from safeloop.activity import TRAINING, doing, tracked
 from safeloop.agents.planning import PlanningAgent
 from safeloop.algorithms.loop import safeloop
 from safeloop.cmdp import EnvSpec, complete
@@ -45,12 +46,12 @@ WARMUP, TRAINED = 200, 200
 def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds of each candidate in each round, after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
-        for name, call in candidates.items():
-            start = time.perf_counter()
-            call()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
+    turns = [(number, name) for number in range(rounds + 1) for name in candidates]
+    for number, name in tracked(turns, "taking turns", "turns"):
+        start = time.perf_counter()
+        candidates[name]()
+        if number:
+            seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
@@ -123,7 +124,10 @@ def planner(env: str = ENV, device: str = "cpu") -> dict[str, Any]:
     """Milliseconds a decision, of the planner and of its matrix products alone, at the paper's and our settings."""
     spec = find_env(env)
     obs = spec.make().reset(seed=0)[0][None]
-    return {preset: _planner(_make_agent(spec, preset, device), obs) for preset in PRESETS}
+    found = {}
+    for preset in tracked(PRESETS, "measuring", "settings"):
+        found[preset] = _planner(_make_agent(spec, preset, device), obs)
+    return found
 
 
 def _planner(agent: PlanningAgent, obs: np.ndarray) -> dict[str, Any]:
@@ -258,7 +262,8 @@ def training(env: str = ENV, device: str = "cpu", **changes: Any) -> dict[str, A
         stopwatch.watch("environment", recorder, "step")
         stopwatch.watch("learner", agent, "learn")
         stopwatch.watch("model", agent, "fit")
-        train(agent, recorder, run)
+        with doing(TRAINING, steps, "steps", lambda: recorder.simulator_steps):
+            train(agent, recorder, run)
         split = stopwatch.split(recorder.decisions - WARMUP)
         recorder.close()
     return {**split, "peak_memory_mb": peak_memory()}
@@ -272,7 +277,7 @@ def peak_memory() -> int:
 def against(peer: str, theirs: Callable[..., dict[str, Any]], env: str = ENV) -> dict[str, Any]:
     """Training of ours and of `peer`, which `theirs` measures, in turns, at equal planner settings."""
     rounds = []
-    for number in range(3):
+    for number in tracked(range(3), "measuring", "rounds"):
         print(f"measuring training beside {peer}, round {number + 1} of 3 ...", file=sys.stderr, flush=True)
         rounds.append((training(env, **EQUAL), theirs(EQUAL, WARMUP, TRAINED)))
     rates = [[r["decisions_per_second"] for r in both] for both in rounds]

@@ -22,3 +22,14 @@ def one_line(text: str) -> str:
     """Return `text` in one line, with control characters and others that a terminal can't show escaped."""
     shown = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def clock(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds: `"0:01:02"`."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def per_second(rate: float) -> str:
+    """Return a rate with as many digits as matter: `"1,234/s"`, `"1.2/s"`, `"0.12/s"`."""
+    return f"{rate:,.{0 if rate >= 10 else 1 if rate >= 1 else 2}f}/s"

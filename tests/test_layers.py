@@ -10,7 +10,7 @@ FOLDERS = {"safeloop": ROOT / "safeloop", "safeloop_envs": ROOT / "envs/safeloop
            "safeloop_baselines": ROOT / "baselines/safeloop_baselines"}  # fmt: skip
 
 LAYERS = [
-    ["texts", "rng"],
+    ["texts", "rng", "activity"],
     ["errors"],
     ["settings", "files"],
     ["cmdp"],

@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -384,12 +384,10 @@ def examine(
     algorithm: str | Algorithm,
     env: str | None = None,
     settings: Pairs = (),
-    *,
-    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Finding]:
     """Make the checks of `check` one after the other and yield each finding as it is made.
 
-    `say` is called with a line before each further run where these take long. Raises `UsageError` as `check` does.
+    Raises `UsageError` as `check` does.
     """
     try:
         found: Any = find_algorithm(algorithm) if isinstance(algorithm, str) else algorithm
@@ -404,7 +402,7 @@ def examine(
 
     with tempfile.TemporaryDirectory(prefix="safeloop-check-") as folder, prepared(Path(folder)):
         spec = find_env(env or TASK)
-        trial = Trial(name, found, spec, Path(folder), given, say)
+        trial = Trial(name, found, spec, Path(folder), given)
         refuse(trial)
         yield Finding("entry point", OK, f"{name} in {spec.id}")
         yield from judged(CHECKS, trial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from numbers import Real
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from safeloop.activity import doing
 from safeloop.checks.findings import Fault, told
 from safeloop.cmdp import EnvSpec, complete
 from safeloop.rng import TRAINING, derived_seed
@@ -22,8 +23,6 @@ KEYS = ("cost", "violations", "simulator_steps", "costs", "event", "diagnostics"
 """The entries of `info` that the suite reads."""
 HELD = (1, 1, 1, 10)
 """For how many decisions an action is held, drawn with equal chances."""
-SAY_AFTER = 3.0
-"""Seconds until the first message, and between two."""
 
 
 class Step(NamedTuple):
@@ -74,7 +73,6 @@ class Trial:
     env: gymnasium.Env
     wanted: tuple[int, int]
     """Whole episodes and decisions, at least."""
-    say: Callable[[str], None] = lambda text: None
     episodes: list[Drive] = field(default_factory=list)
 
     @property
@@ -154,18 +152,16 @@ def drive(trial: Trial) -> None:
     env: Any = trial.env
     episodes, decisions = trial.wanted
     most = -(-trial.spec.episode_steps // max(1, trial.spec.action_repeat))
-    rng, next_word, done = np.random.default_rng(0), time.perf_counter() + SAY_AFTER, 0
-    while len(trial.episodes) < episodes or done < decisions:
-        episode, seen = begin(env, derived_seed(0, TRAINING, len(trial.episodes)))
-        trial.episodes.append(episode)
-        for action in actions(env.action_space.shape[0], rng):
-            seen = advance(env, episode, action, seen)
-            done += 1
-            if time.perf_counter() > next_word:
-                trial.say(f"driven {done:,} random decisions of at least {decisions:,}")
-                next_word = time.perf_counter() + SAY_AFTER
-            if episode.steps[-1].ended or len(episode.steps) >= most:
-                break
+    rng = np.random.default_rng(0)
+    with doing("driving", decisions, "random decisions") as activity:
+        while len(trial.episodes) < episodes or activity.done < decisions:
+            episode, seen = begin(env, derived_seed(0, TRAINING, len(trial.episodes)))
+            trial.episodes.append(episode)
+            for action in actions(env.action_space.shape[0], rng):
+                seen = advance(env, episode, action, seen)
+                activity.done += 1
+                if episode.steps[-1].ended or len(episode.steps) >= most:
+                    break
 
 
 def replay(envs: Sequence[Any], episode: Drive, seed: int, most: int) -> list[Drive]:

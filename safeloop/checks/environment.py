@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from safeloop.checks import contract
@@ -48,12 +48,10 @@ def examine(
     *,
     episodes: int = EPISODES,
     decisions: int = DECISIONS,
-    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Finding]:
     """Make the checks of `check` one after the other and yield each finding as it is made.
 
-    `say` is called with a line every few seconds while episodes are driven. Raises `UsageError` where the environment
-    refuses to be made with one.
+    Raises `UsageError` where the environment refuses to be made with one.
     """
     wanted = check_whole("episodes", episodes, 1), check_whole("decisions", decisions, 1)
     try:
@@ -67,4 +65,4 @@ def examine(
     from safeloop.checks import known  # torch takes a second to import
 
     checks = (*contract.CHECKS, *known.CHECKS, Check("close", contract.close))
-    yield from judged(checks, Trial(spec, env, wanted, say))
+    yield from judged(checks, Trial(spec, env, wanted))

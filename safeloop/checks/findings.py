@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from safeloop.activity import doing
 from safeloop.texts import one_line
 
 OK: Literal["ok"] = "ok"
@@ -65,7 +66,9 @@ def judged(checks: Iterable[Check], subject: Any) -> Iterator[Finding]:
             yield Finding(check.name, NOT_APPLICABLE, f"not checked: {lacking[0]} has to hold first")
             continue
         try:
-            yield Finding(check.name, OK, one_line(check.judge(subject)))
+            with doing(f"checking {check.name}"):
+                detail = check.judge(subject)
+            yield Finding(check.name, OK, one_line(detail))
         except NotApplicable as reason:
             yield Finding(check.name, NOT_APPLICABLE, one_line(str(reason)))
         except Exception as error:

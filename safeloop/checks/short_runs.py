@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from safeloop.activity import TRAINING, doing
 from safeloop.checks.findings import Fault, NotApplicable, told
 from safeloop.cmdp import EnvSpec, complete
 from safeloop.data.datasets import Dataset, read
@@ -43,8 +44,6 @@ GRADIENT_STEPS, COLLECTED = 60, 16
 """Gradient steps of a short run on a dataset, and the dataset's episodes."""
 EDGE = 1e-6
 """Actions may lie so far outside the action space, by rounding."""
-SAY_AFTER = 3.0
-"""Seconds of a run from which on the next ones are announced."""
 
 SMALL: dict[str, int] = {
     "warmup": 10, "start_learning_steps": 10, "updates_per_decision": 2, "batch_size": 8,
@@ -243,7 +242,6 @@ class Trial:
     """Where runs and dataset are written."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Settings that the user asked for."""
-    say: Callable[[str], None] = lambda text: None
     runs: dict[str, ShortRun] = field(default_factory=dict)
     """Finished runs by name."""
 
@@ -362,12 +360,14 @@ class Trial:
         run.repair()
         with calling("train_on" if self.info.offline else "train"), _saving_often():
             if self.info.offline:
-                self.fresh().train_on(self.dataset, run)
+                with doing(TRAINING):
+                    self.fresh().train_on(self.dataset, run)
                 return
             spec = replace(self.spec, make=lambda *a, **b: Counting(self.spec.make(*a, **b), self.spec, run))
             env = Recorder(spec.make(), spec, run)
             try:
-                self.fresh().train(env, run)
+                with doing(TRAINING, run.asked.steps, "steps", lambda: env.simulator_steps):
+                    self.fresh().train(env, run)
             finally:
                 run.recorded = env.simulator_steps
                 env.close()
@@ -375,10 +375,7 @@ class Trial:
     def trained(self, name: str, seed: int = 0) -> ShortRun:
         """Return the finished run of this name, which is trained where there is none."""
         if name not in self.runs:
-            run, before = self.begin(name, seed), min((each.seconds for each in self.runs.values()), default=0.0)
-            if before > SAY_AFTER:
-                self.say(f"trains once more, which took {before:.0f} s")
-            begun = time.perf_counter()
+            run, begun = self.begin(name, seed), time.perf_counter()
             self.train(run)
             run.seconds = time.perf_counter() - begun
             self.runs[name] = run

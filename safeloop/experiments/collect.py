@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
+from safeloop.activity import Activity
 from safeloop.cmdp import EnvSpec, sizes
 from safeloop.data.datasets import Dataset, EpisodeData, pieces, read, writer
 from safeloop.errors import UsageError
+from safeloop.experiments.progress import heartbeat
 from safeloop.experiments.specify import Pairs, pairs
 from safeloop.files import check_path
 from safeloop.protocols import Policy
@@ -26,7 +26,7 @@ from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.rng import AGENT, COLLECTION, derived_seed
 from safeloop.settings import LARGEST_SEED, MOST_EPISODES, check_whole
-from safeloop.training.evaluation import TOGETHER, Decision, together
+from safeloop.training.evaluation import TOGETHER, Decision, driving, numbered, together
 
 RANDOM = "random"
 
@@ -72,20 +72,18 @@ def collect(
     seed = check_whole("--seed", seed, 0, LARGEST_SEED)
     if not policies or (replay and (len(policies) > 1 or policies[0] == RANDOM)):
         raise UsageError("--policy: give at least one" if not policies else "--replay: give one run as --policy")
-    found = [acting(each, spec, seed) for each in policies]
-    about = {
-        "env": spec.id, "env_options": spec.options, "replay": replay,
-        "policy": " + ".join(each.name for each in found),
-    }  # fmt: skip
-    if replay:
-        assert found[0].run is not None
-        source = stored(found[0].run, spec)
-    else:
-        source = _with_bar(drive(found, spec, episodes, seed), episodes, quiet)
-    with writer(out, about) as add:
-        for episode in source:
-            add(episode)
-    return Collected(Path(out), read(out))
+    with heartbeat("collect", quiet):
+        found = [acting(each, spec, seed) for each in policies]
+        about = {
+            "env": spec.id, "env_options": spec.options, "replay": replay,
+            "policy": " + ".join(each.name for each in found),
+        }  # fmt: skip
+        run = found[0].run if replay else None
+        source = stored(run, spec) if run else drive(found, spec, episodes, seed)
+        with writer(out, about) as add:
+            for episode in source:
+                add(episode)
+        return Collected(Path(out), read(out))
 
 
 @dataclass(frozen=True)
@@ -137,21 +135,26 @@ def drive(found: Sequence[Acting], spec: EnvSpec, episodes: int, seed: int) -> I
     """Whole episodes of each policy, so many in all, from seeds of their own."""
     envs = [spec.make() for _ in range(min(TOGETHER, episodes))]
     try:
-        for share, each in enumerate(found):
-            mine = range(share * episodes // len(found), (share + 1) * episodes // len(found))
-            for first in range(mine.start, mine.stop, len(envs)):
-                group = range(first, min(first + len(envs), mine.stop))
-                made = _together(each.policy, spec, envs, [derived_seed(seed, COLLECTION, i + 1) for i in group])
-                yield from made if spec.budget is not None else (episode._replace(cost=None) for episode in made)
+        with driving("collecting", spec, episodes) as activity:
+            for share, each in enumerate(found):
+                mine = range(share * episodes // len(found), (share + 1) * episodes // len(found))
+                for first in range(mine.start, mine.stop, len(envs)):
+                    group = range(first, min(first + len(envs), mine.stop))
+                    activity.detail = numbered(group, episodes)
+                    seeds = [derived_seed(seed, COLLECTION, i + 1) for i in group]
+                    made = _together(each.policy, spec, envs, seeds, activity)
+                    yield from made if spec.budget is not None else (episode._replace(cost=None) for episode in made)
     finally:
         for env in envs:
             env.close()
 
 
-def _together(policy: Policy, spec: EnvSpec, envs: Sequence[Any], seeds: Sequence[int]) -> list[EpisodeData]:
+def _together(
+    policy: Policy, spec: EnvSpec, envs: Sequence[Any], seeds: Sequence[int], activity: Activity
+) -> list[EpisodeData]:
     """Return an episode from each seed, all at once."""
     found: list[list[Decision]] = [[] for _ in seeds]
-    for decisions in together(policy, spec, envs, seeds):
+    for decisions in together(policy, spec, envs, seeds, activity=activity):
         for d in decisions:
             found[d.episode].append(d)
     episodes = []
@@ -189,8 +192,3 @@ def _transitions(replay: Mapping[str, Any], run: Run, spec: EnvSpec) -> Dataset:
         run.path, run.path.name, spec.id, spec.options, obs, act, reward, costs, ended, ~goes_on & ~ended,
         event.astype(bool), next_obs, np.ones(n, bool),
     )  # fmt: skip
-
-
-def _with_bar(episodes: Iterable[EpisodeData], total: int, quiet: bool) -> Iterator[EpisodeData]:
-    with Progress(console=Console(stderr=True), disable=quiet) as progress:
-        yield from progress.track(episodes, total=total, description="episodes")

@@ -175,10 +175,11 @@ def execute(work: Work, limit: int, display: Quiet) -> list[Failure]:
                     selector.register(child.pipe, selectors.EVENT_READ)
                     display.begin(child.job.name, child.job.steps, child.job.fresh)
                 selector.select(timeout=0.1)
+                display.tick()
                 for child in list(active):
                     ended = child.process.poll() is not None
                     for message in child.messages():
-                        if "steps" in message:
+                        if "under_way" in message:  # the others tell how it ended
                             display.update(child.job.name, message)
                     if ended:
                         failure = child.failure()

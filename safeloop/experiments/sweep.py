@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from safeloop.activity import tracked
 from safeloop.algorithms.table_4 import GRID, TRIAL
 from safeloop.errors import UsageError
 from safeloop.experiments import prepare
 from safeloop.experiments.local import execute
-from safeloop.experiments.progress import Quiet
+from safeloop.experiments.progress import display, heartbeat
 from safeloop.recording.reader import open_run
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.tables import Table
@@ -52,11 +52,11 @@ class Trial:
         return {name: getattr(self, name) for name in GRID}
 
 
-def choose(run: Run, count: int, episodes: int, note: Callable[[int], None]) -> dict[str, Any]:
+def choose(run: Run, count: int, episodes: int) -> dict[str, Any]:
     """Return the settings of the best return (of those within the budget, where any is) over `episodes` of the run.
 
     Tried are the run's own and `count` points of the grid. Each goes to the run's `sweep.csv` when it is done; those
-    that are there are not tried again. `note` is told how many are done.
+    that are there are not tried again.
     """
     settings, table = run.settings, Table(run.path / "sweep.csv", Trial)
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
@@ -64,7 +64,8 @@ def choose(run: Run, count: int, episodes: int, note: Callable[[int], None]) -> 
     table.keep(known)
     own = {name: settings.algo_settings[name] for name in GRID}
     tried: list[Trial] = []
-    for point in [own, *(point for point in candidates(count) if point != own)]:
+    points = [own, *(point for point in candidates(count) if point != own)]
+    for point in tracked(points, "trying settings", "settings"):
         trial = next((each for each in known if each.point == point and each.episodes == episodes), None)
         if trial is None:
             policy = algorithm.load_with(run, point, settings.seed)  # type: ignore[attr-defined]
@@ -73,7 +74,6 @@ def choose(run: Run, count: int, episodes: int, note: Callable[[int], None]) -> 
             trial = Trial(**point, episodes=episodes, return_=means[0], cost_return=means[1])
             table.append(trial)
         tried.append(trial)
-        note(len(tried))
     budget = settings.budget
     within = [each for each in tried if budget is None or each.cost_return <= budget]
     return max(within or tried, key=lambda each: each.return_).point
@@ -85,7 +85,7 @@ def tuned(
     dataset: Path,
     given: Iterable[str],
     count: int,
-    show: Callable[[], Quiet],
+    quiet: bool,
 ) -> list[RunSettings]:
     """Return the runs asked for, those that plan with chosen settings, as the variant `tuned`.
 
@@ -108,17 +108,11 @@ def tuned(
             result += mine
             continue
         trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)
-        if failures := execute(prepare.prepare(out, [trial], dataset), 1, show()):
+        if failures := execute(prepare.prepare(out, [trial], dataset), 1, display(quiet)):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
-        run, name = open_run(Run.directory(out, trial)), f"{algo}: settings"
-        with show() as bar:
-            bar.begin(name, count + 1, True)
-            best = choose(run, count, max(1, mine[0].eval_episodes), partial(_tell, bar, name))
-            bar.end(name, ", ".join(f"{key}={value:g}" for key, value in best.items()))
+        with heartbeat(f"{algo}: settings", quiet):
+            best = choose(open_run(Run.directory(out, trial)), count, max(1, mine[0].eval_episodes))
+        display(quiet).note(f"{algo}: settings: {', '.join(f'{key}={value:g}' for key, value in best.items())}")
         for each in mine:
             result.append(replace(each, variant=each.variant or "tuned", algo_settings={**each.algo_settings, **best}))
     return result
-
-
-def _tell(bar: Quiet, name: str, done: int) -> None:
-    bar.update(name, {"steps": done, "doing": "tried"})

@@ -1,8 +1,9 @@
 """Train one run, in a process of its own: `python -m safeloop.experiments.worker RUN`. The launcher starts it.
 
-Progress goes to the file descriptor `--report` as one JSON object a line; what the algorithm prints goes to
-stdout and stderr, which the launcher appends to the run's log. `--leash` is a pipe that the launcher holds
-open: when the launcher dies, the worker does too, leaving the run as a kill leaves it, ready to be resumed.
+Progress goes to the file descriptor `--report` as one JSON object a line, at most one each `NEWS_EVERY` seconds; what
+the algorithm prints goes to stdout and stderr, which the launcher appends to the run's log. `--leash` is a pipe that
+the launcher holds open: when the launcher dies, the worker does too, leaving the run as a kill leaves it, ready to be
+resumed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 
+from safeloop import activity
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.files import disk_fault
@@ -28,6 +30,47 @@ from safeloop.recording.reader import open_run
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
+
+NEWS_EVERY = 1.0
+"""Seconds between two messages about progress."""
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class News(threading.Thread):
+    """Send what a run reported last and what this process is doing, now and then, where either has changed."""
+
+    def __init__(self, send: Send):
+        super().__init__(daemon=True)
+        self.send, self.latest, self.sent, self.ended = send, dict[str, Any](), "", threading.Event()
+
+    def __enter__(self) -> News:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.ended.set()
+        self.join()
+        self.flush()  # the last news: none come after this
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Take a report of the run (`Run.report`). Raises `TypeError` where it can't be sent."""
+        json.dumps(message, default=float)
+        self.latest = {**self.latest, **message}
+
+    def run(self) -> None:
+        """Send until the block ends."""
+        while not self.ended.wait(NEWS_EVERY):
+            with suppress(OSError):  # the launcher is gone
+                self.flush()
+
+    def flush(self) -> None:
+        """Send the news, if there are any."""
+        message = {**self.latest, "under_way": activity.under_way()}
+        text = json.dumps(message, default=float)
+        if text != self.sent:
+            self.sent = text
+            self.send(message)
 
 
 def train(run: Run, threads: int) -> None:
@@ -37,27 +80,30 @@ def train(run: Run, threads: int) -> None:
     settings = run.settings
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     if settings.dataset:
-        dataset = read(run.dataset)
+        with activity.doing("reading the dataset"):
+            dataset = read(run.dataset)
         if dataset.fingerprint != settings.data["fingerprint"]:
             raise UsageError(f"{run.dataset} has changed since this run began: restore it or start a new run")
         algorithm.train_on(dataset, run)  # type: ignore[attr-defined]
         return
     env = Recorder(spec.make(), spec, run)
     try:
-        algorithm.train(env, run)  # type: ignore[attr-defined]
+        with activity.doing(activity.TRAINING, settings.steps, "steps", lambda: env.simulator_steps):
+            algorithm.train(env, run)  # type: ignore[attr-defined]
     finally:
         env.close()
 
 
-def work(run: Run, threads: int, send: Callable[[dict[str, Any]], None]) -> int:
+def work(run: Run, threads: int, send: Send) -> int:
     """Train `run` and keep its status. Returns 0, or 1 where it failed, or 2 where it can't be trained."""
     with run.locked():
         before = run.status
-        run.report = send
         try:
             run.set_status("running")
             run.repair()
-            train(run, threads)
+            with News(send) as news:
+                run.report = news.tell
+                train(run, threads)
             run.set_status("finished")
             return 0
         except UsageError as error:

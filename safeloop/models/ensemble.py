@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from safeloop.activity import tracked
 from safeloop.cmdp import Entities, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
@@ -152,7 +153,7 @@ class Ensemble(nn.Module):
         first_error = best_error.mean().item()
         best, reference = [p.detach().clone() for p in self.parameters()], best_error
         stale, done = 0, 0
-        for step in range(1, steps + 1):
+        for step in tracked(range(1, steps + 1), "fitting the models", "gradient steps"):
             choice = torch.randint(
                 len(train), (self.ensemble_size, batch_size), generator=self.generator, device=self.device
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from safeloop.activity import EVALUATING, Activity, doing
 from safeloop.cmdp import EnvSpec, complete
 from safeloop.protocols import Policy
 from safeloop.recording.rows import EvaluationEpisode
@@ -39,23 +41,47 @@ def evaluate(
     together = 1 if on_frame else TOGETHER
     envs = [spec.make(render_mode="rgb_array" if on_frame else None) for _ in range(min(together, episodes))]
     try:
-        for first in range(0, episodes, together):
-            group = range(first, min(first + together, episodes))
-            rows = _drive(policy, spec, envs, [derived_seed(seed, EVALUATION, i) for i in group], on_frame)
-            for index, row in zip(group, rows, strict=True):
-                yield EvaluationEpisode(simulator_steps, index, **row.columns)
+        with driving(EVALUATING, spec, episodes) as activity:
+            for first in range(0, episodes, together):
+                group = range(first, min(first + together, episodes))
+                activity.detail = numbered(group, episodes)
+                seeds = [derived_seed(seed, EVALUATION, i) for i in group]
+                rows = _drive(policy, spec, envs, seeds, on_frame, activity)
+                for index, row in zip(group, rows, strict=True):
+                    yield EvaluationEpisode(simulator_steps, index, **row.columns)
     finally:
         for env in envs:
             env.close()
 
 
+def driving(what: str, spec: EnvSpec, episodes: int) -> AbstractContextManager[Activity]:
+    """Return the activity of driving so many episodes, which counts their decisions."""
+    return doing(what, episodes * longest(spec), "decisions")
+
+
+def longest(spec: EnvSpec) -> int:
+    """Return the decisions of an episode that is not terminated."""
+    return -(-spec.episode_steps // max(1, spec.action_repeat))
+
+
+def numbered(group: range, episodes: int) -> str:
+    """Return which episodes a group has, counted from 1: `"episodes 1 to 5 of 10"`, `"episode 3 of 10"`."""
+    several = len(group) > 1
+    return f"episode{'s' * several} {group.start + 1}{f' to {group.stop}' * several} of {episodes}"
+
+
 def _drive(
-    policy: Policy, spec: EnvSpec, envs: list[Any], seeds: list[int], on_frame: Callable[[np.ndarray], None] | None
+    policy: Policy,
+    spec: EnvSpec,
+    envs: list[Any],
+    seeds: list[int],
+    on_frame: Callable[[np.ndarray], None] | None,
+    activity: Activity | None = None,
 ) -> list[Tally]:
     """Run an episode from each seed, all at once, and return their sums."""
     totals = [Tally() for _ in seeds]
     film = (lambda: on_frame(np.asarray(envs[0].render()))) if on_frame else None
-    for decisions in together(policy, spec, envs, seeds, film):
+    for decisions in together(policy, spec, envs, seeds, film, activity):
         for d in decisions:
             totals[d.episode].add(d.reward, d.info)
     return totals
@@ -80,11 +106,14 @@ def together(
     envs: Sequence[Any],
     seeds: Sequence[int],
     before: Callable[[], None] | None = None,
+    activity: Activity | None = None,
 ) -> Iterator[list[Decision]]:
     """Run an episode from each seed, one in each environment, and yield the decisions that are made at once.
 
-    The policy sees only the episodes that are still running. `before` is called before each decision.
+    The policy sees only the episodes that are still running. `before` is called before each decision. The `activity`
+    counts decisions; an episode that ends early leaves fewer to make.
     """
+    activity, left = activity or Activity(EVALUATING), longest(spec)
     policy.reset(len(seeds))
     running = list(range(len(seeds)))
     obs = [np.array(env.reset(seed=seed)[0]) for env, seed in zip(envs, seeds, strict=False)]
@@ -99,6 +128,9 @@ def together(
             info = complete(info, spec)
             decisions.append(Decision(i, obs[i], action, float(reward), terminated, truncated, info, next_obs))
             obs[i] = next_obs
+        left = max(0, left - 1)
+        activity.done += len(decisions)
+        activity.of -= left * sum(d.terminated or d.truncated for d in decisions)
         yield decisions
         going = [row for row, d in enumerate(decisions) if not (d.terminated or d.truncated)]
         if going and len(going) < len(running) and hasattr(policy, "keep"):

@@ -27,8 +27,7 @@ def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
         done, seconds = state["steps"], state["seconds"]
     run.drop_rows_after(done if run.has_checkpoint else -1)
     clock = time.perf_counter() - seconds
-    if not run.has_checkpoint:
-        run.report({"steps": 0, "doing": "fitting the models, if there are any"})
+    run.report({"steps": done})
     if not run.has_checkpoint and (fitted := agent.fit()):
         run.fits.append(Fit(0, *fitted))
         run.save_checkpoint({"agent": agent.checkpoint(), "steps": 0, "seconds": time.perf_counter() - clock})
@@ -36,8 +35,7 @@ def train(agent: OfflineAgent, spec: EnvSpec, run: Run) -> None:
         agent.update()
         done += 1
         last = done == settings.steps
-        if done % 100 == 0:
-            run.report({"steps": done, "value": agent.value()})
+        run.report({"steps": done, **({"value": agent.value()} if done % 100 == 0 else {})})
         if done % REPORT_EVERY == 0 or last:
             run.updates.append(Update(done, time.perf_counter() - clock, agent.value()))
         due = last or (settings.eval_every and done % settings.eval_every == 0)

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from safeloop import registry
-from safeloop.checks import algorithm, environment, short_runs
+from safeloop.activity import under_way
+from safeloop.checks import algorithm, environment
 from safeloop.checks.algorithm import check, examine
 from safeloop.checks.findings import FAILED, NOT_APPLICABLE
-from safeloop.checks.short_runs import TASK, Family, small
+from safeloop.checks.short_runs import TASK, Counting, Family, small
 from safeloop.errors import UsageError
 from safeloop.protocols import Resolved
 from safeloop.registry import find_algorithm
@@ -343,11 +344,16 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
         registry.find_env(TASK)
 
 
-def test_long_runs_are_announced(monkeypatch):
-    monkeypatch.setattr(short_runs, "SAY_AFTER", 0.0)
-    said = []
-    list(examine(cem.cem_linear, say=said.append))
-    assert said == ["trains once more, which took 0 s"] * 2
+def test_what_is_being_checked_and_how_far_a_short_run_is_can_be_seen(monkeypatch):
+    seen = []
+    step = Counting.step
+    monkeypatch.setattr(Counting, "step", lambda *given: seen.append(under_way()) or step(*given))
+    list(examine(cem.cem_linear))
+    checked = list(dict.fromkeys(outer["doing"] for outer, *_ in seen))
+    assert checked == ["checking training", "checking same seed", "checking other seed", "checking resume"]
+    inner = [(one[1]["doing"], one[1]["done"], one[1]["unit"]) for one in seen]
+    assert inner[:3] == [("training", 0, "steps"), ("training", 2, "steps"), ("training", 4, "steps")]
+    assert {one[2]["doing"] for one in seen if len(one) > 2} == {"evaluating"} and under_way() == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 from safeloop import registry
+from safeloop.activity import under_way
 from safeloop.checks import driving
 from safeloop.checks.environment import check, examine
 from safeloop.checks.findings import FAILED, NOT_APPLICABLE, OK
@@ -305,10 +306,12 @@ def test_checks_whose_needs_failed_are_not_made():
 
 
 def test_a_long_drive_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(driving, "SAY_AFTER", 0.0)
-    said = []
-    list(examine(SPEC, episodes=1, decisions=30, say=said.append))
-    assert said[0] == "driven 1 random decisions of at least 30" and len(said) >= 30
+    seen = []
+    monkeypatch.setattr(driving, "advance", lambda *given, of=driving.advance: seen.append(under_way()) or of(*given))
+    list(examine(SPEC, episodes=1, decisions=30))
+    driven = [[one["doing"], one["done"], one["of"]] for _, one, *_ in (each for each in seen if len(each) > 1)]
+    assert driven[0] == ["driving", 0, 30] and driven[29] == ["driving", 29, 30]
+    assert seen[0][0]["doing"] == "checking episodes" and under_way() == []
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,11 @@ def test_eval_prints_and_writes_nothing_to_the_run(trained, main):
     assert code == 0 and len(result["episodes"]) == 3
     assert result["mean"]["return"] == pytest.approx(sum(e["return"] for e in result["episodes"]) / 3)
     assert result["within_budget"] == (result["mean"]["cost_return"] <= 5.0)
+    costs = [e["cost_return"] for e in result["episodes"]]
+    assert result["safety"]["cvar"] == max(costs) and result["safety"]["over_budget"] == sum(c > 5 for c in costs) / 3
+    assert result["safety"]["longest_run"] == max(e["longest_run"] for e in result["episodes"])
     code, out, _ = main("eval", run, "--episodes", "2")
-    assert code == 0 and "mean" in out and "budget of 5" in out
+    assert code == 0 and "mean" in out and "budget of 5" in out and "Worst tenth of episodes (CVaR)" in out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -302,7 +305,9 @@ def test_help_answers_at_once_without_torch():
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path.home())
 
 
-@pytest.mark.parametrize("words", [["run"], ["resume"], ["eval"], ["plot"], ["show"], ["list", "envs"], ["doctor"]])
+@pytest.mark.parametrize(
+    "words", [["run"], ["resume"], ["eval"], ["plot"], ["watch"], ["show"], ["list", "envs"], ["doctor"]]
+)
 def test_every_command_has_help_with_an_example(main, words):
     code, out, _ = main(*words, "--help")
     assert code == 0 and "Example" in out and "safeloop " + " ".join(words) in out

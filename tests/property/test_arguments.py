@@ -27,6 +27,7 @@ LINES = [
     "resume RUN --threads 1 --force-threads -q",
     "resume RUN --from 200",
     "plot ../out --diagnostics",
+    "watch ../out --once --every 2.5",
     "show RUN",
     "list envs --json",
     "list algos",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from safeloop.activity import under_way
 from safeloop.agents.policies import Checked, PlannerPolicy
 from safeloop.cmdp import EnvSpec
 from safeloop.planning.planners import Parts, planner
@@ -117,6 +118,24 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
     for i, row in enumerate(rows):  # each as if it had been driven alone
         generators[0].manual_seed(i)
         assert driven([i + 1])[0] == pytest.approx(row, abs=1e-4)
+
+
+def test_decisions_are_counted_while_they_are_made_and_early_ends_leave_fewer():
+    seen = []
+
+    class Looking(Follow):
+        def act(self, obs):
+            seen.extend(under_way())
+            return super().act(obs)
+
+    rows = list(evaluation.evaluate(Looking(), spec(), episodes=7, seed=1))
+    first = {"doing": "evaluating", "detail": "episodes 1 to 5 of 7", "done": 0, "of": 7 * 12, "unit": "decisions"}
+    assert seen[0] == first and seen[-1]["detail"] == "episodes 6 to 7 of 7" and under_way() == []
+    lengths = [row.length // 2 for row in rows]
+    second = next(each for each in seen if each["detail"] == "episodes 6 to 7 of 7")
+    assert (second["done"], second["of"]) == (sum(lengths[:5]), sum(lengths[:5]) + 2 * 12)
+    done = [each["done"] for each in seen]
+    assert done == sorted(done) and done[-1] < sum(lengths) <= seen[-1]["of"]
 
 
 def test_an_evaluation_after_as_many_steps_is_replaced(tmp_path):

@@ -1,12 +1,14 @@
-"""What most algorithms are not: one that can't be resumed, one that fails, and a family of them."""
+"""What most algorithms are not: one that can't be resumed, one that fails, one that is slow, and a family of them."""
 
+import time
 from dataclasses import replace
 
 import torch
-from wallstop.algorithm import CemLinear
+from wallstop.algorithm import CemLinear, LinearPolicy
 
 from safeloop.errors import UsageError
 from safeloop.protocols import Resolved
+from safeloop.training.evaluation import record_evaluation
 
 
 class RandomWalk(CemLinear):
@@ -49,6 +51,29 @@ class Broken(RandomWalk):
         super().train(env, run)
 
 
+class SlowPolicy(LinearPolicy):
+    """Takes 0.02 s for each decision, however many episodes it is for."""
+
+    def act(self, obs):
+        time.sleep(0.02)
+        return super().act(obs)
+
+
+class Slow(RandomWalk):
+    """Trains at once, then does nothing for 1.5 s, and takes its time when it is evaluated."""
+
+    info = replace(RandomWalk.info, name="slow", summary="takes its time")
+
+    def train(self, env, run):
+        super().train(env, run)
+        time.sleep(1.5)
+        record_evaluation(env, run, self.load(run, 0))
+
+    def load(self, run, seed):
+        state = run.load_checkpoint()
+        return SlowPolicy(state["mean"].numpy(), state["low"].numpy(), state["high"].numpy())
+
+
 class Stroll(RandomWalk):
     """The member of a family."""
 
@@ -67,4 +92,4 @@ class Family:
         return Stroll()
 
 
-random_walk, broken, family = RandomWalk(), Broken(), Family()
+random_walk, broken, slow, family = RandomWalk(), Broken(), Slow(), Family()
