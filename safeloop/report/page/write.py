@@ -16,6 +16,7 @@ from bokeh.resources import Resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from safeloop.activity import tracked
 from safeloop.errors import UsageError
 from safeloop.files import REMEDIES, write_atomically
 from safeloop.recording import reader
@@ -44,7 +45,8 @@ def _tasks(folders: Sequence[Path]) -> list[Task]:
     found = []
     for folder in {path.resolve(): path for path in folders}.values():
         reader.check_same_terms(folder)
-        if records := [reader.read(run) for run in reader.runs_under(folder)]:
+        runs = reader.runs_under(folder)
+        if records := [reader.read(run) for run in tracked(runs, f"reading {folder}", "runs")]:
             found.append(Task(folder, records))
     if not found:
         raise UsageError("there are no runs any more: nothing to report")
@@ -58,9 +60,8 @@ def page(tasks: Sequence[Task], title: str = "") -> str:
     looks = {name: figures.look(place) for place, name in enumerate(names)}
     groups = [aggregates.aggregates(task.records) for task in tasks]
     beside = content.published_beside(tasks)
-    pages = [
-        content.page(task, found, looks, others) for task, found, others in zip(tasks, groups, beside, strict=True)
-    ]
+    together = list(zip(tasks, groups, beside, strict=True))
+    pages = [content.page(task, found, looks, of) for task, found, of in tracked(together, "drawing", "tasks")]
     here = files("safeloop.report.page")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {}  # no sorted keys: BokehJS needs what is referred to later first
