@@ -126,9 +126,13 @@ def check_whole(option: str, value: Any, least: int, most: int = MOST) -> int:
     return number
 
 
-@cache
 def kinds(cls: Any) -> Mapping[str, Any]:
     """Return the type of every setting by its flat name, in order. Raises `TypeError` where two parts share a name."""
+    return _kinds(cls)
+
+
+@cache
+def _kinds(cls: Any) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     hints = typing.get_type_hints(cls)
     for field in fields(cls):

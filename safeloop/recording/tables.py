@@ -181,7 +181,9 @@ class Table:
                     expected = _NOUNS[str(each.type)]
                 else:
                     outside = limits is not None and not limits[0] <= value <= limits[1]
-                    expected = (outside and mistake(each, value)) or (ordered and order.mistake(each, value))
+                    expected = mistake(each, value) if outside else ""
+                    if ordered and not expected:
+                        expected = order.mistake(each, value)
                 if expected:
                     column_name = name.rstrip("_")
                     raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", column_name)

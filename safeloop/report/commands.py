@@ -47,7 +47,7 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
         known, preset = kinds(algorithm.info.settings), algorithm.info.presets[settings.preset]
 
         def resolved(given: dict[str, Any]) -> dict[str, Any]:
-            built = build(algorithm.info.settings, preset, given, owner=algorithm.info.name)
+            built: Any = build(algorithm.info.settings, preset, given, owner=algorithm.info.name)
             return dict(json.loads(json.dumps(flat(algorithm.resolve(built, spec).settings))))
 
         wanted = resolved({name: value for name, value in asked.items() if name in known})

@@ -188,9 +188,10 @@ def test_bad_runs_are_refused_in_one_line_and_no_page_is_written(tmp_path, chang
 
 
 def test_a_file_that_can_not_be_is_refused(recorded, tmp_path):
-    for out in (tmp_path, tmp_path / "missing/page.html"):
-        with pytest.raises(UsageError, match=r"--out .* expected the name of a file in a folder that exists"):
-            api.report(recorded, out)
+    (tmp_path / "folder.html").mkdir()
+    for name in (".", "missing/page.html", "folder.html", "settings.json"):
+        with pytest.raises(UsageError, match=r"--out .*: expected a name that ends in .html, in a folder that exists"):
+            api.report(recorded, tmp_path / name)
     with pytest.raises(UsageError, match="at least one folder"):
         api.report([])
 

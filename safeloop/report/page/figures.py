@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from bokeh.models import (
@@ -25,9 +25,9 @@ from bokeh.models import (
     ResetTool,
     SaveTool,
     Scatter,
-    Span,
     Step,
 )
+from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
 from safeloop.recording.reader import Recorded
@@ -141,10 +141,10 @@ def over_steps(
     plot.y_range = DataRange1d(only_visible=True)
     if log_counts:
         curves = [[(x, np.maximum(y, NONE_YET)) for x, y in found] for found in curves]
-        plot.y_range = Range1d(0.8 * NONE_YET, 1.5 * max(highest))
+        plot.y_range = Range1d(start=0.8 * NONE_YET, end=1.5 * max(highest))
     elif counts or budget is not None:
         top = 1.05 * max([*highest, budget or 1.0])
-        plot.y_range = Range1d(-0.03 * top, top)
+        plot.y_range = Range1d(start=-0.03 * top, end=top)
     thick, thin = [], []
     for algorithm, drawn in zip(algorithms, curves, strict=True):
         pairs = [(r, curve) for r, curve in zip(algorithm.records, drawn, strict=True) if len(curve[0])]
@@ -182,9 +182,8 @@ def _thin(
 def _thick(plot: Any, algorithm: Algorithm, label: str, curve: Curve, logarithmic: bool) -> Any:
     """Draw the curve of an algorithm, with its marker at a few places."""
     at = thinned(len(curve[0]), POINTS, logarithmic)
-    data = {"x": _whole(curve[0][at]), "y": _short(curve[1][at]), "algo": [label] * len(at)}
-    spread = np.log10 if logarithmic else np.asarray
-    x = spread(data["x"])
+    data: dict[str, Any] = {"x": _whole(curve[0][at]), "y": _short(curve[1][at]), "algo": [label] * len(at)}
+    x = np.log10(data["x"]) if logarithmic else data["x"]
     few = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], MARKED)))
     mine = algorithm.look
     mine.draw(plot, {"x": data["x"][few], "y": data["y"][few]}, Scatter, size=8, **mine.point)
@@ -203,7 +202,7 @@ def trade(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
         costs += [cost for _, cost, _ in episodes]
         small.append(_points(plot, algorithm, episodes, None))
         seeds = [
-            (_seed(r), *(fmean(getattr(e, name) for e in r.last_evaluation) for name in ("cost_return", "return_")))
+            (_seed(r), fmean(e.cost_return for e in r.last_evaluation), fmean(e.return_ for e in r.last_evaluation))
             for r in records
         ]
         means += [cost for _, cost, _ in seeds]
@@ -237,7 +236,7 @@ def returns(algorithms: Sequence[Algorithm]) -> Drawn | None:
         ]
         large.append(_points(plot, algorithm, seeds, records))
     plot.xaxis.visible = plot.xgrid.visible = False
-    plot.x_range = Range1d(-0.6, len(ends) - 0.4)
+    plot.x_range = Range1d(start=-0.6, end=len(ends) - 0.4)
     _hover(plot, small, [("", "@algo, seed @seed, an episode"), ("return", "@y{0,0.[00]}")])
     _hover(plot, large, [("", "@algo, seed @seed, mean"), ("return", "@y{0,0.[00]}")])
     caption = "Small points: episodes. Large points: the mean of each seed, hollow where the run did not finish."
@@ -269,7 +268,7 @@ def tails(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
             mine.draw(plot, {"x": [50 * WORST], "y": [algorithm.cvar]}, Scatter, size=11, **mine.point)
     if not found:
         return None
-    plot.x_range = Range1d(-2, 102)
+    plot.x_range = Range1d(start=-2, end=102)
     plot.add_layout(Span(location=100 * WORST, dimension="height", line_dash=[2, 4], line_width=1.5, tags=["ink"]))
     _level(plot, budget, "width")
     note = _clip(plot, "y_range", costs, means)
@@ -295,7 +294,7 @@ def profiles(algorithms: Sequence[tuple[str, Look]], scores: Sequence[Sequence[S
         above = np.mean([statistics.profile([runs], levels) for runs in found], axis=0)
         data = {"x": _short(levels), "y": _short(above), "algo": [name] * len(levels)}
         lines.append(mine.draw(plot, data, Step, mode="after", **mine.line))
-    plot.y_range = Range1d(-0.02, 1.02)
+    plot.y_range = Range1d(start=-0.02, end=1.02)
     _hover(plot, lines, [("", "@algo"), ("normalised return", "@x{0.[0]}"), ("share of runs above", "@y{0.[00]}")])
     return plot
 
@@ -339,7 +338,7 @@ def _seed(recorded: Recorded) -> str:
     return seed if recorded.state == "finished" else f"{seed} ({recorded.state.partition(':')[0]})"
 
 
-def _level(plot: Any, budget: float, dimension: str) -> None:
+def _level(plot: Any, budget: float, dimension: Literal["width", "height"]) -> None:
     plot.add_layout(Span(location=budget, dimension=dimension, line_dash=[5, 4], line_width=1.5, tags=["ink"]))
 
 
@@ -347,7 +346,7 @@ def _clip(plot: Any, axis: str, costs: Sequence[float], means: Sequence[float]) 
     """Let an axis end where single episodes would stretch it far beyond all means, and return the sentence about it."""
     edge, most = 2 * max(means), max(costs, default=0.0)
     end = edge if most > 1.5 * edge else max(1.05 * max(most, *means), 1.0)
-    setattr(plot, axis, Range1d(-0.03 * end, end))
+    setattr(plot, axis, Range1d(start=-0.03 * end, end=end))
     if end != edge:
         return ""
     beyond = sum(cost > edge for cost in costs)

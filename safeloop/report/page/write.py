@@ -30,11 +30,11 @@ from safeloop.report.style import SHARE, WINDOW
 
 def write(folders: Sequence[Path], file: Path, title: str = "") -> None:
     """Write the page of the runs in some folders of environments. Raises `UsageError` where it can't."""
-    if not file.parent.is_dir() or file.is_dir():
-        raise UsageError(f"--out {file}: expected the name of a file in a folder that exists")
+    if file.suffix != ".html" or not file.parent.is_dir() or file.is_dir():
+        raise UsageError(f"--out {file}: expected a name that ends in .html, in a folder that exists")
     html = page(_tasks(folders), title)
     try:
-        write_atomically(file, html.encode())
+        write_atomically(file, html.encode(errors="replace"))  # names of folders need not be text
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "choose another file")
         raise UsageError(f"can't write {file}: {error.strerror}: {remedy}, or give --out FILE") from None
