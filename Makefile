@@ -13,7 +13,7 @@ OUT ?= runs
 FULL_DISK := tests/cli/test_faults.py::test_a_run_that_can_not_write_is_one_line_and_goes_on_later_and_those_beside_it_are_not
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-property test-slow coverage bench lint format docs clean
+.PHONY: help setup run test test-property test-slow coverage bench lint format docs reports clean
 
 help:  ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -62,14 +62,20 @@ format: $(READY)  ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The sources are read, not imported: this needs nothing of what safeloop needs.
+# The sources are read, not imported: the site itself needs nothing of what safeloop needs, the reports in it do.
 $(DOCS)/.ready-$(VERSION): requirements/docs.txt
 	$(PYTHON) -m venv --clear $(DOCS)
 	$(DOCS)/bin/python -m pip install -q -r requirements/docs.txt
 	@touch $@
 
-docs: $(DOCS)/.ready-$(VERSION)  ## the pages of docs/ and the API reference as a site, in site/; a warning is an error
+docs: reports $(DOCS)/.ready-$(VERSION)  ## the pages of docs/ and the API reference as a site, in site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+reports: $(READY)
+	$(BIN)/safeloop report results/safe results/safe/lidar results/safe/positions --out docs/report/safe.html \
+		--title "Tasks with a cost" --quiet
+	$(BIN)/safeloop report results/rc_car results/rc_car/baselines --out docs/report/rc-car.html --title "RC car" --quiet
+	$(BIN)/safeloop report results/online --out docs/report/online.html --title "Tasks without a cost" --quiet
 
 clean:  ## remove the virtual environments and the site (results are kept)
 	rm -rf .venv .venv-gymnasium1 $(DOCS) site

@@ -16,6 +16,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()([\w./-]+)")
+REPORT = re.compile(r"`site/(report/[\w-]+\.html)`")
+"""A page that `make docs` writes and only the site has."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,7 +31,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point the links at where things are in the site."""
+    """Point the links at where things are in the site, and make links of the reports that it has."""
+    markdown = REPORT.sub(r"[\1](\1)", markdown)
     if page.file.abs_src_path is None:  # made here: its links are those of the site
         return markdown
     folder = Path(page.file.abs_src_path).parent

@@ -246,6 +246,23 @@ def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
     return found
 
 
+def report(folders: str | Path | Sequence[str | Path], out: str | Path | None = None, title: str = "") -> Path:
+    """Write the page of all runs in `folders` and return its path: one HTML file that opens without a network.
+
+    Each folder is as in `plot`. `out` is the file, by default `report.html` in the first folder; `title` is by default
+    the names of the tasks. It is `safeloop.api.report`, because `safeloop.report` is a package.
+    """
+    given = [folders] if isinstance(folders, str | Path) else list(folders)
+    if not given:
+        raise UsageError("give at least one folder of runs")
+    found = [each for folder in given for each in reader.folders_under(folder)]
+    file = Path(given[0]) / "report.html" if out is None else check_path(out, "--out")
+    from safeloop.report.page import write  # Bokeh takes a second to import
+
+    write.write(found, file, title)
+    return file
+
+
 def results(folder: str | Path) -> Results:
     """Return all results in `folder` as pandas frames: runs, aggregates over seeds, episodes and evaluations.
 
@@ -366,6 +383,7 @@ __all__ = [
     "make",
     "offline",
     "plot",
+    "report",
     "results",
     "resume",
     "run",

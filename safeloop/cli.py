@@ -221,6 +221,28 @@ def plot(
         _report(comparison, quiet)
 
 
+@app.command(epilog="Examples: safeloop report runs | "
+             "safeloop report runs/PointGoal1 runs/CarGoal1 --out goal.html --title 'Goal tasks'")  # fmt: skip
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUNS...", help="Each an --out folder, or one environment's in it.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page [default: report.html in the first folder].")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Its title [default: the names of the tasks].")] = "",
+    quiet: Quiet = False,
+) -> None:
+    """Write a page with the tables and figures of all runs: one HTML file that opens without a network."""
+    from safeloop import api
+    from safeloop.experiments.progress import heartbeat
+
+    with heartbeat("report", quiet):
+        file = api.report(folders, out, title)
+    if not quiet:
+        print(f"page: {file}")
+
+
 @app.command(epilog="Examples: safeloop watch runs | safeloop watch runs/PointGoal1 --every 10 | "
              "safeloop watch runs --once")  # fmt: skip
 def watch(

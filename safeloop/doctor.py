@@ -26,7 +26,7 @@ ORDINARY = {
     "imageio-ffmpeg": "0.8.1", "Jinja2": "3.1.6", "pandas": "3.0.6", "matplotlib": "3.11.2",
     "seaborn": "0.13.2", "tensorboard": "2.21.0", "wandb": "0.31.0", "moviepy": "2.2.1",
     "gdown": "6.5.1", "typer": "0.29.2", "rich": "15.0.0", "scipy": "1.17.1",
-    "numba": "0.68.1", "pillow": "11.3.0", "h5py": "3.16.0",
+    "numba": "0.68.1", "pillow": "11.3.0", "h5py": "3.16.0", "bokeh": "3.9.2",
 }  # fmt: skip
 """The packages that the resolver installs, in the tested versions."""
 

@@ -18,6 +18,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from safeloop.errors import UsageError
@@ -125,8 +126,13 @@ def check_whole(option: str, value: Any, least: int, most: int = MOST) -> int:
     return number
 
 
-def kinds(cls: Any) -> dict[str, Any]:
+def kinds(cls: Any) -> Mapping[str, Any]:
     """Return the type of every setting by its flat name, in order. Raises `TypeError` where two parts share a name."""
+    return _kinds(cls)
+
+
+@cache
+def _kinds(cls: Any) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     hints = typing.get_type_hints(cls)
     for field in fields(cls):
@@ -135,7 +141,7 @@ def kinds(cls: Any) -> dict[str, Any]:
         if both := found.keys() & inner.keys():
             raise TypeError(f"{cls.__name__}: two parts have the settings {', '.join(both)}")
         found.update(inner)
-    return found
+    return types.MappingProxyType(found)
 
 
 def type_text(kind: Any) -> str:

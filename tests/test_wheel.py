@@ -20,6 +20,11 @@ def succeed(*command, cwd):
     return done.stdout
 
 
+def contents(folder):
+    """The files of a package, but for those that Python makes."""
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The `bin` of a virtual environment with the wheel, and a folder to run it from."""
@@ -53,8 +58,8 @@ def test_every_file_is_installed(installed):
     places = [Path(file).parent for file in json.loads(succeed(bin_ / "python", "-c", code, cwd=elsewhere))]
     for (package, root), there in zip(PACKAGES.items(), places, strict=True):
         assert there.is_relative_to(bin_.parent)
-        sources = {path.relative_to(root / package) for path in (root / package).rglob("*.py")}
-        assert sources and sources == {path.relative_to(there) for path in there.rglob("*.py")}
+        sources = contents(root / package)
+        assert sources and sources == contents(there)
         assert (there / "py.typed").is_file()
 
 

@@ -47,15 +47,21 @@ def column(
 def mistake(of: Field[Any], value: Any) -> str:
     """Return the expectation of the field `of` that the number `value` does not meet; "" where it meets it."""
     kind, least, most = str(of.type).removesuffix(" | None"), of.metadata.get("least"), of.metadata.get("most")
-    if kind not in LARGEST or most == ANY:
-        return ""
-    upper = LARGEST[kind] if most is None else most
-    if (-LARGEST[kind] if least is None else least) <= value <= upper:
+    limits = _limits(of)
+    if limits is None or limits[0] <= value <= limits[1]:
         return ""
     what = "a whole number" if kind == "int" else "a finite number"
     if least is None:
         return what
     return f"{what} of at least {least:g}" + ("" if most is None else f" and at most {most:g}")
+
+
+def _limits(of: Field[Any]) -> tuple[float, float] | None:
+    """Return the lowest and the highest number that a field may hold; None where it may hold anything."""
+    kind, least, most = str(of.type).removesuffix(" | None"), of.metadata.get("least"), of.metadata.get("most")
+    if kind not in LARGEST or most == ANY:
+        return None
+    return -LARGEST[kind] if least is None else least, LARGEST[kind] if most is None else most
 
 
 def names(row_type: type) -> list[str]:
@@ -160,18 +166,28 @@ class Table:
 
     def _rows(self, reader: Any, columns: list[Field[Any]]) -> Iterator[Any]:
         order, shown = _Order(columns), [c.name.rstrip("_") for c in columns]
+        checks = [  # looked up once, as there are many rows
+            (each, each.name, KINDS[kind], TEXTS[kind].fullmatch, _limits(each), bool(each.metadata.get("order")))
+            for each, kind in ((c, str(c.type)) for c in columns)
+        ]
         for texts in reader:
             if len(texts) != len(columns):
                 name = shown[min(len(texts), len(shown) - 1)]
                 raise self._damaged(reader.line_num, f"{len(texts)} values, expected {len(columns)}", name)
-            row = {}
-            for each, name, text in zip(columns, shown, texts, strict=True):
-                kind = str(each.type)
-                value = KINDS[kind](text) if TEXTS[kind].fullmatch(text) else None
-                expected = (mistake(each, value) or order.mistake(each, value)) if value is not None else _NOUNS[kind]
+            row: dict[str, Any] = {}
+            for (each, name, make, matches, limits, ordered), text in zip(checks, texts, strict=True):
+                value = make(text) if matches(text) else None
+                if value is None:
+                    expected = _NOUNS[str(each.type)]
+                else:
+                    outside = limits is not None and not limits[0] <= value <= limits[1]
+                    expected = mistake(each, value) if outside else ""
+                    if ordered and not expected:
+                        expected = order.mistake(each, value)
                 if expected:
-                    raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", name)
-                row[each.name] = value
+                    column_name = name.rstrip("_")
+                    raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", column_name)
+                row[name] = value
             order.add(row)
             yield self.row_type(**row)
 

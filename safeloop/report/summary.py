@@ -161,7 +161,7 @@ def _meanings(records: Sequence[Recorded]) -> list[str]:
         f"{training}Eval return{costs}: mean of the last evaluation's episodes. Minutes: of training; eval minutes: of "
         "all evaluations."
     ]
-    if any(len(seeds) > 1 for seeds in sections(records).values()) or len(records) > 1:
+    if len(records) > 1:
         lines.append(
             "Over seeds: interquartile mean of the seeds that finished, with its 95% interval from three seeds on "
             "(docs/statistics.md)."

@@ -100,6 +100,8 @@ RUN = ["run", "WallStop", "--algo", "cem-linear", "--steps", "300"]
         (["eval", "nowhere"], "nowhere is not a run"),
         (["show", "nowhere"], "nowhere is not a run"),
         (["plot", "nowhere"], "nowhere is not a folder"),
+        (["report", "nowhere"], "nowhere is not a folder"),
+        (["report"], "RUNS"),
     ],
 )
 def test_one_clear_line_and_nothing_written(main, tmp_path, monkeypatch, arguments, message):
@@ -182,12 +184,13 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("verb", ["resume", "show", "plot", "run"])
+@pytest.mark.parametrize("verb", ["resume", "show", "plot", "report", "run"])
 def test_a_damaged_run_is_refused(main, trained, damage, verb):
     run = trained / "WallStop/cem-linear/seed-0"
     DAMAGE[damage](run)
     before = contents(trained)
-    arguments = {"plot": ["plot", trained], "run": [*TRAIN, "--out", trained]}.get(verb, [verb, run])
+    whole = {"plot": ["plot", trained], "report": ["report", trained], "run": [*TRAIN, "--out", trained]}
+    arguments = whole.get(verb, [verb, run])
     code, out, errors = main(*arguments)
     assert code == 2 and out == "" and errors.count("\n") == 1
     assert "damaged" in errors or "another version" in errors

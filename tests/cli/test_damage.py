@@ -73,13 +73,14 @@ def test_damage_is_told_by_file_line_and_column(trained, damage):
     assert str(error.value).startswith(f"{run / 'episodes.csv'} is damaged: ") and message in str(error.value)
 
 
-@pytest.mark.parametrize("verb", ["plot", "show", "resume", "eval", "run", "run another seed"])
+@pytest.mark.parametrize("verb", ["plot", "report", "show", "resume", "eval", "run", "run another seed"])
 def test_every_command_refuses_it_in_one_line_and_changes_nothing(main, trained, verb):
     run = trained / RUN
     damaged(run / "episodes.csv", with_cell(3, "violations", "-2"))
     before = contents(trained)
     again = [*TRAIN, "--out", trained]
-    arguments = {"plot": ["plot", trained], "run": again, "run another seed": [*again, "--seed", "7"]}
+    arguments = {"run": again, "run another seed": [*again, "--seed", "7"]}
+    arguments.update({name: [name, trained] for name in ("plot", "report")})
     code, out, errors = main(*arguments.get(verb, [verb, run]))
     assert (code, out, errors.count("\n")) == (2, "", 1)
     assert "episodes.csv is damaged: line 3, column violations: '-2'" in errors

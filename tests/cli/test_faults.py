@@ -226,6 +226,15 @@ def test_a_plot_that_can_not_be_written_is_one_line(main, trained):
     assert contents(trained) == before
 
 
+def test_a_page_that_can_not_be_written_is_one_line(main, trained):
+    before = contents(trained)
+    with files_of_at_most(100):
+        code, out, errors = main("report", trained, "-q")
+    assert (code, out, errors.count("\n")) == (2, "", 1)
+    assert f"can't write {trained / 'report.html'}" in errors and "give --out FILE" in errors
+    assert contents(trained) == before
+
+
 @pytest.mark.parametrize("verb", ["show", "eval"])
 def test_what_only_reads_needs_no_room(main, trained, verb):
     with files_of_at_most(0):

@@ -306,7 +306,7 @@ def test_help_answers_at_once_without_torch():
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["resume"], ["eval"], ["plot"], ["watch"], ["show"], ["list", "envs"], ["doctor"]]
+    "words", [["run"], ["resume"], ["eval"], ["plot"], ["report"], ["watch"], ["show"], ["list", "envs"], ["doctor"]]
 )
 def test_every_command_has_help_with_an_example(main, words):
     code, out, _ = main(*words, "--help")

@@ -27,6 +27,7 @@ LINES = [
     "resume RUN --threads 1 --force-threads -q",
     "resume RUN --from 200",
     "plot ../out --diagnostics",
+    "report ../out --out page.html --title Runs",
     "watch ../out --once --every 2.5",
     "show RUN",
     "list envs --json",
