@@ -212,7 +212,7 @@ def trade(algorithms: Sequence[Algorithm], budget: float) -> Drawn | None:
     _hover(plot, small, [("", "@algo, seed @seed, an episode"), ("cost", "@x{0,0.[00]}"), ("return", "@y{0,0.[00]}")])
     _hover(plot, large, [("", "@algo, seed @seed, mean"), ("cost", "@x{0,0.[00]}"), ("return", "@y{0,0.[00]}")])
     return Drawn(
-        plot, "Cost against return, last evaluation",
+        plot, "Return against cost return, last evaluation",
         "Small points: episodes. Large points: the mean of each seed, hollow where the run did not finish. The best "
         f"place is the upper left corner; to the right of the dashed line the cost is over the budget.{note}",
     )  # fmt: skip
