@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -37,16 +37,16 @@ Scores = dict[tuple[str, str], dict[str, list[float]]]
 """The scores of the finished seeds, by privileged information and algorithm, then by task; at least two tasks each."""
 
 
-def scores(tasks: Sequence[Sequence[Group]]) -> Scores:
+def scores(tasks: Mapping[str, Sequence[Group]]) -> Scores:
     """Return the scores of each algorithm that has them in at least two of the tasks, in the order of its seeds."""
     found: Scores = {}
-    for groups in tasks:
+    for task, groups in tasks.items():
         for group in groups:
             values = [row.score for row in sorted(group.finished, key=lambda row: row.seed)]
             known = [value for value in values if value is not None]
             if known and len(known) == len(values):
                 by_task = found.setdefault((group.text("privileged"), group.first.algo), {})
-                by_task[group.first.dataset or group.first.env] = known
+                by_task[task] = known
     return {algorithm: by_task for algorithm, by_task in found.items() if len(by_task) > 1}
 
 

@@ -43,10 +43,15 @@ def interval(of: Aggregate | None) -> str:
     """Return an estimate with its 95% interval, `"24.30 [24.05, 24.61]"`; without one where there are too few seeds."""
     if of is None:
         return MISSING
-    if of.low is None or of.high is None:
-        return number(of.iqm)
-    digits = min(map(digits_of, (of.iqm, of.low, of.high)))
-    return f"{number(of.iqm, digits)} [{number(of.low, digits)}, {number(of.high, digits)}]"
+    return spread(of.iqm, of.low, of.high)
+
+
+def spread(value: float, low: float | None, high: float | None) -> str:
+    """Return a number with its interval, where there is one, all with the same number of digits."""
+    if low is None or high is None:
+        return number(value)
+    digits = min(map(digits_of, (value, low, high)))
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def without_empty(table: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -19,11 +19,11 @@ def group(env, algo, scores, privileged="nothing"):
     return Group(rows, rows, {}, None, None)
 
 
-TASKS = [
-    [group("A", "x", [10, 20, 30]), group("A", "y", [0, 15, 25]), group("A", "z", [99] * 3, "known reward")],
-    [group("B", "x", [40, 50, 60, 70]), group("B", "y", [45, 50, 80]), group("B", "w", [1, 2, 3])],
-    [group("C", "x", [None, 1.0]), group("C", "z", [90] * 3, "known reward")],
-]
+TASKS = {
+    "A": [group("A", "x", [10, 20, 30]), group("A", "y", [0, 15, 25]), group("A", "z", [99] * 3, "known reward")],
+    "B": [group("B", "x", [40, 50, 60, 70]), group("B", "y", [45, 50, 80]), group("B", "w", [1, 2, 3])],
+    "C": [group("C", "x", [None, 1.0]), group("C", "z", [90] * 3, "known reward")],
+}
 
 
 def test_scores_are_of_algorithms_with_at_least_two_tasks():

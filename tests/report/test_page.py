@@ -150,9 +150,27 @@ def test_profiles_leave_out_what_was_not_run_on_all_tasks(recorded):
     assert set(left) == {"td3", "loop-sac", "loop-td3"} and kept == {"sac": scores["sac"]}
 
 
+def test_scores_over_tasks_stand_in_tables(recorded, page):
+    """Four algorithms with the same privileged information on two tasks: four estimates, twelve comparisons."""
+    names = ("HalfCheetah", "Walker2d", "PointGoal1")
+    tasks = {
+        name: aggregates.aggregates([reader.read(run) for run in reader.runs_under(recorded / name)]) for name in names
+    }
+    looks = {group.first.algo: figures.look(0) for groups in tasks.values() for group in groups}
+    estimates, pairs = content.over_tasks(tasks, looks)
+    assert [line.head for line in estimates.lines] == ["loop-sac", "loop-td3", "sac", "td3"]
+    assert len(pairs.lines) == 12 and pairs.caption == "Probability of improvement; privileged information: nothing"
+    text = without_bokeh(page)
+    for line in (*estimates.lines, *pairs.lines):
+        number, _, _ = line.cells[-1].partition(" [")
+        assert line.cells[0] and f">{number} <" in text
+    assert "Scores over tasks" in text
+
+
 def test_without_scores_there_is_no_profile(tmp_path):
     make(tmp_path, "a", episodes=twelve(), evaluations=["1200,0,5.0,3.0,3,100"])
-    assert "Performance profiles" not in api.report(tmp_path).read_text()
+    text = api.report(tmp_path).read_text()
+    assert "Performance profiles" not in text and "Scores over tasks" not in text
 
 
 def test_runs_without_episodes_have_a_page(tmp_path):

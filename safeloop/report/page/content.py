@@ -15,14 +15,14 @@ from safeloop.errors import UsageError
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_env
-from safeloop.report import published, style, summary
+from safeloop.report import across, published, style, summary
 from safeloop.report.aggregates import Group
 from safeloop.report.commands import command
 from safeloop.report.page import figures
 from safeloop.report.page.figures import Algorithm, Curve, Drawn, Look
 from safeloop.report.published import Published
 from safeloop.report.rows import Row
-from safeloop.report.tables import MISSING, number
+from safeloop.report.tables import MISSING, number, spread
 
 MEASURES = {"return_": "return of an episode", "cost_return": "cost return of an episode", "violations": "violations"}
 SMOOTHED = (
@@ -367,3 +367,29 @@ def profile(tasks: Mapping[str, Sequence[Group]]) -> tuple[list[str], list[str],
     whole = [name for name in names if all(name in found for found in scores.values())]
     left = [name for name in names if name not in whole]
     return list(scores), left, {name: [found[name] for found in scores.values()] for name in whole}
+
+
+def over_tasks(tasks: Mapping[str, Sequence[Group]], looks: Mapping[str, Look]) -> list[Table]:
+    """Return the tables of scores over several tasks, two for each kind of privileged information.
+
+    The first has each algorithm's estimate, the second the probabilities of improvement, where there are any.
+    """
+    scores, found = across.scores(tasks), []
+    estimates, pairs = across.algorithms(scores), across.pairs(scores)
+    for privileged in dict.fromkeys(privileged for privileged, _ in scores):
+        end = f"privileged information: {privileged}"
+        lines = [
+            Line(a.algo, [", ".join(a.tasks), number(a.score.n, 0), spread(*a.score[:3])], looks[a.algo])
+            for a in estimates
+            if a.privileged == privileged
+        ]
+        found.append(Table(f"Score over tasks; {end}", ["tasks", "seeds of each", "score"], lines))
+        lines = [
+            Line(p.algo, [p.other, ", ".join(p.tasks), spread(*p.probability[:3])], looks[p.algo])
+            for p in pairs
+            if p.privileged == privileged
+        ]
+        if lines:
+            heads = ["compared with", "tasks", "probability of a higher score"]
+            found.append(Table(f"Probability of improvement; {end}", heads, lines))
+    return found

@@ -68,12 +68,14 @@ def page(tasks: Sequence[Task], title: str = "") -> str:
     template = environment.from_string((here / "page.html").read_text())
     shown = {look.place for task in pages for look, _ in task.legend}
     profile, compared = _profile(tasks, groups, looks)
+    by_label = {task.label: found for task, found in zip(tasks, groups, strict=True)}
     return template.render(
         title=title or ", ".join(dict.fromkeys(task.settings.folder for task in tasks)),
         tasks=pages,
         looks={name: look for name, look in looks.items() if look.place in shown},
         profile=profile,
         profile_names=compared,
+        over_tasks=content.over_tasks(by_label, looks),
         item=_item,
         long=content.LONG,
         narrow=("seeds", "CVaR", "over budget", "longest run", "seeds in budget"),
