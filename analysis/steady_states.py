@@ -104,7 +104,11 @@ def main():
         circle = [row for row in chosen if abs(row[0] - 1) < 1e-9]
         axes.scatter([r[1] for r in circle], [-r[3] for r in circle], s=14, c=colour, marker=marker, label=name)
     axes.axvline(4.0, color="#444444", linestyle="--", label="desired speed of RCCarDrift")
-    axes.set(xlabel="speed (m/s)", ylabel="sideslip, nose inwards (degrees)", title="Steady driving on the 1 m circle")
+    axes.set(
+        xlabel="speed (m/s)",
+        ylabel="sideslip, nose inwards (degrees)",
+        title="Sideslip against speed, steady driving on the 1 m circle",
+    )
     axes.legend(frameon=False, loc="upper left")
     figure.savefig(DOCS / "steady_states.png", dpi=120)
 
