@@ -25,6 +25,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         tab = opened(browser, safe, 1280, 1390)
         save([tab.screenshot()], "desktop.png")
+        tab.set_viewport_size({"width": 1280, "height": 1440})
         save([at(tab, "section h3:text-is('Figures')")], "figures.png")
         tab = opened(browser, safe, 390, 844)
         places = ("h1", ".estimates >> nth=1", ".legend >> nth=0")

@@ -8,11 +8,12 @@
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const form = document.getElementById("filters");
   const boxes = (name) => [...form.querySelectorAll(`input[name=${name}]`)];
-  const models = () => Bokeh.documents.flatMap((doc) => doc.roots()).flatMap((root) => [...root.references()]);
+  const off = (name) => new Set(boxes(name).filter((box) => !box.checked).map((box) => box.value));
+  const models = (docs) => docs.flatMap((doc) => doc.roots()).flatMap((root) => [...root.references()]);
 
-  function paint(dark = scheme.matches) {
+  function paint(docs = Bokeh.documents, dark = scheme.matches) {
     const { ink, soft, grid } = COLOURS[dark ? "dark" : "light"];
-    for (const model of models()) {
+    for (const model of models(docs)) {
       if (model.type.endsWith("Axis")) {
         model.setv({
           axis_label_text_color: soft, major_label_text_color: soft, axis_line_color: soft,
@@ -22,21 +23,30 @@
         model.setv({ grid_line_color: grid });
       } else if (model.tags.includes("ink")) {
         const inked = model.glyph ?? model;
-        for (const name of ["line_color", "fill_color"]) if (name in inked.properties) inked[name] = model.glyph ? { value: ink } : ink;
+        const colour = model.glyph ? { value: ink } : ink;
+        for (const name of ["line_color", "fill_color"]) if (name in inked.properties) inked[name] = colour;
       }
     }
   }
 
+  function showLines(docs = Bokeh.documents) {
+    const hidden = off("algo");
+    for (const model of models(docs)) {
+      const tag = model.tags.find((each) => `${each}`.startsWith("algo "));
+      if (tag !== undefined) model.visible = !hidden.has(tag.slice(5));
+    }
+  }
+
   function show() {
-    const off = new Set(boxes("algo").filter((box) => !box.checked).map((box) => box.value));
-    const hidden = new Set(boxes("task").filter((box) => !box.checked).map((box) => box.value));
-    for (const each of document.querySelectorAll("[data-algo]")) each.hidden = off.has(each.dataset.algo);
+    const algos = off("algo");
+    const tasks = off("task");
+    for (const each of document.querySelectorAll("[data-algo]")) each.hidden = algos.has(each.dataset.algo);
     const others = boxes("others").every((box) => box.checked);
     for (const body of document.querySelectorAll("tbody.others")) body.hidden = !others;
     let runs = 0;
     let all = 0;
     for (const task of document.querySelectorAll("[data-task]")) {
-      task.hidden = hidden.has(task.dataset.task);
+      task.hidden = tasks.has(task.dataset.task);
       const lines = [...task.querySelectorAll("table.all-runs tbody tr")];
       const left = lines.filter((line) => !line.hidden).length;
       all += lines.length;
@@ -47,18 +57,15 @@
       }
     }
     document.getElementById("shown").textContent = `${runs} of ${all} runs are shown.`;
-    for (const model of models()) {
-      const tag = model.tags.find((each) => `${each}`.startsWith("algo "));
-      if (tag !== undefined) model.visible = !off.has(tag.slice(5));
-    }
+    showLines();
   }
 
   async function embed() {
     for (const data of document.querySelectorAll("script[data-plot]")) {
       await Bokeh.embed.embed_item(JSON.parse(data.textContent), data.dataset.plot);
       data.remove();
-      paint();
-      show();
+      paint(Bokeh.documents.slice(-1));
+      showLines(Bokeh.documents.slice(-1));
       await new Promise((resolve) => setTimeout(resolve)); // the page answers between two figures
     }
     document.body.dataset.figures = "ready";
@@ -81,7 +88,7 @@
     show();
   });
   scheme.addEventListener("change", () => paint());
-  addEventListener("beforeprint", () => paint(false));
+  addEventListener("beforeprint", () => paint(Bokeh.documents, false));
   addEventListener("afterprint", () => paint());
   show();
   reach();
