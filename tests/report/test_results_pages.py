@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "analysis"))
 
-import tabulate  # noqa: E402
+import results_tables  # noqa: E402
 
-PAGES = [page for page in sorted((ROOT / "results").glob("*/README.md")) if tabulate.folders(page)]
+PAGES = [page for page in sorted((ROOT / "results").glob("*/README.md")) if results_tables.folders(page)]
 
 
 def test_there_are_pages_with_tables_from_records():
@@ -19,7 +19,9 @@ def test_there_are_pages_with_tables_from_records():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
 def test_a_page_has_the_tables_of_its_records(page):
-    assert tabulate.tabulated(page) == page.read_text(), f"run: python analysis/tabulate.py {page.relative_to(ROOT)}"
+    assert results_tables.tabulated(page) == page.read_text(), (
+        f"run: python analysis/results_tables.py {page.relative_to(ROOT)}"
+    )
 
 
 def test_a_block_is_replaced_and_all_else_stays(tmp_path):
@@ -28,7 +30,7 @@ def test_a_block_is_replaced_and_all_else_stays(tmp_path):
         (tmp_path / name).symlink_to(ROOT / "results/safe" / name)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- runs: PointGoal2 lidar/CarGoal1 -->\nold\n<!-- end of runs -->\nafter\n")
-    text = tabulate.tabulated(page)
+    text = results_tables.tabulated(page)
     assert text.startswith("before\n<!-- runs: ") and text.endswith("<!-- end of runs -->\nafter\n")
     assert "old" not in text
     assert "PointGoal2, observation `paper`; privileged information: known cost, entities. Each run:" in text

@@ -1,6 +1,6 @@
 """Make the tables of a results page anew from its recorded runs, with their summaries and pictures.
 
-Usage: python analysis/tabulate.py PAGE.md [PAGE.md ...]
+Usage: python analysis/results_tables.py PAGE.md [PAGE.md ...]
 
 A block of the page from `<!-- runs: FOLDER [FOLDER ...] -->` to `<!-- end of runs -->` is replaced by the tables of the
 runs in these folders, which are relative to the page.
