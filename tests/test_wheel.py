@@ -22,7 +22,8 @@ def succeed(*command, cwd):
 
 def contents(folder):
     """The files of a package, but for those that Python makes."""
-    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path for path in found if "__pycache__" not in path.parts}
 
 
 @pytest.fixture(scope="module")
