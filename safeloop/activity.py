@@ -1,4 +1,4 @@
-"""What this process is doing that takes long: the work says it here, and whoever shows progress asks now and then.
+"""Hold the long activities of this process: the work writes them here, and displays of progress read them.
 
 To say it costs as much as to count, nothing waits for a display, and no result depends on one.
 """
@@ -23,14 +23,14 @@ class Activity:
     """One thing that is being done. Whoever does it changes these numbers as it goes on."""
 
     doing: str
-    """What is done: `"fitting the models"`."""
+    """The name of the activity: `"fitting the models"`."""
     of: int = 0
-    """How much there is to do in all, at most; 0 where that is not known."""
+    """The largest number of units to do; 0 where that is not known."""
     unit: str = ""
-    """What is counted: `"gradient steps"`."""
+    """The unit that is counted: `"gradient steps"`."""
     done: int = 0
     detail: str = ""
-    """Which part of it: `"episodes 1 to 5 of 10"`."""
+    """The present part of it: `"episodes 1 to 5 of 10"`."""
     count: Callable[[], int] | None = None
     """Returns `done`, where something else counts."""
 

@@ -25,7 +25,7 @@ LOOK_EVERY = 0.5
 
 
 class Rate:
-    """How fast something is done, and the time left, from the latest numbers."""
+    """The speed of some work, and the time left, from the latest numbers."""
 
     def __init__(self) -> None:
         self.seen: deque[tuple[float, int]] = deque(maxlen=120)

@@ -59,7 +59,6 @@ class Group:
 
 def aggregates(records: Sequence[Recorded]) -> list[Group]:
     """Return a group for each algorithm and variant, in the order of `rows`."""
-    by_run = {r.run.path: r for r in records}
     groups: dict[str, list[Row]] = {}
     for row in rows(records):
         groups.setdefault(row.algo, []).append(row)
@@ -68,7 +67,7 @@ def aggregates(records: Sequence[Recorded]) -> list[Group]:
     for algo, group in groups.items():
         done = [row for row in group if row.state == "finished"]
         seeds = {row.seed for row in done}
-        runs = [r for r in by_run.values() if r.run.settings.name == algo and r.run.settings.seed in seeds]
+        runs = [r for r in records if r.run.settings.name == algo and r.run.settings.seed in seeds]
         evaluated = [e for r in runs for e in r.last_evaluation]
         trained = [e for r in runs for e in r.episodes]
         found.append(

@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
 
 
 class Aggregate(NamedTuple):
-    """What tables say of one number of each seed; `low` to `high` is the interval of `iqm`, the headline estimate."""
+    """The estimates in tables of one number of each seed; `low` to `high` is the interval of `iqm`, the headline."""
 
     n: int
     """Number of seeds."""

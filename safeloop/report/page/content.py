@@ -1,4 +1,4 @@
-"""What stands on the page about one task: its tables, figures, runs, settings, versions and commands."""
+"""Collect the content of the page about one task: its tables, figures, runs, settings, versions and commands."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Line:
     look: Look | None = None
     """That of its algorithm; None for results that were not run by us."""
     note: str = ""
-    """What stands in place of the last, empty cells."""
+    """The text in place of the last, empty cells."""
 
     @property
     def filled(self) -> list[str]:

@@ -94,7 +94,7 @@ class Drawn:
     plot: Any
     title: str
     caption: str
-    """What it shows, in sentences."""
+    """A description of the figure, in sentences."""
 
 
 def look(place: int) -> Look:
