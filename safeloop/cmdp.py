@@ -56,6 +56,21 @@ class Entities:
 
 
 @dataclass(frozen=True)
+class LidarModel:
+    """The way that lidars show objects, so that their bins can be decoded into points (`models/decoding.py`)."""
+
+    reach: float
+    """Distance of an object whose closeness is 0, metres; the closeness of a nearer one is `1 - distance / reach`."""
+    aliased: bool = True
+    """Whether an object also raises the two bins beside its own, by its place within the bin."""
+    single: tuple[int, ...] = ()
+    """The lidars that show one object each (indices into `Lidars.rings`)."""
+    compass: tuple[int, int] | None = None
+    """Observation indices of a fixed horizontal direction's parts along the robot's axes x and y, such as a
+    magnetometer's, where there is one."""
+
+
+@dataclass(frozen=True)
 class Lidars:
     """The parts of an observation, for `factored` dynamics: the robot's own numbers and lidars.
 
@@ -71,6 +86,8 @@ class Lidars:
     goal: int | None = None
     """The lidar that shows the one object that the reward is about (an index into `rings`), where there is one. Its
     bins jump when `info["event"]` is True."""
+    sensor: LidarModel | None = None
+    """The way that they show objects, where it is known; dynamics over points need it."""
 
     def __post_init__(self) -> None:
         if len({len(ring) for ring in self.rings}) != 1:

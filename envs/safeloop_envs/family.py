@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from safeloop.cmdp import EnvSpec, Lidars
+from safeloop.cmdp import EnvSpec, LidarModel, Lidars
 from safeloop.errors import UsageError
 from safeloop.settings import build
 from safeloop_envs import goal
@@ -43,6 +43,10 @@ LIDARS = {
     "Circle0": ("circle",), "Circle1": ("circle",), "Circle2": ("circle",),
 }  # fmt: skip
 """The objects that the lidars after the sensors show, in order; `Run0` has no lidars."""
+SINGLE = ("goal", "push_box", "circle")
+"""The lidars of which each shows one object; `Goal1` has one vase, but `Goal2` has ten."""
+MAGNETOMETER = {robot: (9, 10) for robot in ROBOTS}
+"""Observation indices of the magnetometer's x and y: it comes fourth, after accelerometer, velocimeter and gyro."""
 COST_MEANING = {
     "Goal0": "no cost",
     "Goal1": "1 for each simulator step with the robot's centre inside a hazard",
@@ -185,7 +189,9 @@ def _lidars(task: Task) -> Lidars | None:
         return None
     own = SENSORS[task.robot]
     rings = tuple(tuple(range(own + BINS * i, own + BINS * (i + 1))) for i in range(len(shown)))
-    return Lidars(tuple(range(own)), rings, shown.index("goal") if "goal" in shown else None)
+    single = tuple(i for i, kind in enumerate(shown) if kind in SINGLE)
+    sensor = LidarModel(6.0 if task.kind == "Circle" else 3.0, single=single, compass=MAGNETOMETER[task.robot])
+    return Lidars(tuple(range(own)), rings, shown.index("goal") if "goal" in shown else None, sensor)
 
 
 def _known(task: Task) -> dict[str, Any]:
