@@ -16,6 +16,7 @@ from safeloop.learners.expansion import expanded
 from safeloop.learners.imagined import branch, mixed
 from safeloop.learners.sac import SAC
 from safeloop.models.ensemble import Ensemble
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.trajectories import Model
 from safeloop.networks import Generators
 from safeloop.protocols import Policy, Transition
@@ -59,7 +60,11 @@ class OffPolicyAgent:
     def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the action `[A]` for `obs [S]` after the warm-up."""
         assert self.learner is not None
-        return self.learner.explore(self.state(obs[None]), [self.generator])[0].cpu().numpy()
+        return self.learner.explore(self.reads(self.state(obs[None])), [self.generator])[0].cpu().numpy()
+
+    def reads(self, obs: Tensor) -> Tensor:
+        """Return the learner's inputs for observations `[..., S]`: the observations themselves."""
+        return obs
 
     def state(self, obs: np.ndarray) -> Tensor:
         """Return observations as a tensor of the agent's device."""
@@ -93,11 +98,12 @@ class OffPolicyAgent:
 
     def policy(self, seed: int) -> Policy:
         """Return the agent as it acts in evaluation; `seed` seeds its draws."""
-        return ActorPolicy(self.learner, self.device)
+        return ActorPolicy(self.learner, self.device, self.reads)
 
     def explorer(self, seed: int) -> Policy:
         """Return the agent as it explores."""
-        return Exploring(self.learner, self.device, torch.Generator(device=self.device).manual_seed(seed))
+        generator = torch.Generator(device=self.device).manual_seed(seed)
+        return Exploring(self.learner, self.device, generator, self.reads)
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""
@@ -128,11 +134,15 @@ class ModelAgent(OffPolicyAgent):
         replay: Replay,
         settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning,
         generator: torch.Generator,
-        ensemble: Ensemble,
+        ensemble: Ensemble | PointEnsemble,
         model: Model,
     ):
         super().__init__(learner, replay, settings, generator)
         self.ensemble, self.model, self.fitted = ensemble, model, False
+
+    def reads(self, obs: Tensor) -> Tensor:
+        """Return the learner's inputs for observations `[..., S]`: those that the models give it."""
+        return self.ensemble.features(self.ensemble.first(obs))
 
     def update(self) -> Fitted | None:
         """Take the learner's gradient steps of one decision, then fit the models where that is due."""

@@ -13,6 +13,7 @@ from safeloop.cmdp import Constraint, EnvSpec, Known, zero_cost
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.settings import ModelSettings
 from safeloop.models.world import World
 from safeloop.networks import Generators
@@ -57,7 +58,7 @@ def generators(seed: int, device: str, count: int) -> list[torch.Generator]:
 
 
 def value_after_events(replay: Replay, value: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """Return the mean value of the states that followed the latest events; None where there were none."""
+    """Return the mean value of the observations that followed the latest events; None where there were none."""
     rows = replay.data.event[: len(replay)].nonzero()[-AFTER_EVENTS:, 0]
     return value(replay.rows(rows).next_obs).mean() if len(rows) else None
 
@@ -75,26 +76,42 @@ def ensemble(
     act_dim: int,
     generator: torch.Generator,
     device: str,
-) -> Ensemble:
-    """Return the models, with a head for whatever the environment does not give."""
-    c, known_reward = settings.filled(spec), settings.reward == "known"
-    assert c.layers is not None and c.width is not None
+    horizon: int = 1,
+) -> Ensemble | PointEnsemble:
+    """Return the models, with a head for whatever the environment does not give.
+
+    Dynamics over points leave out what can't matter within `horizon` decisions.
+    """
+    c, known_reward, kind = settings.filled(spec), settings.reward == "known", settings.kind(spec)
+    assert c.layers is not None and c.width is not None and c.ensemble_size is not None
     heads = Heads(
         reward=not known_reward,
         event=spec.has_events and not (known_reward and spec.event is not None),
         terminated=spec.terminates and spec.terminated is None,
         violated=learns_cost(c, spec, constrained),
     )
+    if kind == "points":
+        assert spec.lidars is not None
+        return PointEnsemble(
+            spec.lidars, act_dim,
+            ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers, heads=heads, tracks=c.tracks,
+            width=c.entity_width, window=c.fit_window, horizon=horizon, learning_rate=c.model_learning_rate,
+            generator=generator, device=device,
+        )  # fmt: skip
     return Ensemble(
         obs_dim, act_dim,
         ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers,
-        heads=heads, parts=spec.parts, factored=c.factored(spec), entity_width=c.entity_width,
+        heads=heads, parts=spec.parts, factored=kind != "full", entity_width=c.entity_width,
         learning_rate=c.model_learning_rate, reward_weight=c.reward_weight, generator=generator, device=device,
     )  # fmt: skip
 
 
 def world(
-    models: Ensemble, settings: ModelSettings, spec: EnvSpec, cost: Known | None = zero_cost, noise: bool = True
+    models: Ensemble | PointEnsemble,
+    settings: ModelSettings,
+    spec: EnvSpec,
+    cost: Known | None = zero_cost,
+    noise: bool = True,
 ) -> World:
     """Return the ensemble with known models beside it; `cost` None: it is learned."""
     known_reward = settings.reward == "known"
@@ -110,7 +127,11 @@ def world(
 
 
 def planning_world(
-    models: Ensemble, settings: ModelSettings, planner: PlannerSettings, spec: EnvSpec, constrained: bool
+    models: Ensemble | PointEnsemble,
+    settings: ModelSettings,
+    planner: PlannerSettings,
+    spec: EnvSpec,
+    constrained: bool,
 ) -> World:
     """Return the world that a planner sees: under a constraint with a cost, known (and its margin) or learned."""
     assert planner.model_noise is not None  # `filled`

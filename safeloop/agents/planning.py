@@ -21,6 +21,7 @@ from safeloop.data.replay import Batch, Replay
 from safeloop.learners.imagined import Witness, mixed
 from safeloop.learners.value import BehaviourValue
 from safeloop.models.ensemble import Ensemble
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.networks import Generators
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
@@ -41,7 +42,7 @@ class PlanningAgent(ModelAgent):
         replay: Replay,
         settings: OnlinePlanning,
         generator: torch.Generator,
-        ensemble: Ensemble,
+        ensemble: Ensemble | PointEnsemble,
         parts: Parts,
         planner_generator: torch.Generator,
         *,
@@ -64,6 +65,11 @@ class PlanningAgent(ModelAgent):
     def value(self) -> Callable[[Tensor], Tensor] | None:
         """The value at the horizon, `[..., S] -> [...]`; None without."""
         return self.parts.value
+
+    def value_of(self, obs: Tensor) -> Tensor:
+        """Return the value `[...]` of observations `[..., S]`."""
+        assert self.value is not None
+        return self.value(self.ensemble.near(self.ensemble.first(obs)))
 
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner over this agent's models, of as many episodes as there are generators."""
@@ -92,6 +98,7 @@ class PlanningAgent(ModelAgent):
 
     def learn(self, batch: Batch) -> None:
         """Take one gradient step of the learner and of the behaviour's value."""
+        batch = batch._replace(obs=self.reads(batch.obs), next_obs=self.reads(batch.next_obs))
         imagined = self.witness.into if self.witness else None
         if imagined is not None and len(imagined):
             n = round((1 - self.settings.training.augmentation) * len(batch.reward))
@@ -115,7 +122,7 @@ class PlanningAgent(ModelAgent):
     def refresh(self) -> None:
         """Renew the mean value of the states that followed the latest events."""
         if self.has_events and self.value is not None:
-            found = value_after_events(self.replay, self.value)
+            found = value_after_events(self.replay, self.value_of)
             self.value_after_event = self.value_after_event if found is None else found
 
     def diagnostics(self) -> dict[str, float] | None:
@@ -145,12 +152,12 @@ class PlanningAgent(ModelAgent):
         if self.value is None:
             return math.nan
         batch = self.replay.last(count)
-        following = (1 - batch.terminated[-1]) * self.value(batch.next_obs[-1:])[0]
+        following = (1 - batch.terminated[-1]) * self.value_of(batch.next_obs[-1:])[0]
         returned = []
         for reward in batch.reward.flip(0):
             following = reward + self.settings.learner.discount * following
             returned.append(following)
-        return (self.value(batch.obs) - torch.stack(returned).flip(0)).mean().item()
+        return (self.value_of(batch.obs) - torch.stack(returned).flip(0)).mean().item()
 
     def policy(self, seed: int, draws: bool = False) -> PlannerPolicy:
         """Return the agent as it acts in evaluation, with planners and generators of its own.

@@ -86,17 +86,18 @@ class Checked:
 
 
 class ActorPolicy:
-    """The policy of a learner's actor, which takes the mean action."""
+    """The policy of a learner's actor, which takes the mean action; `reads` maps observations to its inputs."""
 
-    def __init__(self, learner: Any, device: str):
-        self.learner, self.device = learner, device
+    def __init__(self, learner: Any, device: str, reads: Callable[[Tensor], Tensor] | None = None):
+        self.learner, self.device, self.reads = learner, device, reads
 
     def reset(self, episodes: int = 1) -> None:
         """Do nothing: no state is kept from one decision to the next."""
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return actions `[..., A]` for observations `[..., S]`."""
-        return self._actions(torch.as_tensor(obs, dtype=torch.float32, device=self.device)).cpu().numpy()
+        seen = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
+        return self._actions(self.reads(seen) if self.reads else seen).cpu().numpy()
 
     def _actions(self, obs: Tensor) -> Tensor:
         return self.learner.act(obs, None)
@@ -105,8 +106,14 @@ class ActorPolicy:
 class Exploring(ActorPolicy):
     """The policy of a learner's actor with its exploration."""
 
-    def __init__(self, learner: Any, device: str, generator: torch.Generator):
-        super().__init__(learner, device)
+    def __init__(
+        self,
+        learner: Any,
+        device: str,
+        generator: torch.Generator,
+        reads: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__(learner, device, reads)
         self.generator = generator
 
     def _actions(self, obs: Tensor) -> Tensor:

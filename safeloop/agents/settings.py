@@ -121,7 +121,7 @@ class MBPOSettings(OffPolicySAC):
 
     def filled(self, spec: EnvSpec) -> MBPOSettings:
         """Return these settings with numbers in place of None."""
-        return replace(self, models=self.models.filled(spec))
+        return replace(self, models=self.models.observing(spec, "mbpo").filled(spec))
 
     @property
     def imagined(self) -> int:
@@ -151,7 +151,7 @@ class ValueExpansionSettings(OffPolicySAC):
 
     def filled(self, spec: EnvSpec) -> ValueExpansionSettings:
         """Return these settings with numbers in place of None."""
-        return replace(self, models=self.models.filled(spec))
+        return replace(self, models=self.models.observing(spec, "sac-ve").filled(spec))
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,10 @@ class OnlinePlanning(OffPolicy):
         return "none" if not learns else "behaviour" if constrained else "actor"
 
     def sees_entities(self, spec: EnvSpec) -> bool:
-        """Return whether the behaviour's value is a function of a set of entities."""
+        """Return whether the behaviour's value is a function of a set of entities, or of tracks."""
         sees = self.value.value_sees
-        return sees == "entities" or (sees == "auto" and spec.entities is not None)
+        named = spec.entities is not None or self.models.kind(spec) == "points"
+        return sees == "entities" or (sees == "auto" and named)
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,8 @@ class OfflinePlanning:
 
     def filled(self: P, spec: EnvSpec) -> P:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""
-        return filled(self, spec, OFFLINE_BY_DYNAMICS)
+        settings = replace(self, models=self.models.observing(spec, "a planner over a dataset"))
+        return filled(settings, spec, OFFLINE_BY_DYNAMICS)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
     from safeloop.agents.planning import PlanningAgent
+    from safeloop.models.point_ensemble import PointEnsemble
 
 AUGMENTATION, WITNESSED = 12_000, 50
 """Size of the buffer of imagined transitions (workshop paper, appendix D), and of those kept of an iteration."""
@@ -40,24 +41,31 @@ def build(
     from safeloop.data.replay import Replay
     from safeloop.learners.imagined import Witness
     from safeloop.learners.value import BehaviourValue
+    from safeloop.models.point_ensemble import PointEnsemble
     from safeloop.planning.planners import Parts
 
     c = settings.filled(spec)
     if c.training.augmentation and torch.device(device).type == "cuda":
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
     g = parts.generators(seed, device, GENERATORS)
-    learner = learner_of(c, obs_dim, act_dim, g[2], device)
-    ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
+    assert c.planner.horizon is not None  # `filled`
+    ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device, c.planner.horizon)
+    learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
     kind, behaviour, value = c.value_of(constrained, learner is not None), None, None
     if kind == "behaviour":
-        entities = spec.entities if c.sees_entities(spec) else None
+        entities = None
+        if c.sees_entities(spec):
+            entities = ensemble.tracks.entities() if isinstance(ensemble, PointEnsemble) else spec.entities
         behaviour = BehaviourValue(
-            obs_dim, c.learner, c.value.behaviour_hidden, g[4], device, entities, c.models.entity_width
+            ensemble.feature_size, c.learner, c.value.behaviour_hidden, g[4], device, entities, c.models.entity_width
         )
         value = behaviour.value
     elif kind == "actor" and learner is not None:
         value = learner.value
+    actor = learner.act if learner else None
+    if isinstance(ensemble, PointEnsemble):  # actor and value read the features of imagined states
+        value, actor = of_features(ensemble, value), of_features(ensemble, actor)
     witness = None
     if c.training.augmentation:
         witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
@@ -65,10 +73,15 @@ def build(
         learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
         Parts(
             model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
-            learner.act if learner else None, value,
+            actor, value, follows=ensemble,
         ),
         g[3], behaviour=behaviour, witness=witness, has_events=spec.has_events,
     )  # fmt: skip
+
+
+def of_features(ensemble: PointEnsemble, function: Any) -> Any:
+    """Return a function of features as a function of states; None remains None."""
+    return function and (lambda state, *others: function(ensemble.features(state), *others))
 
 
 def privileged(
@@ -84,9 +97,12 @@ def privileged(
         raise UsageError(f"augmentation: {info.name} {why}, so there is nothing to augment; leave it out")
     if spec.has_events and c.training.augmentation:
         raise UsageError(no_imagination(f"{info.name} with augmentation", spec, "it without"))
+    kind = c.models.kind(spec)
+    if kind == "points" and c.training.augmentation:
+        raise UsageError("augmentation: imagined states of dynamics=points are no observations; use dynamics=factored")
     check_threshold(c, spec, info.constrained)
     known = c.models.privileged(spec, info.constrained)
-    if c.value.value_sees == "entities" and spec.entities is None:
+    if c.value.value_sees == "entities" and spec.entities is None and kind != "points":
         raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
     asked = {
         "actor_fraction": (c.planner.actor_fraction, c.planner.actor_fraction > 0),
@@ -96,7 +112,7 @@ def privileged(
         if needs_actor and not learns:
             raise UsageError(f"{name}={value}: {info.name} has no actor; leave it out")
     of_entities = c.value_of(info.constrained, learns) == "behaviour" and c.sees_entities(spec)
-    return known + ["entities"] * (of_entities and not c.models.factored(spec))
+    return known + ["entities"] * (of_entities and kind == "full")
 
 
 def no_imagination(what: str, spec: EnvSpec, instead: str) -> str:

@@ -57,7 +57,8 @@ def build(
     from safeloop.planning.planners import Parts
 
     g = parts.generators(seed, device, 4)
-    learner = learner_of(settings, obs_dim, act_dim, steps, g[2], device)
+    c: Any = settings.filled(spec) if isinstance(settings, OfflinePlanning) else settings
+    learner = learner_of(c, obs_dim, act_dim, steps, g[2], device)
     replay = complete = None if dataset is None else buffer(dataset, spec, device)
     if dataset is not None and not dataset.complete.all():
         complete = buffer(dataset, spec, device, np.flatnonzero(dataset.complete))
@@ -69,8 +70,7 @@ def build(
     common = (learner, replay, settings.learner.batch_size, g[0], g[3], device)
     if not isinstance(settings, OfflinePlanning):
         return OfflineAgent(*common)
-    c: Any = settings.filled(spec)
-    ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
+    ensemble: Any = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
     planned = Parts(
         parts.planning_world(ensemble, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
         parts.constraint(c.models, c.planner, spec, constrained),

@@ -50,7 +50,8 @@ def decode(rings: Tensor, sensor: LidarModel) -> Sightings:
     trace = (alone.roll(-1, -1) & (right > rings)) | (alone.roll(1, -1) & (left > rings))
     peak = (rings >= left) & (rings >= right)
     present = shown & (peak | (~trace & (sums >= rings - EXACT)))
-    return Sightings(_points(distance, index + part, n), present, present & alone)
+    wide = (high - low).abs() * distance * (2 * math.pi / n)
+    return Sightings(_points(distance, index + part, n), present, present & (wide < 0.04))
 
 
 def _points(distance: Tensor, angle: Tensor, n: int) -> Tensor:

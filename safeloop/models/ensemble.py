@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.activity import tracked
 from safeloop.cmdp import Entities, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
+from safeloop.models.fitting import HELD, Fit, Fitted
 from safeloop.models.full import FullNet, Heads, Prediction
 from safeloop.networks import Generators, initialiser, normals
 
@@ -47,6 +47,7 @@ class Ensemble(nn.Module):
     ):
         super().__init__()
         self.ensemble_size, self.heads, self.reward_weight = ensemble_size, heads, reward_weight
+        self.feature_size = obs_dim
         init = initialiser(generator)
         net: FullNet | FactoredNet
         if not factored or parts is None:
@@ -79,6 +80,24 @@ class Ensemble(nn.Module):
         self.to(device)
         self.generator, self.device = generator, device
         self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+    # -- perception: states are observations ------------------------------------------------------------------
+
+    def first(self, obs: Tensor) -> Tensor:
+        """Return the observations, which are the states."""
+        return obs
+
+    def follow(self, state: Tensor, act: Tensor, obs: Tensor) -> Tensor:
+        """Return the observations, which are the states."""
+        return obs
+
+    def near(self, state: Tensor) -> Tensor:
+        """Return the states."""
+        return state
+
+    def features(self, state: Tensor) -> Tensor:
+        """Return the states, which learners and values read."""
+        return state
 
     # -- prediction ---------------------------------------------------------------------------------------
 
@@ -135,48 +154,23 @@ class Ensemble(nn.Module):
 
     # -- fitting ------------------------------------------------------------------------------------------
 
-    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> tuple[int, float, float]:
+    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> Fitted:
         """Take at most `steps` gradient steps on the replay's transitions, then restore each model's best weights.
 
-        The holdout error (mean squared error in normalised units plus logistic losses, per model) is measured before
-        the first step and every 50 steps, on at most 1000 held-out transitions spread over the replay; if the replay
-        is too short for a holdout, on the fitted transitions. A model's variance bounds are restored with its weights.
-        With `patience` > 0, fitting stops after that many checks in a row without a gain: a model gains when its error
-        is 1% below the error at its last gain, so small gains add up. Returns the steps taken and the mean error
-        before and after.
+        The error (mean squared error in normalised units plus logistic losses, per model) is that on at most 1000
+        held-out transitions spread over the replay; if the replay is too short for a holdout, on the fitted
+        transitions. A model's variance bounds are restored with its weights. `Fit` describes `patience` and the result.
         """
         train, held = replay.split()
         self._fit_normalisers(replay.rows(train))
         judged = held if len(held) else train
-        held_batch = replay.rows(judged[:: -(-len(judged) // 1000)].expand(self.ensemble_size, -1))
-        best_error = self._holdout_error(held_batch)
-        first_error = best_error.mean().item()
-        best, reference = [p.detach().clone() for p in self.parameters()], best_error
-        stale, done = 0, 0
-        for step in tracked(range(1, steps + 1), "fitting the models", "gradient steps"):
-            choice = torch.randint(
-                len(train), (self.ensemble_size, batch_size), generator=self.generator, device=self.device
-            )
-            self.optimizer.zero_grad(set_to_none=True)
-            self._loss(replay.rows(train[choice])).backward()
-            self.optimizer.step()
-            done = step
-            if step % 50 == 0 or step == steps:
-                error = self._holdout_error(held_batch)
-                better = error < best_error
-                gained = error < 0.99 * reference
-                reference = torch.where(gained, error, reference)
-                stale = 0 if bool(gained.any()) else stale + 1
-                best_error = torch.where(better, error, best_error)
-                with torch.no_grad():
-                    for kept, parameter in zip(best, self.parameters(), strict=True):
-                        kept[better] = parameter[better]
-                if patience and stale >= patience:
-                    break
-        with torch.no_grad():
-            for kept, parameter in zip(best, self.parameters(), strict=True):
-                parameter.copy_(kept)
-        return done, first_error, best_error.mean().item()
+        held_batch = replay.rows(judged[:: -(-len(judged) // HELD)].expand(self.ensemble_size, -1))
+
+        def sample() -> Batch:
+            size = (self.ensemble_size, batch_size)
+            return replay.rows(train[torch.randint(len(train), size, generator=self.generator, device=self.device)])
+
+        return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, held_batch, steps, patience)
 
     def _fit_normalisers(self, data: Batch) -> None:
         """Set the means and standard deviations of inputs and targets; constant features are left unscaled."""

@@ -26,14 +26,14 @@ learn the steep part too slowly."""
 
 
 class EntityNet(nn.Module):
-    """One hidden layer per model, shared by all entities and modulated by the robot's state and action.
+    """One modulated hidden layer per model, shared by all entities: the robot's state and action modulate it.
 
     This is feature-wise linear modulation (Perez et al., 2018): the body network reads the robot's state and the action
     once, so the work per entity is a small fraction of the work of a network on the concatenated inputs. The kind of an
-    entity is constant: its part of the input is a row of `by_kind`.
+    entity is constant: its part of the input is a row of `by_kind`. `hidden` more layers may follow.
     """
 
-    def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator):
+    def __init__(self, k: int, entity: int, kind: Tensor, width: int, out: int, generator, hidden: int = 0):
         super().__init__()
         self.kind: Tensor
         self.register_buffer("kind", kind, persistent=False)  # [E], index
@@ -42,14 +42,14 @@ class EntityNet(nn.Module):
         self.weight, self.by_kind = (
             nn.Parameter(torch.empty(k, n, width).uniform_(-bound, bound, generator=generator)) for n in (entity, kinds)
         )
-        self.head = EnsembleMLP(k, [width, out], torch.relu_, generator)
+        self.head = EnsembleMLP(k, [width] * (1 + hidden) + [out], torch.relu_, generator)
 
-    def forward(self, modulation: Tensor, entity: Tensor) -> Tensor:
-        """Map modulation `[K, B, 2 * width]` and entities `[K, E, B, m]` to `[K, E, B, out]`."""
+    def forward(self, modulation: Tensor, entity: Tensor, kind: Tensor | None = None) -> Tensor:
+        """Map modulation `[K, B, 2 * width]` and entities `[K, E, B, m]`, of these kinds `[E]`, to `[K, E, B, out]`."""
         k, e, b, m = entity.shape
         scale, shift = (part.contiguous().unsqueeze(1) for part in modulation.chunk(2, -1))  # [K, 1, B, width]
         w = scale.shape[-1]
-        by_kind = self.by_kind[:, self.kind].view(k * e, 1, w)
+        by_kind = self.by_kind[:, self.kind if kind is None else kind].view(k * e, 1, w)
         by_entity = self.weight.unsqueeze(1).expand(k, e, m, w).reshape(k * e, m, w)
         # Entities come before rows, so that the products with values shared by all entities run over long rows.
         h = torch.baddbmm(by_kind, entity.reshape(k * e, b, m), by_entity)

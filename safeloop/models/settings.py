@@ -9,32 +9,45 @@ from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
-BY_DYNAMICS = {
-    "full": {"layers": 4, "width": 200},
-    "entities": {"layers": 2, "width": 128},
-    "lidars": {"layers": 2, "width": 128},
+Kind = Literal["full", "entities", "lidars", "points"]
+BY_DYNAMICS: dict[Kind, dict[str, Any]] = {
+    "full": {"layers": 4, "width": 200, "ensemble_size": 5},
+    "entities": {"layers": 2, "width": 128, "ensemble_size": 5},
+    "lidars": {"layers": 2, "width": 128, "ensemble_size": 5},
+    "points": {"layers": 2, "width": 64, "ensemble_size": 3},
 }
 """Network sizes by the kind of dynamics; one network over the whole observation is as large as the paper's (C.4)."""
+
+
+PRIVILEGED: dict[Kind, list[str]] = {
+    "full": [], "entities": ["entities"], "lidars": ["lidars"], "points": ["lidars", "lidar model"]
+}  # fmt: skip
+"""The privileged information that each kind of dynamics uses."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """Settings of an ensemble, with the choice between learned models and privileged information."""
 
-    dynamics: Literal["auto", "factored", "full"] = "auto"
-    """Kind of dynamics; `auto`: `factored` where the environment names entities or lidars, `full` elsewhere."""
+    dynamics: Literal["auto", "points", "factored", "full"] = "auto"
+    """Kind of dynamics; `auto`: `points` where the environment says how its lidars show objects, `factored` where it
+    names entities or lidars, `full` elsewhere."""
     reward: Literal["learned", "known"] = "learned"
     """Source of the reward: learned, or known from the environment (privileged)."""
     cost: Literal["auto", "learned", "known"] = "auto"
     """Source of the cost: learned, or known from the environment (privileged); `auto`: known where possible."""
-    ensemble_size: int = 5
-    """K, the number of models in the ensemble."""
+    ensemble_size: int | None = None
+    """K, the number of models in the ensemble; None: 5, or 3 with dynamics over points."""
     layers: int | None = None
-    """Hidden layers of each network; None: 4 with full dynamics, 2 with factored dynamics."""
+    """Hidden layers of each network; None: 4 with full dynamics, 2 with others."""
     width: int | None = None
-    """Units of each hidden layer; None: 200 with full dynamics, 128 with factored dynamics."""
+    """Units of each hidden layer; None: 200 with full dynamics, 128 with factored dynamics, 64 with points."""
     entity_width: int = 32
-    """Units of the hidden layer for each entity (factored dynamics)."""
+    """Units of the hidden layers for each entity or track (factored dynamics, points)."""
+    tracks: int = 6
+    """Nearest objects of each lidar that dynamics over points follow, but for lidars that show one."""
+    fit_window: int = 4
+    """Decisions in a row that dynamics over points are fitted to predict."""
     model_learning_rate: float = 1e-3
     """Adam's learning rate of the models."""
     reward_weight: float = 1.0
@@ -47,19 +60,30 @@ class ModelSettings:
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""
         check_range(self, "ensemble_size", "layers", least=1, most=100)
-        check_range(self, "width", "entity_width", least=1, most=MANY)
+        check_range(self, "width", "entity_width", "tracks", least=1, most=MANY)
+        check_range(self, "fit_window", least=1, most=10)
         check_range(self, "fit_steps", least=1, most=TRANSITIONS)
         check_range(self, "fit_patience", least=0, most=TRANSITIONS)
         check_range(self, "reward_weight", least=0)
         check_range(self, "model_learning_rate", more_than=0)
 
-    def factored(self, spec: EnvSpec) -> bool:
-        """Return whether the dynamics are factored by the parts of the observation."""
-        return self.dynamics == "factored" or (self.dynamics == "auto" and spec.parts is not None)
-
-    def kind(self, spec: EnvSpec) -> Literal["full", "entities", "lidars"]:
+    def kind(self, spec: EnvSpec) -> Kind:
         """Return the kind of dynamics, on which default settings depend."""
-        return "full" if not self.factored(spec) else "entities" if spec.entities is not None else "lidars"
+        if self.dynamics == "full" or (self.dynamics == "auto" and spec.parts is None):
+            return "full"
+        if spec.entities is not None:
+            return "entities"
+        decoded = spec.lidars is not None and spec.lidars.sensor is not None
+        return "points" if self.dynamics == "points" or (self.dynamics == "auto" and decoded) else "lidars"
+
+    def observing(self, spec: EnvSpec, owner: str) -> ModelSettings:
+        """Return these settings with dynamics whose states are observations, for learners of imagined transitions.
+
+        Raises `UsageError` where others were asked for.
+        """
+        if self.dynamics == "points":
+            raise UsageError(f"dynamics=points: {owner} needs models of observations; use dynamics=factored")
+        return replace(self, dynamics="factored") if self.kind(spec) == "points" else self
 
     def knows_cost(self, spec: EnvSpec) -> bool:
         """Return whether the cost is known from the environment."""
@@ -67,7 +91,7 @@ class ModelSettings:
 
     def filled(self, spec: EnvSpec) -> ModelSettings:
         """Return these settings with a number in place of each None."""
-        usual: dict[str, Any] = BY_DYNAMICS[self.kind(spec)]
+        usual = BY_DYNAMICS[self.kind(spec)]
         return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
 
     def privileged(self, spec: EnvSpec, constrained: bool) -> list[str]:
@@ -79,6 +103,10 @@ class ModelSettings:
             raise UsageError(
                 f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
             )
+        if self.dynamics == "points" and (spec.lidars is None or spec.lidars.sensor is None):
+            raise UsageError(
+                f"dynamics=points: {spec.id} has no lidars of which it says how they show objects; use dynamics=auto"
+            )
         if self.reward == "known" and spec.reward is None:
             raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
         if self.cost == "known" and spec.cost is None:
@@ -88,9 +116,7 @@ class ModelSettings:
             known.append("known cost")
         if spec.terminates and spec.terminated is not None:
             known.append("known termination")
-        if self.factored(spec):
-            known.append("entities" if spec.entities is not None else "lidars")
-        return known
+        return known + PRIVILEGED[self.kind(spec)]
 
 
 @dataclass(frozen=True)

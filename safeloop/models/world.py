@@ -7,6 +7,7 @@ from torch import Tensor
 
 from safeloop.cmdp import Known
 from safeloop.models.ensemble import Ensemble
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.trajectories import Controller, Outcome, Trajectories
 from safeloop.networks import Generators
 
@@ -14,13 +15,14 @@ from safeloop.networks import Generators
 class World:
     """An ensemble of models in which reward, cost, termination and event are each known or learned.
 
-    Rollouts start from observations `[K, M, S]`. All steps are taken first, then all outcomes are computed together,
-    because one wide matrix product is faster than many narrow ones.
+    Rollouts start from the ensemble's states, which are observations `[K, M, S]` but for dynamics over points. All
+    steps are taken first, then all outcomes are computed together, because one wide matrix product is faster than many
+    narrow ones.
     """
 
     def __init__(
         self,
-        ensemble: Ensemble,
+        ensemble: Ensemble | PointEnsemble,
         *,
         reward: Known | None = None,
         cost: Known | None = None,

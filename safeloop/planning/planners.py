@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from safeloop.cmdp import Constraint
+from safeloop.models.perception import Follows, Perception
 from safeloop.models.trajectories import Model
 from safeloop.networks import Generators, bf16_is_fast
 from safeloop.planning.objective import Objective, Value
@@ -37,6 +38,8 @@ class Parts:
     actor: Actor | None = None
     value: Value | None = None
     cost_value: Value | None = None
+    follows: Follows | None = None
+    """The model that follows states from one decision to the next; None: observations are the states."""
 
 
 def arc(c: PlannerSettings, parts: Parts) -> Search:
@@ -91,4 +94,5 @@ def planner(settings: PlannerSettings, parts: Parts, generators: Generators, dra
     if settings.precision == "auto":
         bf16 = bf16_is_fast(str(generators[0].device))
     search = replace(PLANNERS[settings.search](settings, parts), draws=draws, bf16=bf16)
-    return Planner(search, generators, parts.actor)
+    perception = Perception(parts.follows) if parts.follows else None
+    return Planner(search, generators, parts.actor, perception)

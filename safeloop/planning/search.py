@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from safeloop.cmdp import Constraint
+from safeloop.models.perception import Perception
 from safeloop.networks import Captured, Generators, normals
 from safeloop.planning.objective import Objective, Scores
 from safeloop.planning.proposals import Actor
@@ -95,8 +96,14 @@ def draw(candidates: Tensor, weights: Tensor, generators: Generators) -> Tensor:
 class Planner:
     """Plan the decisions of B episodes at once, one for each generator; episodes do not affect each other."""
 
-    def __init__(self, search: Search, generators: Generators, actor: Actor | None = None):
-        self.search, self.generators, self.actor = search, list(generators), actor
+    def __init__(
+        self,
+        search: Search,
+        generators: Generators,
+        actor: Actor | None = None,
+        perception: Perception | None = None,
+    ):
+        self.search, self.generators, self.actor, self.perception = search, list(generators), actor, perception
         self.mean = torch.zeros(len(self.generators), *search.space.size, device=self.generators[0].device)
         self.captured: Captured | None = None
 
@@ -107,13 +114,16 @@ class Planner:
         Raises `FloatingPointError` where every imagined rollout is non-finite.
         """
         start = torch.zeros_like(self.mean) if t0 else self.search.space.shift(self.mean)
-        inputs = obs, start, torch.as_tensor(value_after_event, device=obs.device)
+        state = self.perception.see(obs, t0) if self.perception else obs
+        inputs = state, start, torch.as_tensor(value_after_event, device=obs.device)
         if obs.is_cuda:
             self.captured = self.captured or Captured(self._plan, inputs, self.generators)
         plan = Plan(*(self.captured or self._plan)(*inputs))
         if not bool(plan.mean.isfinite().all()):  # weights are NaN where none of a plan's candidates is finite
             raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
         self.mean = plan.mean
+        if self.perception:
+            self.perception.acted(plan.action)
         return plan
 
     def _plan(self, obs: Tensor, mean: Tensor, value_after_event: Tensor) -> Plan:
@@ -152,14 +162,22 @@ class Planner:
         """Go on with the episodes at these places alone."""
         self.generators = [self.generators[row] for row in rows]
         self.mean = self.mean[list(rows)]
+        if self.perception:
+            self.perception.keep(rows)
         self.captured = None  # it was of more episodes
 
     def state_dict(self) -> dict[str, Any]:
         """Return warm starts and generators' states."""
-        return {"mean": self.mean, "streams": [g.get_state() for g in self.generators]}
+        return {
+            "mean": self.mean,
+            "streams": [g.get_state() for g in self.generators],
+            "perception": self.perception.state_dict() if self.perception else {},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         self.mean = state["mean"].to(self.mean.device)
+        if self.perception:
+            self.perception.load_state_dict(state["perception"], self.mean.device)
         for generator, kept in zip(self.generators, state["streams"], strict=True):
             generator.set_state(kept)

@@ -1,0 +1,389 @@
+"""The ensemble over points: K models of a robot and the tracks of objects around it, for lidars that can be decoded.
+
+It stands in the place of `Ensemble`, with states in place of observations. Its predictions have no noise: what lidars
+show is exact, and what they hide is no matter of chance.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from safeloop.cmdp import Lidars
+from safeloop.data.replay import Batch, Replay
+from safeloop.models.fitting import HELD, Fit, Fitted
+from safeloop.models.full import Heads
+from safeloop.models.point_net import PointNet
+from safeloop.models.tracks import CERTAIN, FAR, HIDDEN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
+from safeloop.networks import Generators, initialiser
+
+UNIT, SPEED_UNIT = 0.05, 0.02
+"""Errors of positions and of velocities that count as 1, metres."""
+UNSURE = 0.2
+"""Weight of positions that are not certain."""
+FORGOTTEN = 0.3
+"""Share of the velocities that models are trained without, because a new object's is not known."""
+WEIGHTS = {
+    "robot": 0.3,
+    "position": 1.0,
+    "velocity": 0.5,
+    "reward": 1.0,
+    "event": 2.0,
+    "violated": 2.0,
+    "terminated": 2.0,
+}
+"""Weights of the parts of the loss."""
+ROUND = 400
+"""Gradient steps after which states are made anew: the velocities in them depend on the models."""
+RARE, COMMON = 0.999, 0.99
+"""Quantiles of an object's approach in a decision, and of distances at violations, from which reach follows."""
+BLOCK = 10
+"""Transitions in a row that are held out, or not, together: windows lie within one or the other."""
+
+
+class Windows(NamedTuple):
+    """Stretches of W decisions, `[K, B, W, ...]`, from states `[K, B, T]` on."""
+
+    state: Tensor
+    act: Tensor
+    following: Tensor  # the states that followed
+    reward: Tensor
+    event: Tensor
+    violated: Tensor
+    terminated: Tensor
+
+
+class PointEnsemble(nn.Module):
+    """K models with their normalisers and their optimiser."""
+
+    def __init__(
+        self,
+        lidars: Lidars,
+        act_dim: int,
+        *,
+        ensemble_size: int,
+        sizes: list[int],
+        heads: Heads,
+        tracks: int,
+        width: int = 32,
+        window: int = 4,
+        horizon: int = 1,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-5,
+        generator: torch.Generator,
+        device: str = "cpu",
+    ):
+        super().__init__()
+        self.ensemble_size, self.heads, self.window, self.horizon = ensemble_size, heads, window, horizon
+        self.tracks = Tracks(lidars, tracks, device)
+        self.feature_size = self.tracks.feature_size
+        self.net = PointNet(ensemble_size, self.tracks, act_dim, heads, sizes, width, initialiser(generator))
+        n = self.tracks.n_robot
+        self.robot_mean: Tensor
+        self.robot_std: Tensor
+        self.delta_std: Tensor
+        self.alive: Tensor
+        self.reward_mean: Tensor
+        self.reward_std: Tensor
+        self.event_reward: Tensor
+        self.reach: Tensor
+        for name, start in (
+            ("robot_mean", torch.zeros(n)), ("robot_std", torch.ones(n)), ("delta_std", torch.ones(n)),
+            ("alive", torch.ones(n)), ("reward_mean", torch.zeros(())), ("reward_std", torch.ones(())),
+            ("event_reward", torch.zeros(())), ("reach", torch.tensor(self.tracks.sensor.reach)),
+        ):  # fmt: skip
+            self.register_buffer(name, start)
+        self.to(device)
+        self.generator, self.device = generator, device
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+    # -- perception ---------------------------------------------------------------------------------------
+
+    def first(self, obs: Tensor) -> Tensor:
+        """Return the states `[..., T]` that observations `[..., S]` show by themselves."""
+        return self.tracks.first(obs)
+
+    @torch.no_grad()
+    def expected(self, state: Tensor, act: Tensor) -> Tensor:
+        """Return the mean states `[B, T]` after `state, act [B, .]`, had no object moved by itself."""
+        robot, tracks = self.tracks.split(state)
+        still = torch.cat((tracks[..., : VELOCITY.start], torch.zeros_like(tracks[..., VELOCITY.start :])), -1)
+        k = self.ensemble_size
+        blind = self.tracks.join(robot, still)
+        return self.step(blind.expand(k, -1, -1), act.expand(k, -1, -1), None)[0].mean(0)
+
+    @torch.no_grad()
+    def follow(self, state: Tensor, act: Tensor, obs: Tensor) -> Tensor:
+        """Return the states `[B, T]` of `obs [B, S]`, one decision after `state, act [B, .]`."""
+        return self.tracks.follow(self.expected(state, act), obs)
+
+    def near(self, state: Tensor) -> Tensor:
+        """Return states without the objects that can't matter within the horizon (`reach`)."""
+        return self.tracks.within(state, self.reach)
+
+    def features(self, state: Tensor) -> Tensor:
+        """Return the inputs of learners and values for states `[..., T]` (`tracks.Tracks.features`)."""
+        return self.tracks.features(self.near(state))
+
+    # -- prediction ---------------------------------------------------------------------------------------
+
+    def step(self, state: Tensor, act: Tensor, generators: Generators | None) -> tuple[Tensor, Tensor]:
+        """Return the next states `[K, B, T]` of `state, act [K, B, .]`, and the memory that `judge` needs."""
+        robot, tracks = self.net.split(state)
+        shown = self._shown(tracks)
+        change, after, memory = self.net.transition(
+            self._normalise(robot), tracks[:, shown], act, self.tracks.kind[shown]
+        )
+        after = after.float()
+        if after.shape[1] < tracks.shape[1]:
+            after = torch.zeros_like(tracks).index_copy(1, shown, after)
+        return self.net.join(robot + self.delta_std * self.alive * change.float(), after), memory
+
+    def _shown(self, tracks: Tensor) -> Tensor:
+        """Return the tracks of `[K, E, B, 7]` that there is an object of in any row: the others need no products.
+
+        On a CUDA device, where asking would wait, and while learning, these are all.
+        """
+        if tracks.is_cuda or torch.is_grad_enabled():
+            return self.tracks.all
+        there = tracks[0, ..., PRESENT].amax(1) > 0  # alike in all models
+        there[self.tracks.singles] = True
+        return there.nonzero()[:, 0]
+
+    def judge(self, state: Tensor, act: Tensor, following: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return mean rewards `[K, B]` (0 where not learned) and probabilities `{name: [K, B]}` of transitions."""
+        reward, logits = self._judge(state, act, following, memory)
+        chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
+        if reward is None:
+            return torch.zeros(state.shape[:-1], device=state.device), chance
+        reward = reward.float() * self.reward_std + self.reward_mean
+        if "event" in chance:  # progress and event are separate: an event's reward is the mean reward of events
+            reward = torch.lerp(reward, self.event_reward, chance["event"])
+        return reward, chance
+
+    def _judge(
+        self, state: Tensor, act: Tensor, following: Tensor, memory: Tensor
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        (robot, before), (robot_after, after) = self.net.split(state), self.net.split(following)
+        reward, logits = self.net.outcome((self._normalise(robot), self._normalise(robot_after)), act, (before, after))
+        if self.heads.violated:
+            shown = self._shown(before)
+            goal = None if self.tracks.goal is None else after[:, self.tracks.goal, :, POSITION]
+            tracks, kind = (before[:, shown], after[:, shown]), self.tracks.kind[shown]
+            logits["violated"] = self.net.contacts(memory, (robot, robot_after), tracks, kind, goal)
+        return reward, logits
+
+    def _normalise(self, robot: Tensor) -> Tensor:
+        return (robot - self.robot_mean) / self.robot_std
+
+    @torch.no_grad()
+    def errors(self, batch: Batch) -> Tensor:
+        """Return the mean squared one-step error of the mean of the robot's numbers, `[B]`, in standard deviations."""
+        state, robot = self.expected(self.tracks.first(batch.obs), batch.act), batch.next_obs[:, self.tracks.robot]
+        return (self.alive * ((self.tracks.split(state)[0] - robot) / self.delta_std).square()).sum(
+            1
+        ) / self.alive.sum()
+
+    # -- fitting ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def states(self, data: Batch, remember: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the states `[R, T]` of recorded transitions in order, and those that followed.
+
+        Within an episode, where an observation is the one that followed the last, they are remembered: all episodes
+        are followed side by side. Without `remember` each is what its observation shows by itself.
+        """
+        if not remember:
+            return self.tracks.first(data.obs), self.tracks.first(data.next_obs)
+        states, following = (data.obs.new_empty(len(data.obs), self.tracks.size) for _ in range(2))
+        continues = continuing(data)
+        rows = (~continues).nonzero()[:, 0]
+        now = self.tracks.first(data.obs[rows])
+        while len(rows):
+            then = self.follow(now, data.act[rows], data.next_obs[rows])
+            states[rows], following[rows] = now, then
+            on = rows + 1 < len(continues)
+            on &= continues[(rows + 1).clamp(max=len(continues) - 1)]
+            rows, now = rows[on] + 1, then[on]
+        return states, following
+
+    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> Fitted:
+        """Take at most `steps` gradient steps on windows of the replay's transitions; see `fitting.Fit`."""
+        data = replay.rows(torch.arange(len(replay), device=self.device))
+        self._fit_normalisers(data)
+        done, before, after = 0, float("nan"), float("nan")
+        fresh = not self.optimizer.state
+        while done < steps:
+            first = fresh and done == 0
+            found = self._round(data, min(ROUND, steps - done), batch_size, patience, 1 if first else self.window)
+            before = found[1] if done == 0 else before
+            done, after, short = done + found[0], found[2], found[0] < min(ROUND, steps - done)
+            if short:
+                break
+        return done, before, after
+
+    def _round(self, data: Batch, steps: int, batch_size: int, patience: int, window: int) -> Fitted:
+        """Fit on windows with the states as the models now see them."""
+        states, following = self.states(data, remember=window > 1)
+        train, held = starts(data, window)
+        held = held if len(held) else train
+        k = self.ensemble_size
+
+        def windows(start: Tensor) -> Windows:
+            rows = start.unsqueeze(-1) + torch.arange(window, device=self.device)
+            found = data.event[rows], data.violated[rows], data.terminated[rows]
+            return Windows(states[start], data.act[rows], following[rows], data.reward[rows], *found)
+
+        def sample() -> Windows:
+            size = (k, max(1, batch_size // window))
+            return windows(train[torch.randint(len(train), size, generator=self.generator, device=self.device)])
+
+        judged = windows(held[:: -(-len(held) // (HELD // window))].expand(k, -1))
+        return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, judged, steps, patience)
+
+    def _fit_normalisers(self, data: Batch) -> None:
+        """Set means and standard deviations; numbers that never change are left unscaled, and never change."""
+        robot = data.obs[:, self.tracks.robot]
+        delta = data.next_obs[:, self.tracks.robot] - robot
+        std, delta_std = robot.std(0, unbiased=False), delta.std(0, unbiased=False)
+        calm = data.event < 0.5
+        reward = data.reward[calm] if bool(calm.any()) else data.reward
+        self.robot_mean.copy_(robot.mean(0))
+        self.robot_std.copy_(torch.where(std < 1e-5, 1.0, std))
+        self.delta_std.copy_(torch.where(delta_std < 1e-5, 1.0, delta_std))
+        self.alive.copy_(delta_std >= 1e-5)
+        self.reward_mean.copy_(reward.mean())
+        self.reward_std.copy_(reward.std(unbiased=False).clamp(min=1e-6))
+        if bool((~calm).any()):
+            self.event_reward.copy_(data.reward[~calm].mean())
+        self.reach.copy_(self._reach(data))
+
+    def _reach(self, data: Batch) -> Tensor:
+        """Return the distance within which objects can matter within the horizon, metres.
+
+        It is as far as the nearest objects came closer in the most eventful thousandth of the decisions, for each
+        decision of the horizon, and beyond it as far as the nearest object was from the robot at a violation.
+        """
+        sensor = self.tracks.sensor
+        before, after = (sensor.reach * (1 - x[:, self.tracks.bins].amax(-1)) for x in (data.obs, data.next_obs))
+        seen = (before < sensor.reach) & (after < sensor.reach) & (data.event < 0.5).unsqueeze(1)  # [R, G]
+        travel = (before - after).abs()[seen]
+        many = [g for g in range(before.shape[1]) if g not in sensor.single]
+        bad = data.violated > 0
+        if not len(travel) or not many or not bool(bad.any()):
+            return self.reach.new_tensor(sensor.reach)
+        contact = torch.minimum(before, after)[bad][:, many].amin(1)
+        found = self.horizon * quantile(travel, RARE) + quantile(contact, COMMON)
+        return found.clamp(max=sensor.reach)
+
+    def _loss(self, data: Windows) -> Tensor:
+        """Return the weighted sum of all errors, summed over models."""
+        robot, tracks = self.tracks.split(data.state)
+        forgotten = torch.rand(tracks.shape[:-1], generator=self.generator, device=self.device) < FORGOTTEN
+        tracks = torch.cat(
+            (tracks[..., : VELOCITY.start], tracks[..., VELOCITY.start :] * ~forgotten.unsqueeze(-1)), -1
+        )
+        errors = self._errors(data._replace(state=self.tracks.join(robot, tracks)))
+        return torch.stack([WEIGHTS[name] * error.sum() for name, error in errors.items()]).sum()
+
+    @torch.no_grad()
+    def _holdout_error(self, data: Windows) -> Tensor:
+        """Return the error of each model on held-out windows, `[K]`."""
+        return torch.stack([WEIGHTS[name] * error for name, error in self._errors(data).items()]).sum(0)
+
+    def _errors(self, data: Windows) -> dict[str, Tensor]:
+        """Return each model's errors by name, `[K]`, over windows whose states are predicted from the first on."""
+        state, window, path, memories = data.state, data.act.shape[2], [data.state], []
+        for t in range(window):
+            state, memory = self.step(state, data.act[:, :, t], None)
+            path.append(state)
+            memories.append(memory)
+        states, memory = torch.stack(path, 2), torch.stack(memories, 2).flatten(1, 2)  # [K, B, W+1, T], [K, B*W, .]
+        calm = (1 - data.event).cumprod(2) if self.heads.event else torch.ones_like(data.event)
+        before = torch.cat((torch.ones_like(calm[:, :, :1]), calm[:, :, :-1]), 2)  # 0 once the goal has jumped
+        errors = self._errors_of_states(states[:, :, 1:].flatten(1, 2), data.following.flatten(1, 2), calm.flatten(1))
+        # Outcomes are learned from predicted states, their inputs in planning, but do not teach the dynamics.
+        transitions = states[:, :, :-1].detach().flatten(1, 2), data.act.flatten(1, 2), states[:, :, 1:].detach()
+        reward, logits = self._judge(*transitions[:2], transitions[2].flatten(1, 2), memory)
+        if reward is not None:
+            error = reward - ((data.reward - self.reward_mean) / self.reward_std).flatten(1)
+            errors["reward"] = (calm.flatten(1) * huber(error)).mean(1)
+        for name, logit in logits.items():
+            error = F.binary_cross_entropy_with_logits(logit, getattr(data, name).flatten(1), reduction="none")
+            errors[name] = (before.flatten(1) * error if name == "event" else error).mean(1)
+        return errors
+
+    def _errors_of_states(self, state: Tensor, target: Tensor, still: Tensor) -> dict[str, Tensor]:
+        """Return the errors `[K]` of predicted states `[K, R, T]`; `still [K, R]` is 0 once the goal has jumped.
+
+        A track is compared with the nearest one of the same lidar, if that is near.
+        """
+        (robot, tracks), (robot_target, targets) = self.tracks.split(state), self.tracks.split(target)
+        of_robot = (self.alive * huber((robot - robot_target) / self.delta_std)).mean((1, 2))
+        with torch.no_grad():
+            gap = (tracks[..., None, POSITION] - targets[..., None, :, POSITION]).norm(dim=-1)  # [K, R, E, E]
+            same = self.tracks.kind.unsqueeze(1) == self.tracks.kind
+            gap = gap.masked_fill(~(same & (targets[..., None, :, PRESENT] > 0)), FAR)
+            near, which = gap.min(-1)
+            gate = torch.where(self.tracks.many, HIDDEN / 2, FAR / 2)
+            weight = tracks[..., PRESENT] * (near < gate)
+            if self.tracks.goal is not None:
+                weight[..., self.tracks.goal] *= still
+            own = targets.gather(-2, which.unsqueeze(-1).expand(targets.shape))
+            sure = tracks[..., CERTAIN] * own[..., CERTAIN] > 0
+            moves = weight * tracks[..., KNOWN] * own[..., KNOWN]
+            weight = weight * torch.where(sure, 1.0, UNSURE)
+        position = huber((tracks[..., POSITION] - own[..., POSITION]) / UNIT).sum(-1)
+        velocity = huber((tracks[..., VELOCITY] - own[..., VELOCITY]) / SPEED_UNIT).sum(-1)
+        return {
+            "robot": of_robot,
+            "position": (weight * position).mean((1, 2)),
+            "velocity": (moves * velocity).mean((1, 2)),
+        }
+
+    # -- checkpoints --------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the weights, the normalisers, and the states of the optimiser and the random generator."""
+        return {
+            "model": self.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the state from `checkpoint`."""
+        self.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+
+
+def quantile(values: Tensor, part: float) -> Tensor:
+    """Return a quantile of `values [R]`, of any number of them."""
+    return values.sort().values[int(part * (len(values) - 1))]
+
+
+def huber(error: Tensor) -> Tensor:
+    """Return half of the squares of errors up to 1, and beyond it errors less a half."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
+
+
+def continuing(data: Batch) -> Tensor:
+    """Return which transitions `[R]` begin with the observation that followed the transition before."""
+    same = torch.zeros(len(data.obs), dtype=torch.bool, device=data.obs.device)
+    same[1:] = (data.obs[1:] == data.next_obs[:-1]).all(1)
+    return same
+
+
+def starts(data: Batch, window: int) -> tuple[Tensor, Tensor]:
+    """Return the first transitions of windows for fitting, and of windows held out; each is within one episode."""
+    index, continues = torch.arange(len(data.obs), device=data.obs.device), continuing(data)
+    held = index // BLOCK % BLOCK == BLOCK - 1
+    whole = index + window <= len(index)
+    for i in range(1, window):
+        later = (index + i).clamp(max=len(index) - 1)
+        whole &= continues[later] & (held[later] == held)
+    return index[whole & ~held], index[whole & held]
