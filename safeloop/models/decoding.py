@@ -51,7 +51,7 @@ def decode(rings: Tensor, sensor: LidarModel) -> Sightings:
     peak = (rings >= left) & (rings >= right)
     present = shown & (peak | (~trace & (sums >= rings - EXACT)))
     wide = (high - low).abs() * distance * (2 * math.pi / n)
-    return Sightings(_points(distance, index + part, n), present, present & (wide < 0.04))
+    return Sightings(_points(distance, index + part, n), present, present & peak & (wide < 0.04))
 
 
 def _points(distance: Tensor, angle: Tensor, n: int) -> Tensor:

@@ -8,8 +8,11 @@ place and the place where a model expected it, had it not moved by itself.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from safeloop.cmdp import Entities, Lidars
 from safeloop.models.decoding import decode
@@ -19,7 +22,7 @@ POSITION, PRESENT, CERTAIN, VELOCITY, KNOWN = slice(0, 2), 2, 3, slice(4, 6), 6
 NUMBERS = 7
 GATE = 0.15
 """Distance within which an object is taken for one that was expected, metres."""
-HIDDEN = 0.3
+HIDDEN = 0.2
 """The same for objects whose place is not certain, metres."""
 FAR = 1e3
 
@@ -42,7 +45,8 @@ class Tracks:
         self.singles = [e for e, (g, _) in enumerate(chosen) if g in self.sensor.single]
         self.goal = None if lidars.goal is None else [g for g, _ in chosen].index(lidars.goal)
         self.many = torch.tensor([g not in self.sensor.single for g, _ in chosen], device=device)
-        self.same = self.kind == torch.arange(rings, device=device).repeat_interleave(bins).unsqueeze(1)  # [G*n, E]
+        self.ring = torch.arange(rings, device=device).repeat_interleave(bins)  # [G*n], the lidar of each bin
+        self.same = self.kind == self.ring.unsqueeze(1)  # [G*n, E]
         self.n_robot, self.count = len(lidars.robot), len(chosen)
         compass = self.sensor.compass
         self.compass = None if compass is None else [lidars.robot.index(i) for i in compass]
@@ -59,29 +63,42 @@ class Tracks:
 
     def first(self, obs: Tensor) -> Tensor:
         """Return the states `[..., T]` that observations `[..., S]` show by themselves: no velocity is known."""
-        return self._of(obs, *self._seen(obs))
+        return self._nearest(obs, self._seen(obs), self.ring)
 
     def follow(self, expected: Tensor, obs: Tensor) -> Tensor:
         """Return the states of `obs [..., S]`, where a model expected `[..., T]`, had no object moved by itself.
 
         A certain object close to a certain track tells the velocity. An object whose angle is hidden by another takes
-        the place of the track that it is close to. A track stays where a nearer object hides it, and where its lidar
-        shows nothing at all, as that of buttons does after a press.
+        the direction of the track that it is close to. A track stays where a nearer object hides it, and where its
+        lidar shows nothing at all, as that of buttons does after a press.
         """
-        position, present, certain = self._seen(obs)
-        tracks = self.split(expected)[1]
-        there = (tracks[..., PRESENT] > 0).unsqueeze(-2)
-        gap = (position.unsqueeze(-2) - tracks[..., POSITION].unsqueeze(-3)).norm(dim=-1)  # [..., G*n, E]
-        gap = gap.masked_fill(~(there & self.same & present.unsqueeze(-1)), FAR)
+        seen, tracks = self._seen(obs), self.split(expected)[1]
+        there = tracks[..., PRESENT] > 0
+        gap = (seen[..., None, POSITION] - tracks[..., None, :, POSITION]).norm(dim=-1)  # [..., G*n, E]
+        gap = gap.masked_fill(~(there.unsqueeze(-2) & self.same & (seen[..., PRESENT : PRESENT + 1] > 0)), FAR)
         near, which = gap.min(-1)
         own = tracks.gather(-2, which.unsqueeze(-1).expand(*which.shape, NUMBERS))
-        sure = own[..., CERTAIN] > 0
-        known = certain & sure & (near < GATE)
-        velocity = torch.where(known.unsqueeze(-1), position - own[..., POSITION], 0.0)
-        placed = ~certain & sure & (near < HIDDEN)
-        position = torch.where(placed.unsqueeze(-1), own[..., POSITION], position)
-        found = self._of(obs, position, present, certain | placed, velocity, known)
-        return self._remembered(found, tracks, obs, gap)
+        position, certain, sure = seen[..., POSITION], seen[..., CERTAIN] > 0, own[..., CERTAIN] > 0
+        known = (certain & sure & (near < GATE)).unsqueeze(-1)
+        velocity = torch.where(known, position - own[..., POSITION], 0.0)
+        placed = (~certain & sure & (near < HIDDEN)).unsqueeze(-1)
+        toward = F.normalize(own[..., POSITION], dim=-1) * position.norm(dim=-1, keepdim=True)  # its distance is shown
+        position = torch.where(placed, toward, position)
+        flags = torch.cat((seen[..., PRESENT : PRESENT + 1], certain.unsqueeze(-1) | placed), -1)
+        found = torch.cat((position, flags, velocity, known), -1)
+        unseen = there & (tracks[..., CERTAIN] > 0) & (gap.amin(-2) > HIDDEN) & self._hidden(tracks, obs)
+        stays = tracks * unseen.unsqueeze(-1)
+        return self._nearest(obs, torch.cat((found, stays), -2), torch.cat((self.ring, self.kind)))
+
+    def _hidden(self, tracks: Tensor, obs: Tensor) -> Tensor:
+        """Return whether a lidar can't show tracks `[..., E, 7]`: something nearer is there, or all of it is blank."""
+        rings = obs[..., self.bins]  # [..., G, n]
+        x, y = tracks[..., 0], tracks[..., 1]
+        n = rings.shape[-1]
+        index = (torch.atan2(y, x) * (n / (2 * math.pi))).floor().long() % n
+        shown = rings.flatten(-2).gather(-1, self.kind * n + index)  # [..., E]
+        blank = (rings <= 0).all(-1)[..., self.kind] & self.many
+        return blank | (shown > 1 - tracks[..., POSITION].norm(dim=-1) / self.sensor.reach)
 
     def within(self, state: Tensor, reach: Tensor) -> Tensor:
         """Return states without the objects farther than `reach []`, but for those that there is one each of."""
@@ -109,33 +126,18 @@ class Tracks:
         positions = tuple((n + 3 * e, n + 3 * e + 1, n + 3 * e + 2) for e in range(self.count))
         return Entities(tuple(range(n)), positions, tuple(map(str, self.kind.tolist())), self.goal)
 
-    def _remembered(self, state: Tensor, tracks: Tensor, obs: Tensor, gap: Tensor) -> Tensor:
-        """Return states in which objects that were expected, and can't be seen, go on."""
-        robot, found = self.split(state)
-        blank = (obs[..., self.bins] > 0).any(-1)[..., self.kind].logical_not() & self.many  # [..., E]
-        return self.join(robot, torch.where(blank.unsqueeze(-1), tracks, found))
-
-    def _seen(self, obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the decoded points of all lidars, `[..., G*n, 2]`, `[..., G*n]` and `[..., G*n]`."""
+    def _seen(self, obs: Tensor) -> Tensor:
+        """Return the decoded points of all lidars as tracks, `[..., G*n, 7]`."""
         position, present, certain = decode(obs[..., self.bins], self.sensor)
-        return position.flatten(-3, -2), present.flatten(-2), certain.flatten(-2)
+        rows = torch.cat((position, torch.stack((present, certain), -1), torch.zeros_like(position)), -1)
+        return F.pad(rows, (0, 1)).flatten(-3, -2)
 
-    def _of(
-        self,
-        obs: Tensor,
-        position: Tensor,
-        present: Tensor,
-        certain: Tensor,
-        velocity: Tensor | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        """Return the states with the nearest points of each lidar as tracks."""
-        velocity = torch.zeros_like(position) if velocity is None else velocity
-        known = torch.zeros_like(present) if known is None else known
-        flags = torch.stack((present, certain), -1).to(obs.dtype)
-        rows = torch.cat((position, flags, velocity, known.unsqueeze(-1).to(obs.dtype)), -1)
-        rows = (rows * flags[..., :1]).unflatten(-2, self.bins.shape)  # [..., G, n, 7]
-        distance = position.norm(dim=-1).masked_fill(~present, FAR).unflatten(-1, self.bins.shape)
-        order = distance.topk(self.columns, -1, largest=False).indices
-        chosen = rows.gather(-2, order.unsqueeze(-1).expand(*order.shape, NUMBERS)).flatten(-3, -2)
-        return self.join(obs[..., self.robot], chosen[..., self.slots, :])
+    def _nearest(self, obs: Tensor, rows: Tensor, ring: Tensor) -> Tensor:
+        """Return the states with the nearest of the objects `rows [..., R, 7]` of each lidar; `ring [R]` is theirs."""
+        rows = rows * rows[..., PRESENT : PRESENT + 1]
+        distance = rows[..., POSITION].norm(dim=-1).masked_fill(rows[..., PRESENT] == 0, FAR)
+        others = ring != torch.arange(len(self.bins), device=ring.device).unsqueeze(1)  # [G, R]
+        order = (distance.unsqueeze(-2) + 2 * FAR * others).topk(self.columns, -1, largest=False).indices
+        order = order.flatten(-2)[..., self.slots]  # [..., E]
+        tracks = rows.gather(-2, order.unsqueeze(-1).expand(*order.shape, NUMBERS))
+        return self.join(obs[..., self.robot], tracks * (ring[order] == self.kind).unsqueeze(-1))
