@@ -49,7 +49,8 @@ CASES: dict[str, list[str]] = {
     "loop-crr": ["offline", str(DATA), "--steps", "200", *OFFLINE],
     "mbop": ["offline", str(DATA), "--steps", "200", "return_horizon=5", *OFFLINE],
 }  # fmt: skip
-"""Arguments of the command line; those with an `=` are settings. A case's name begins with its algorithm's."""
+"""Arguments of the command line; those with an `=` are settings. A case's name begins with its algorithm's, which
+earlier commits must know too: `safepets`, not `rce`."""
 ALGORITHMS = ("loop-sac", "loop-td3", "loop-sarsa", "loop-crr", "safeloop", "safepets", "sac-ve", "loop")
 
 

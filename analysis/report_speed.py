@@ -23,7 +23,7 @@ from safeloop.recording.run import Run
 
 TASKS = ("PointGoal1", "PointGoal2", "PointButton1", "PointCircle1", "PointPush1", "CarGoal1", "CarGoal2", "CarButton1",
          "CarCircle1", "CarPush1")  # fmt: skip
-ALGORITHMS = ("safeloop", "loop", "safepets", "pets", "cpo", "ppo-lag", "omnisafe:PPO", "omnisafe:TRPOLag", "lbpo",
+ALGORITHMS = ("safeloop", "loop", "rce", "pets", "cpo", "ppo-lag", "omnisafe:PPO", "omnisafe:TRPOLag", "lbpo",
               "omnisafe:CUP")  # fmt: skip
 PAGE = "import sys; from safeloop import api; api.report(sys.argv[1])"
 

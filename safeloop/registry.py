@@ -16,6 +16,9 @@ from safeloop.errors import UsageError
 from safeloop.protocols import Algorithm, AlgorithmInfo, EnvFamily
 from safeloop.settings import build, nearest
 
+RENAMED = {"safepets": "rce"}
+"""Present names of algorithms by the names they had before, which are still understood and never recorded again."""
+
 
 @cache
 def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
@@ -104,10 +107,11 @@ def algorithm_names() -> list[str]:
 
 
 def find_algorithm(name: str) -> Algorithm:
-    """Return the algorithm `name`, whatever its capitals and dashes.
+    """Return the algorithm `name`, whatever its capitals and dashes, or the one that had this name before.
 
     Raises `UsageError` with the nearest names for an unknown one.
     """
+    name = RENAMED.get(_plain(name), name)
     for point in installed(group="safeloop.algorithms"):
         if point.name == name:
             return _checked(_load(point, "algorithm"), name)

@@ -14,7 +14,7 @@ import pytest
 from safeloop import api, cli
 from safeloop.errors import UsageError
 from safeloop.experiments import specify
-from safeloop.registry import algorithm_names, find_algorithm, find_env
+from safeloop.registry import RENAMED, algorithm_names, find_algorithm, find_env
 from safeloop.settings import build
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ HEADINGS = (
 
 
 def pages():
-    return sorted(PAGES.glob("*.md"))
+    return sorted(page for page in PAGES.glob("*.md") if page.stem not in RENAMED)
 
 
 @cache
@@ -73,6 +73,14 @@ def test_every_algorithm_of_ours_has_a_page():
             assert re.search(r"^\*\*Papers?\.\*\* ", text, re.MULTILINE), page
     navigation = (ROOT / "docs/.nav.yml").read_text()
     assert all(f"algorithms/{page.name}" in navigation for page in pages())
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_the_page_of_an_earlier_name_leads_to_the_present_one(old, new):
+    assert old not in POINTS and new in POINTS
+    text = (PAGES / f"{old}.md").read_text()
+    assert text.startswith(f"# {old}\n") and f"({new}.md)" in text
+    assert f"algorithms/{old}.md" in (ROOT / "docs/.nav.yml").read_text()
 
 
 def test_the_family_page_names_all_members():

@@ -57,7 +57,7 @@ OFF_POLICY = {
 
 _CUT_SHORT = "it breaks off episodes whose cost passes the limit, so only the cheaper ones would be recorded"
 _COST_LEFT = "its policy also observes the remaining budget of the episode, which policies here do not observe"
-_MODELS = "its models need environments of OmniSafe's own; safeloop, loop, safepets and pets are of this kind"
+_MODELS = "its models need environments of OmniSafe's own; safeloop, loop, rce, cce and pets are of this kind"
 _OFFLINE = "it learns from a data set, not from an environment"
 
 REFUSED = {

@@ -131,10 +131,11 @@ def named(
     steps: int = 20_000,
     constrained: bool = False,
     plans_in_training: bool = True,
+    groups: Mapping[str, Mapping[str, Any]] = PRESETS,
 ) -> Online:
     """Return a planning agent under a name; `own` settings make it what it is, in every preset."""
     info = AlgorithmInfo(
-        name, summary, settings, steps, presets(PRESETS, settings, own),
+        name, summary, settings, steps, presets(groups, settings, own),
         constrained=constrained, keeps_checkpoints=True, explores=True,
     )  # fmt: skip
 

@@ -6,6 +6,8 @@
 | safeARC (Algorithm 4) | the same | softmax, feasible first by the worst cost | the same |
 | CEM; with an actor CEM-AG (Sikchi et al., 2020) | the same | elites | the same |
 | PETS (Chua et al., 2018) | Gaussian alone, no value at the horizon | elites | the same |
+| RCE (Liu et al., 2020) | as PETS | elites, feasible first by the worst cost | the same |
+| CCE (Wen & Topcu, 2018) | as PETS | elites, feasible first by the mean cost | the same |
 | MBOP (Argenson & Dulac-Arnold, 2020) | actor's rollouts, mixed with the last solution | softmax | mean |
 | MPPI (Williams et al., 2017) | Gaussian of fixed variance, correlated noise | softmax | mean, one iteration |
 """

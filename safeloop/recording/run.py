@@ -1,6 +1,6 @@
 """A run's directory: settings, versions, episodes, evaluations, checkpoint, log.
 
-DIR/<env or dataset>/<algo>/seed-<S>/
+DIR/<env or dataset>/<algo>/seed-<S>/     <algo> may be a name that the algorithm had before (`registry.RENAMED`)
     settings.json     the request, with every setting resolved         written once
     versions.json     versions of software and hardware                written once
     dataset.txt       the path of the dataset, if it learns from one   replaced atomically
@@ -27,7 +27,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from safeloop.recording.first_schema import from_first_schema
 from safeloop.recording.rows import Diagnostic, Episode, EvaluationEpisode, Fit, PlanSummary, Update
 from safeloop.recording.tables import Table, column
 from safeloop.recording.versions import versions
+from safeloop.registry import RENAMED
 
 SCHEMA = 2
 """Version of the layout above. The first is read too (`first_schema.py`); a folder of any other is refused."""
@@ -120,8 +121,14 @@ class Run:
 
     @staticmethod
     def directory(out: Path, settings: RunSettings) -> Path:
-        """Return `OUT/<folder>/<algo>/seed-<S>`, or `OUT/<folder>/<algo>-<variant>/seed-<S>`."""
-        return out / settings.folder / re.sub("[: ]", "-", settings.name) / f"seed-{settings.seed}"
+        """Return `OUT/<folder>/<algo>/seed-<S>`, or `OUT/<folder>/<algo>-<variant>/seed-<S>`.
+
+        A run that was made under an earlier name of its algorithm stays where it is.
+        """
+        names = [settings.name]
+        names += [replace(settings, algo=old).name for old, new in RENAMED.items() if new == settings.algo]
+        places = [out / settings.folder / re.sub("[: ]", "-", name) / f"seed-{settings.seed}" for name in names]
+        return next((place for place in places if (place / "settings.json").exists()), places[0])
 
     @classmethod
     def create(cls, out: Path, settings: RunSettings) -> Run:
@@ -142,7 +149,10 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Reopen a run. Raises `UsageError` where it is missing, damaged or from another version."""
+        """Reopen a run; an algorithm that was renamed has its present name in the settings.
+
+        Raises `UsageError` where the run is missing, damaged or from another version.
+        """
         path = Path(path)
         if not (path / "settings.json").is_file():
             raise UsageError(
@@ -161,6 +171,7 @@ class Run:
                     f"{path} was made by another version (layout {schema}, this is {SCHEMA}): "
                     "use that version, or start a new run"
                 )
+            values["algo"] = RENAMED.get(values["algo"], values["algo"])
             run = cls(path, RunSettings(**values))
             run.status  # noqa: B018  (damaged status files should be reported now)
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:

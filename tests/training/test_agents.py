@@ -4,7 +4,7 @@ import torch
 
 from safeloop.algorithms.imagination import mbpo, sac_ve
 from safeloop.algorithms.loop import CEM, loop, loop_sarsa, sac_evalloop, safeloop
-from safeloop.algorithms.pets import pets, safepets
+from safeloop.algorithms.pets import cce, pets, rce
 from safeloop.algorithms.presets import PAPER
 from safeloop.errors import UsageError
 from safeloop.protocols import Transition
@@ -79,7 +79,7 @@ def test_what_follows_an_event_is_not_learned_from_imagination():
 
 
 def test_the_rc_car_preset_keeps_what_makes_pets_pets():
-    for algorithm, elites in ((safeloop, None), (loop, None), (safepets, 20), (pets, 20)):
+    for algorithm, elites in ((safeloop, None), (loop, None), (rce, 20), (cce, 20), (pets, 20)):
         found = algorithm.resolve(settings(algorithm, "rc-car"), POINT).settings
         assert (found.models.layers, found.models.width, found.planner.penalty) == (2, 128, 30.0)
         assert found.planner.elites == elites
@@ -113,9 +113,9 @@ def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
 
 def test_pets_has_no_learner_and_plans_with_elites():
     assert pets.info.presets["paper"]["particles"] == 4 and pets.info.presets["paper"]["search"] == "cem"
-    for algorithm, known in ((pets, ""), (safepets, "known cost")):
+    for algorithm, known in ((pets, ""), (rce, "known cost"), (cce, "known cost")):
         assert told(algorithm, preset="paper") == known
-    for algorithm, constrained in ((pets, False), (safepets, True)):
+    for algorithm, constrained in ((pets, False), (rce, True), (cce, True)):
         found = algorithm.resolve(settings(algorithm, "default"), POINT).settings.planner
         assert (found.elites, found.actor_fraction) == (20, 0.0)
         a = agent(algorithm=algorithm, population=20, warmup=3, **CEM)
