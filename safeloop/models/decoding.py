@@ -21,7 +21,7 @@ SHOWN = 0.01
 """Closeness from which on a bin counts as showing something."""
 EXACT = 4e-3
 """Closeness by which sums of bins may differ and still count as equal."""
-SURE = 0.02
+SURE = 0.04
 """Width of the bounds of a certain point, metres."""
 
 

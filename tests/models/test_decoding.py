@@ -74,7 +74,7 @@ def test_two_objects_three_bins_apart_or_more_are_both_placed_exactly(bins):
     torch.testing.assert_close(position[present], places, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("near", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("near", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("far", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("side", [1, -1])
 def test_two_in_adjacent_bins_with_nothing_around_are_both_placed_but_neither_is_certain(near, far, side):
