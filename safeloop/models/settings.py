@@ -29,9 +29,9 @@ PRIVILEGED: dict[Kind, list[str]] = {
 class ModelSettings:
     """Settings of an ensemble, with the choice between learned models and privileged information."""
 
-    dynamics: Literal["auto", "points", "factored", "full"] = "auto"
-    """Kind of dynamics; `auto`: `points` where the environment says how its lidars show objects, `factored` where it
-    names entities or lidars, `full` elsewhere."""
+    dynamics: Literal["points", "auto", "factored", "full"] | None = None
+    """Kind of dynamics; None: `points` where the environment says how its lidars show objects, else `auto`, which is
+    `factored` where it names entities or lidars, and `full` elsewhere."""
     reward: Literal["learned", "known"] = "learned"
     """Source of the reward: learned, or known from the environment (privileged)."""
     cost: Literal["auto", "learned", "known"] = "auto"
@@ -69,12 +69,12 @@ class ModelSettings:
 
     def kind(self, spec: EnvSpec) -> Kind:
         """Return the kind of dynamics, on which default settings depend."""
-        if self.dynamics == "full" or (self.dynamics == "auto" and spec.parts is None):
+        if self.dynamics == "full" or (self.dynamics in ("auto", None) and spec.parts is None):
             return "full"
         if spec.entities is not None:
             return "entities"
         decoded = spec.lidars is not None and spec.lidars.sensor is not None
-        return "points" if self.dynamics == "points" or (self.dynamics == "auto" and decoded) else "lidars"
+        return "points" if self.dynamics == "points" or (self.dynamics is None and decoded) else "lidars"
 
     def observing(self, spec: EnvSpec, owner: str) -> ModelSettings:
         """Return these settings with dynamics whose states are observations, for learners of imagined transitions.
@@ -82,8 +82,8 @@ class ModelSettings:
         Raises `UsageError` where others were asked for.
         """
         if self.dynamics == "points":
-            raise UsageError(f"dynamics=points: {owner} needs models of observations; use dynamics=factored")
-        return replace(self, dynamics="factored") if self.kind(spec) == "points" else self
+            raise UsageError(f"dynamics=points: {owner} needs models of observations; use dynamics=auto")
+        return replace(self, dynamics=self.dynamics or "auto")
 
     def knows_cost(self, spec: EnvSpec) -> bool:
         """Return whether the cost is known from the environment."""
@@ -91,7 +91,8 @@ class ModelSettings:
 
     def filled(self, spec: EnvSpec) -> ModelSettings:
         """Return these settings with a number in place of each None."""
-        usual = BY_DYNAMICS[self.kind(spec)]
+        kind = self.kind(spec)
+        usual = {**BY_DYNAMICS[kind], "dynamics": "points" if kind == "points" else "auto"}
         return replace(self, **{name: value for name, value in usual.items() if getattr(self, name) is None})
 
     def privileged(self, spec: EnvSpec, constrained: bool) -> list[str]:

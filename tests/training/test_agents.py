@@ -46,7 +46,8 @@ def test_what_is_left_open_depends_on_the_dynamics_and_is_the_papers_without_ent
         space = a.planner.search.space
         assert (a.settings.models.width, space.horizon, space.correlation) == (width, horizon, correlation)
     assert type(factored.behaviour.net).__name__ == "EntityValue"
-    assert type(agent(BUTTON, obs_dim=76).behaviour.net).__name__ == "EnsembleMLP"
+    assert type(agent(BUTTON, obs_dim=76).behaviour.net).__name__ == "EntityValue"
+    assert type(agent(BUTTON, obs_dim=76, dynamics="factored").behaviour.net).__name__ == "EnsembleMLP"
     assert type(agent(value_sees="observation").behaviour.net).__name__ == "EnsembleMLP"
 
 
@@ -137,12 +138,13 @@ def test_pets_has_no_learner_and_plans_with_elites():
 def test_where_no_cost_is_known_a_violation_head_is_learned_with_a_threshold_of_its_own():
     a = agent(BUTTON, obs_dim=76)
     assert a.ensemble.heads.violated and a.model.cost is None and a.parts.constraint.threshold == 0.5
-    assert told(spec=BUTTON) == "lidars"
+    assert told(spec=BUTTON) == "lidars, lidar model" and told(spec=BUTTON, dynamics="factored") == "lidars"
 
 
 def test_over_lidars_imagined_states_are_the_models_means():
     for spec, size, alike in ((BUTTON, 76, True), (POINT, 26, False)):
-        model, obs, act = agent(spec, obs_dim=size).model, torch.rand(5, 11, size), torch.zeros(5, 11, 2)
+        model = agent(spec, obs_dim=size, dynamics="factored").model
+        obs, act = torch.rand(5, 11, size), torch.zeros(5, 11, 2)
         assert torch.equal(*(model.step(obs, act, [torch.Generator().manual_seed(i)])[1] for i in (1, 2))) == alike
 
 
@@ -153,7 +155,9 @@ def test_known_models_that_an_environment_lacks_are_refused():
     with pytest.raises(UsageError, match="factored: HalfCheetahVelocity names no entities or lidars"):
         told(spec=find_env("HalfCheetahVelocity", {}), dynamics="factored")
     with pytest.raises(UsageError, match="value_sees=entities"):
-        told(spec=BUTTON, value_sees="entities")
+        told(spec=BUTTON, value_sees="entities", dynamics="factored")
+    with pytest.raises(UsageError, match="points: PointGoal1 has no lidars of which it says how they show objects"):
+        told(dynamics="points")
     assert told(dynamics="full", cost="learned") == "entities"
     assert told(dynamics="full", cost="learned", value_sees="observation") == ""
     assert told(spec=BUTTON, dynamics="full") == ""
@@ -266,3 +270,31 @@ def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
     for _ in range(3):
         assert np.array_equal(first.act(obs), second.act(obs))
     assert run.plans.read()[-1].planned == 150 and [f.simulator_steps for f in run.fits.read()] == [1250]
+
+
+def test_over_decoded_lidars_actor_and_value_read_the_features_of_states():
+    a = agent(BUTTON, obs_dim=76)
+    tracks = a.ensemble.tracks
+    assert (a.settings.models.dynamics, a.settings.models.ensemble_size, a.settings.planner.horizon) == (
+        "points",
+        3,
+        12,
+    )
+    obs = torch.rand(7, 76)
+    assert a.reads(obs).shape == (7, tracks.feature_size) and tracks.feature_size == 12 + 3 * 19
+    imagined, _ = a.ensemble.step(a.ensemble.first(obs).expand(3, -1, -1), torch.zeros(3, 7, 2), None)
+    assert a.parts.value(imagined).shape == (3, 7) and a.parts.actor(imagined[0], None).shape == (7, 2)
+    torch.testing.assert_close(a.parts.actor(a.ensemble.first(obs), None), a.learner.act(a.reads(obs), None))
+    policy = a.explorer(0)
+    policy.reset(2)
+    assert policy.act(obs[:2].numpy()).shape == (2, 2)
+
+
+def test_learners_of_imagined_observations_keep_to_models_of_observations():
+    circle = find_env("PointCircle1", {})
+    for algorithm in (mbpo, sac_ve):
+        assert settings(algorithm).filled(circle).models.dynamics == "auto"
+        with pytest.raises(UsageError, match="dynamics=points: sac-ve|dynamics=points: mbpo"):
+            algorithm.resolve(settings(algorithm, dynamics="points"), circle)
+    with pytest.raises(UsageError, match="augmentation: imagined states of dynamics=points are no observations"):
+        told(spec=circle, augmentation=0.3)
