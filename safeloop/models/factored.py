@@ -56,6 +56,12 @@ class EntityNet(nn.Module):
         h = torch.addcmul(shift, h.view(k, e, b, w), scale).relu_()
         return self.head(h.view(k, e * b, w)).view(k, e, b, -1)
 
+    def rows(self, modulation: Tensor, entity: Tensor, kind: Tensor) -> Tensor:
+        """Map P pairs of a row and an entity, `[K, P, 2 * width]`, `[K, P, m]` and kinds `[P]`, to `[K, P, out]`."""
+        scale, shift = modulation.chunk(2, -1)
+        h = torch.baddbmm(self.by_kind[:, kind], entity, self.weight)
+        return self.head(torch.addcmul(shift, h, scale).relu())
+
 
 class FactoredNet(nn.Module):
     """The networks of each model: one for the robot's body, one shared by all entities, and one for the outcome."""

@@ -38,8 +38,8 @@ WEIGHTS = {
 """Weights of the parts of the loss."""
 ROUND = 400
 """Gradient steps after which states are made anew: the velocities in them depend on the models."""
-RARE, COMMON = 0.999, 0.99
-"""Quantiles of an object's approach in a decision, and of distances at violations, from which reach follows."""
+NEARLY_ALL, NEARLY_MOST, CONTACT = 0.99, 0.999, 1.5
+"""Quantiles of nearest objects' distances at violations and of their approach in a decision; a margin of the first."""
 BLOCK = 10
 """Transitions in a row that are held out, or not, together: windows lie within one or the other."""
 
@@ -90,10 +90,12 @@ class PointEnsemble(nn.Module):
         self.reward_std: Tensor
         self.event_reward: Tensor
         self.reach: Tensor
+        self.contact: Tensor
         for name, start in (
             ("robot_mean", torch.zeros(n)), ("robot_std", torch.ones(n)), ("delta_std", torch.ones(n)),
             ("alive", torch.ones(n)), ("reward_mean", torch.zeros(())), ("reward_std", torch.ones(())),
             ("event_reward", torch.zeros(())), ("reach", torch.tensor(self.tracks.sensor.reach)),
+            ("contact", torch.tensor(torch.inf)),
         ):  # fmt: skip
             self.register_buffer(name, start)
         self.to(device)
@@ -170,10 +172,7 @@ class PointEnsemble(nn.Module):
         (robot, before), (robot_after, after) = self.net.split(state), self.net.split(following)
         reward, logits = self.net.outcome((self._normalise(robot), self._normalise(robot_after)), act, (before, after))
         if self.heads.violated:
-            shown = self._shown(before)
-            goal = None if self.tracks.goal is None else after[:, self.tracks.goal, :, POSITION]
-            tracks, kind = (before[:, shown], after[:, shown]), self.tracks.kind[shown]
-            logits["violated"] = self.net.contacts(memory, (robot, robot_after), tracks, kind, goal)
+            logits["violated"] = self.net.contacts(memory, (robot, robot_after), (before, after), self.contact)
         return reward, logits
 
     def _normalise(self, robot: Tensor) -> Tensor:
@@ -183,9 +182,8 @@ class PointEnsemble(nn.Module):
     def errors(self, batch: Batch) -> Tensor:
         """Return the mean squared one-step error of the mean of the robot's numbers, `[B]`, in standard deviations."""
         state, robot = self.expected(self.tracks.first(batch.obs), batch.act), batch.next_obs[:, self.tracks.robot]
-        return (self.alive * ((self.tracks.split(state)[0] - robot) / self.delta_std).square()).sum(
-            1
-        ) / self.alive.sum()
+        squares = ((self.tracks.split(state)[0] - robot) / self.delta_std).square()
+        return (self.alive * squares).sum(1) / self.alive.sum()
 
     # -- fitting ------------------------------------------------------------------------------------------
 
@@ -259,25 +257,28 @@ class PointEnsemble(nn.Module):
         self.reward_std.copy_(reward.std(unbiased=False).clamp(min=1e-6))
         if bool((~calm).any()):
             self.event_reward.copy_(data.reward[~calm].mean())
-        self.reach.copy_(self._reach(data))
+        self._fit_reach(data)
 
-    def _reach(self, data: Batch) -> Tensor:
-        """Return the distance within which objects can matter within the horizon, metres.
+    def _fit_reach(self, data: Batch) -> None:
+        """Set the distance within which objects can be touched in a decision, and can matter within the horizon.
 
-        It is as far as the nearest objects came closer in the most eventful thousandth of the decisions, for each
-        decision of the horizon, and beyond it as far as the nearest object was from the robot at a violation.
+        The first is `CONTACT` times the distance of the nearest object at nearly all violations. The second is farther
+        by the nearest objects' approach in nearly the most eventful decision, for each decision of the horizon. Where
+        no violation is known, or where nothing can be touched, all objects matter.
         """
         sensor = self.tracks.sensor
         before, after = (sensor.reach * (1 - x[:, self.tracks.bins].amax(-1)) for x in (data.obs, data.next_obs))
         seen = (before < sensor.reach) & (after < sensor.reach) & (data.event < 0.5).unsqueeze(1)  # [R, G]
-        travel = (before - after).abs()[seen]
-        many = [g for g in range(before.shape[1]) if g not in sensor.single]
-        bad = data.violated > 0
-        if not len(travel) or not many or not bool(bad.any()):
-            return self.reach.new_tensor(sensor.reach)
-        contact = torch.minimum(before, after)[bad][:, many].amin(1)
-        found = self.horizon * quantile(travel, RARE) + quantile(contact, COMMON)
-        return found.clamp(max=sensor.reach)
+        approach, bad = (before - after).abs()[seen], data.violated > 0
+        several = [g for g in range(before.shape[1]) if g not in sensor.single]
+        if not len(approach) or not several or not bool(bad.any()):
+            self.contact.fill_(torch.inf)
+            self.reach.fill_(sensor.reach)
+            return
+        nearest = torch.minimum(before, after)[bad][:, several].amin(1)
+        self.contact.copy_(CONTACT * quantile(nearest, NEARLY_ALL))
+        farther = self.horizon * quantile(approach, NEARLY_MOST)
+        self.reach.copy_((self.contact + farther).clamp(max=sensor.reach))
 
     def _loss(self, data: Windows) -> Tensor:
         """Return the weighted sum of all errors, summed over models."""

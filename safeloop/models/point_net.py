@@ -81,32 +81,38 @@ class PointNet(nn.Module):
         return torch.cat((position, spread(position.norm(dim=-1, keepdim=True))), -1)
 
     def contacts(
-        self,
-        modulation: Tensor,
-        robots: tuple[Tensor, Tensor],
-        tracks: tuple[Tensor, Tensor],
-        kind: Tensor,
-        goal: Tensor | None,
+        self, modulation: Tensor, robots: tuple[Tensor, Tensor], tracks: tuple[Tensor, Tensor], within: Tensor
     ) -> Tensor:
         """Return the logit of a violation `[K, B]`, by any of the tracks, from before and after a decision.
 
-        `tracks [K, E', B, 7]` may be some of all, of these kinds `[E']`; `goal [K, B, 2]` is the goal's place after it.
+        An object that is farther than `within []` before and after violates nothing, and needs no products.
         """
-        before, after = tracks
+        (before, after), goal = tracks, self.tracks.goal
         a, b = before[..., POSITION], after[..., POSITION]
-        inputs = [self.seen(a), self.seen(b), before[..., CERTAIN : CERTAIN + 1]]
+        near = (torch.minimum(a.norm(dim=-1), b.norm(dim=-1)) < within) & (before[..., PRESENT] > 0)  # [K, E, B]
+        if near.is_cuda:  # where asking for the pairs would wait, these are all
+            track, row = (x.flatten() for x in torch.meshgrid(*map(torch.arange, near.shape[1:]), indexing="ij"))
+        else:
+            track, row = near.any(0).nonzero(as_tuple=True)
+        a, b = a[:, track, row], b[:, track, row]  # [K, P, 2]
+        inputs = [self.seen(a), self.seen(b), before[:, track, row, CERTAIN : CERTAIN + 1]]
         if goal is not None:
-            inputs.append(spread((b - goal.unsqueeze(1)).norm(dim=-1, keepdim=True)))
+            inputs.append(spread((b - after[:, goal, row, POSITION]).norm(dim=-1, keepdim=True)))
         if self.compass is not None:
-            inputs += [self.turned(robot, position) for robot, position in zip(robots, (a, b), strict=True)]
-        by_track = self.contact_net(modulation, torch.cat(inputs, -1), kind)[..., 0].float()
-        log_safe = (F.logsigmoid(-by_track) * before[..., PRESENT]).sum(1).clamp(max=-1e-6)
+            inputs += [self.turned(robot[:, row], x) for robot, x in zip(robots, (a, b), strict=True)]
+        logit = self.contact_net.rows(modulation[:, row], torch.cat(inputs, -1), self.tracks.kind[track])[..., 0]
+        safe = F.logsigmoid(-logit.float()) * near[:, track, row]
+        if near.is_cuda:
+            log_safe = safe.view(near.shape).sum(1)
+        else:
+            log_safe = torch.zeros_like(modulation[..., 0], dtype=safe.dtype).index_add(1, row, safe)
+        log_safe = log_safe.clamp(max=-1e-6)
         return torch.log(-torch.expm1(log_safe)) - log_safe  # P(violated) = 1 - prod(1 - p_e), as a logit
 
     def turned(self, robot: Tensor, position: Tensor) -> Tensor:
-        """Return positions `[K, E, B, 2]` along the compass' direction and across it."""
+        """Return positions `[..., 2]` along the compass' direction and across it."""
         assert self.compass is not None
-        north = F.normalize(robot[..., self.compass], dim=-1).unsqueeze(1)
+        north = F.normalize(robot[..., self.compass], dim=-1)
         x, y = position[..., 0], position[..., 1]
         along = north[..., 0] * x + north[..., 1] * y
         across = north[..., 0] * y - north[..., 1] * x

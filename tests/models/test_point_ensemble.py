@@ -192,11 +192,25 @@ def test_reach_is_the_approach_within_the_horizon_and_the_distance_of_contacts()
     model, replay = make(horizon=5), drive(3, moving=0.0)
     data = everything(replay)
     model._fit_normalisers(data)
-    approach = 0.1 * data.act.norm(dim=1).max()
-    assert 0.2 < model.reach < 5 * approach + 0.3  # all contacts are within 0.2 m, before or after the decision
-    assert model.reach > 3 * approach
+    approach = 0.1 * data.act.norm(dim=1).max()  # the robot's way in a decision
+    assert 0.15 < model.contact <= 1.5 * 0.2  # a violation is a hazard within 0.2 m after the decision
+    assert 3 * approach < model.reach - model.contact <= 5 * approach
     model._fit_normalisers(data._replace(cost=torch.zeros_like(data.cost)))
-    assert model.reach == 3.0  # nothing is known of contacts
+    assert model.reach == 3.0 and model.contact == torch.inf  # nothing is known of contacts
+
+
+def test_what_is_beyond_reach_of_contact_violates_nothing(learned):
+    model, data, states, _ = learned
+    state, act = states[::9].expand(K, -1, -1), data.act[::9].expand(K, -1, -1)
+    with torch.no_grad():
+        following, memory = model.step(state, act, None)
+        chance = model.judge(state, act, following, memory)[1]["violated"]
+        nearest = []
+        for x in (state, following):
+            tracks = model.tracks.split(x)[1]
+            nearest.append((tracks[..., POSITION].norm(dim=-1) + 9 * (tracks[..., PRESENT] == 0)).amin(-1))
+        far = torch.minimum(*nearest) > model.contact
+    assert 0 < far.float().mean() < 1 and chance[far].max() < 1e-5 and chance[~far].max() > 0.9
 
 
 def test_the_same_seed_fits_the_same_model_and_a_checkpoint_goes_on_alike():
@@ -226,6 +240,6 @@ def test_walls_that_no_lidar_shows_follow_from_the_compass_and_single_objects():
         c, s = spin[0]
         matrix = torch.stack((torch.stack((c, s)), torch.stack((-s, c))))  # into the frame of a robot that has turned
         robot = torch.cat((north[:1], matrix @ north[1:]))
-        seen = model.net.turned(robot.view(1, 1, 3), (matrix @ place).view(1, 1, 1, 2))
-        straight = model.net.turned(north.view(1, 1, 3), place.view(1, 1, 1, 2))
+        seen = model.net.turned(robot, matrix @ place)
+        straight = model.net.turned(north, place)
         torch.testing.assert_close(seen, straight)
