@@ -15,7 +15,13 @@ BY_DYNAMICS: dict[str, dict[str, Any]] = {
     "full": {"horizon": 8, "iterations": 5, "noise_correlation": 0.0, "model_noise": True},
     "entities": {"horizon": 16, "iterations": 3, "noise_correlation": 0.85, "model_noise": True},
     "lidars": {"horizon": 8, "iterations": 3, "noise_correlation": 0.85, "model_noise": False},
-    "points": {"horizon": 12, "iterations": 3, "noise_correlation": 0.85, "model_noise": False},
+    "points": {
+        "horizon": 12,
+        "iterations": 3,
+        "noise_correlation": 0.85,
+        "model_noise": False,
+        "precision": "float32",
+    },
 }
 """Settings that depend on the dynamics: `full` has the paper's horizon and noise (Table 3, C.4); dynamics over entities
 can be trusted, and so looked ahead in, for longer. Lidars show less than positions do: the nearest thing is the largest
@@ -57,7 +63,8 @@ class PlannerSettings:
     """Whether imagined states are drawn with the models' noise, as in the paper, or are their means; None: by the
     dynamics."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of matrix products in planning; `auto`: bfloat16 where the device has it in hardware."""
+    """Precision of matrix products in planning; `auto`: bfloat16 where the device has it in hardware, but for dynamics
+    over points, whose products are too narrow to gain by it."""
     pessimism: float = 0.0
     """beta_pess, weight on the standard deviation of a sequence's return over the models (Eq. 9)."""
     cost_over: Literal["worst", "mean"] = "worst"
@@ -106,8 +113,10 @@ class PlannerSettings:
         return self.from_actor if self.actor_fraction == 1 else self.population + self.from_actor
 
     def filled(self, usual: Mapping[str, Any]) -> PlannerSettings:
-        """Return these settings with `usual` values (such as `BY_DYNAMICS` has) in place of None."""
+        """Return these settings with `usual` values (such as `BY_DYNAMICS` has) in place of None and `auto`."""
         numbers = {"min_feasible": min(10, self.sequences), **usual}
         if self.search == "cem":
             numbers["elites"] = ELITES
-        return replace(self, **{name: value for name, value in numbers.items() if getattr(self, name) is None})
+        return replace(
+            self, **{name: value for name, value in numbers.items() if getattr(self, name) in (None, "auto")}
+        )
