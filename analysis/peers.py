@@ -70,7 +70,7 @@ def main():
         sys.exit(__doc__)
     out, env, algo, steps, *seeds = sys.argv[1:]
     spec, sac = find_env(env), find_algorithm("sac").info
-    settings = build(sac.settings, sac.presets["online-paper"], owner="sac")
+    settings = build(sac.settings, sac.presets["online-paper"], owner="sac").filled(spec)
     for seed in map(int, seeds):
         asked = RunSettings(
             spec.id, algo, int(steps), seed, spec.budget, "online-paper", spec.options,

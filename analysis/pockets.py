@@ -83,7 +83,7 @@ NAMES = ("horizon", "iterations", "noise_correlation", "value")
 def rows(path):
     """Yield a row for each variant of a run's planner."""
     (run, spec), trained = opened(path), trained_agent(path)
-    seen = trained.replay.data.obs[trained.settings.online.warmup : len(trained.replay)]
+    seen = trained.replay.data.obs[trained.warmup : len(trained.replay)]
     obs = pockets(seen, spec.entities, torch.Generator().manual_seed(0))
     for variant in VARIANTS:
         agent = copied(trained, spec, run.settings, **{"value": "behaviour", **variant})

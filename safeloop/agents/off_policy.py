@@ -37,13 +37,15 @@ class OffPolicyAgent:
         self, learner: OffPolicyLearner | None, replay: Replay, settings: OffPolicy, generator: torch.Generator
     ):
         self.learner, self.replay, self.settings, self.generator = learner, replay, settings, generator
+        assert settings.online.warmup is not None  # `filled`
+        self.warmup = settings.online.warmup
         self.device, act_dim = replay.device, replay.data.act.shape[1]
         self.held_action = torch.zeros(act_dim, device=self.device)
 
     @property
     def warming_up(self) -> bool:
         """Return whether decisions are still random."""
-        return self.replay.added < self.settings.online.warmup
+        return self.replay.added < self.warmup
 
     def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""
@@ -147,7 +149,7 @@ class ModelAgent(OffPolicyAgent):
     def update(self) -> Fitted | None:
         """Take the learner's gradient steps of one decision, then fit the models where that is due."""
         super().update()
-        since = self.replay.added - self.settings.online.warmup
+        since = self.replay.added - self.warmup
         return self.fit() if since >= 0 and since % self.settings.refits.fit_every == 0 else None
 
     def fit(self) -> Fitted:

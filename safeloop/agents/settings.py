@@ -21,10 +21,14 @@ from safeloop.planning.settings import PlannerSettings
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
 S = TypeVar("S", bound="OffPolicy")
+A = TypeVar("A", bound="OnlinePlanning")
 P = TypeVar("P", bound="OnlinePlanning | OfflinePlanning")
 
 
 # Agents that learn while acting
+
+WARMUP, WARMUP_OVER_POINTS = 1000, 300
+"""Random decisions at the start, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class OnlineSettings:
     """Gradient steps of the learner after each decision."""
     capacity: int = 1_000_000
     """Transitions that the replay buffer keeps."""
-    warmup: int = 1000
-    """Random decisions at the start."""
+    warmup: int | None = None
+    """Random decisions at the start; None: 1000, or 300 with dynamics over points, which learn from fewer."""
     warmup_hold: int = 10
     """Decisions that a random action is held for, on average."""
 
@@ -44,8 +48,13 @@ class OnlineSettings:
         """Raise `ValueError` for a value that can't be."""
         check_range(self, "capacity", "warmup", "warmup_hold", least=1, most=TRANSITIONS)
         check_range(self, "updates_per_decision", least=0, most=MANY)
-        if self.warmup > self.capacity:
-            raise ValueError(f"warmup={self.warmup}: expected at most capacity={self.capacity}, all kept")
+        warmup = WARMUP if self.warmup is None else self.warmup
+        if warmup > self.capacity:
+            raise ValueError(f"warmup={warmup}: expected at most capacity={self.capacity}, all kept")
+
+    def filled(self, warmup: int) -> OnlineSettings:
+        """Return these settings with a number in place of None."""
+        return self if self.warmup is not None else replace(self, warmup=warmup)
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,8 @@ class OffPolicy:
             raise ValueError(f"batch_size={size}: expected at most capacity={capacity}, all kept")
 
     def filled(self: S, spec: EnvSpec) -> S:
-        """Return these settings with numbers in place of None, of which those of a learner have none."""
-        return self
+        """Return these settings with numbers in place of None."""
+        return replace(self, online=self.online.filled(WARMUP))
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class MBPOSettings(OffPolicySAC):
 
     def filled(self, spec: EnvSpec) -> MBPOSettings:
         """Return these settings with numbers in place of None."""
-        return replace(self, models=self.models.observing(spec, "mbpo").filled(spec))
+        return replace(super().filled(spec), models=self.models.observing(spec, "mbpo").filled(spec))
 
     @property
     def imagined(self) -> int:
@@ -151,7 +160,7 @@ class ValueExpansionSettings(OffPolicySAC):
 
     def filled(self, spec: EnvSpec) -> ValueExpansionSettings:
         """Return these settings with numbers in place of None."""
-        return replace(self, models=self.models.observing(spec, "sac-ve").filled(spec))
+        return replace(super().filled(spec), models=self.models.observing(spec, "sac-ve").filled(spec))
 
 
 @dataclass(frozen=True)
@@ -178,9 +187,10 @@ class OnlinePlanning(OffPolicy):
     value: ValueSettings = ValueSettings()
     training: PlanTrainingSettings = PlanTrainingSettings()
 
-    def filled(self: P, spec: EnvSpec) -> P:
+    def filled(self: A, spec: EnvSpec) -> A:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""
-        return filled(self, spec, planning.BY_DYNAMICS)
+        warmup = WARMUP_OVER_POINTS if self.models.kind(spec) == "points" else WARMUP
+        return replace(filled(self, spec, planning.BY_DYNAMICS), online=self.online.filled(warmup))
 
     def value_of(self, constrained: bool, learns: bool) -> str:
         """Return the kind of value that ends the lookahead; `auto` is `none` without a learner of actions."""

@@ -23,7 +23,7 @@ def _parts(c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device:
     from safeloop.agents.parts import ensemble, generators, world
     from safeloop.data.replay import Replay
 
-    g = generators(seed, device, GENERATORS)
+    c, g = c.filled(spec), generators(seed, device, GENERATORS)
     learner, replay = learner_of(c, obs_dim, act_dim, g[2], device), Replay(c.online.capacity, obs_dim, act_dim, device)
     models = ensemble(c.models, spec, False, obs_dim, act_dim, g[1], device)
     return learner, replay, c, g[0], models, world(models, c.models, spec)

@@ -43,7 +43,7 @@ def build(
     from safeloop.agents.parts import generators
     from safeloop.data.replay import Replay
 
-    g = generators(seed, device, GENERATORS)
+    settings, g = settings.filled(spec), generators(seed, device, GENERATORS)
     replay = Replay(settings.online.capacity, obs_dim, act_dim, device)
     return OffPolicyAgent(learner_of(settings, obs_dim, act_dim, g[2], device), replay, settings, g[0])
 
