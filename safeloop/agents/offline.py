@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from safeloop.agents.parts import Fitted, Learner, value_after_events
 from safeloop.agents.policies import ActorPolicy, PlannerPolicy
@@ -19,6 +20,7 @@ from safeloop.data.replay import Batch, Replay
 from safeloop.errors import UsageError
 from safeloop.learners.mbop import truncated_returns
 from safeloop.models.ensemble import Ensemble
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.networks import Generators
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
@@ -88,17 +90,22 @@ class OfflineAgent:
         """Return None: there are no models."""
         return None
 
+    def reads(self, obs: Tensor) -> Tensor:
+        """Return the learner's inputs for observations `[..., S]`: the observations themselves."""
+        return obs
+
     def update(self) -> None:
         """Take one gradient step of the learner."""
-        self.learner.update(self.replay.sample(self.batch_size, self.generator))
+        batch = self.replay.sample(self.batch_size, self.generator)
+        self.learner.update(batch._replace(obs=self.reads(batch.obs), next_obs=self.reads(batch.next_obs)))
 
     def value(self) -> float:
         """Return the mean value of some of the dataset's observations, drawn from all of them once for the run."""
-        return self.learner.value(self.replay.data.obs[self.watched]).mean().item()
+        return self.learner.value(self.reads(self.replay.data.obs[self.watched])).mean().item()
 
     def policy(self, seed: int) -> Policy:
         """Return the agent as it acts in evaluation."""
-        return ActorPolicy(self.learner, self.device)
+        return ActorPolicy(self.learner, self.device, self.reads)
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""
@@ -120,7 +127,7 @@ class OfflinePlanner(OfflineAgent):
         self,
         *parts: Any,
         settings: OfflinePlanning,
-        ensemble: Ensemble,
+        ensemble: Ensemble | PointEnsemble,
         planner_parts: Parts,
         complete: Replay | None,
         has_events: bool,
@@ -136,13 +143,18 @@ class OfflinePlanner(OfflineAgent):
         c = self.settings.models
         return self.ensemble.fit(self.complete, c.fit_steps, self.batch_size, c.fit_patience)
 
+    def reads(self, obs: Tensor) -> Tensor:
+        """Return the learner's inputs for observations `[..., S]`: those that the models give it."""
+        return self.ensemble.features(self.ensemble.first(obs))
+
     def refresh(self) -> None:
         """Renew the mean value of the states that followed events, for imagined rollouts to go on with.
 
         Without the dataset, in a loaded agent, that of the checkpoint stands.
         """
         if self.complete is not None and self.has_events and self.parts.value is not None:
-            found = value_after_events(self.replay, self.parts.value)
+            value = self.parts.value
+            found = value_after_events(self.replay, lambda obs: value(self.ensemble.near(self.ensemble.first(obs))))
             self.value_after_event = self.value_after_event if found is None else found
 
     def new_planner(self, generators: Generators) -> Planner:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ AFTER_EVENTS = 256
 
 Fitted = tuple[int, float, float]
 """Gradient steps of a fit, and the models' held-out error before and after."""
+
+
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 class Learner(Protocol):
@@ -104,6 +107,13 @@ def ensemble(
         heads=heads, parts=spec.parts, factored=kind != "full", entity_width=c.entity_width,
         learning_rate=c.model_learning_rate, reward_weight=c.reward_weight, generator=generator, device=device,
     )  # fmt: skip
+
+
+def of_features(ensemble: Ensemble | PointEnsemble, function: F | None) -> F | None:
+    """Return a learner's function of features as a function of the models' states; None remains None."""
+    if function is None or isinstance(ensemble, Ensemble):  # its states are its features
+        return function
+    return lambda state, *others: function(ensemble.features(state), *others)  # type: ignore[return-value]
 
 
 def world(

@@ -270,8 +270,9 @@ class OfflinePlanning:
 
     def filled(self: P, spec: EnvSpec) -> P:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""
-        settings = replace(self, models=self.models.observing(spec, "a planner over a dataset"))
-        return filled(settings, spec, OFFLINE_BY_DYNAMICS)
+        # Over points a learner reads features, so it would not be its base's learner, with which it is compared.
+        auto = replace(self, models=replace(self.models, dynamics=self.models.dynamics or "auto"))
+        return filled(auto, spec, OFFLINE_BY_DYNAMICS)
 
 
 @dataclass(frozen=True)

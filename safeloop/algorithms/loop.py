@@ -16,7 +16,6 @@ from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
     from safeloop.agents.planning import PlanningAgent
-    from safeloop.models.point_ensemble import PointEnsemble
 
 AUGMENTATION, WITNESSED = 12_000, 50
 """Size of the buffer of imagined transitions (workshop paper, appendix D), and of those kept of an iteration."""
@@ -64,8 +63,6 @@ def build(
     elif kind == "actor" and learner is not None:
         value = learner.value
     actor = learner.act if learner else None
-    if isinstance(ensemble, PointEnsemble):  # actor and value read the features of imagined states
-        value, actor = of_features(ensemble, value), of_features(ensemble, actor)
     witness = None
     if c.training.augmentation:
         witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
@@ -73,15 +70,10 @@ def build(
         learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
         Parts(
             model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
-            actor, value, follows=ensemble,
+            parts.of_features(ensemble, actor), parts.of_features(ensemble, value), follows=ensemble,
         ),
         g[3], behaviour=behaviour, witness=witness, has_events=spec.has_events,
     )  # fmt: skip
-
-
-def of_features(ensemble: PointEnsemble, function: Any) -> Any:
-    """Return a function of features as a function of states; None remains None."""
-    return function and (lambda state, *others: function(ensemble.features(state), *others))
 
 
 def privileged(

@@ -56,9 +56,14 @@ def build(
     from safeloop.agents.offline import OfflineAgent, OfflinePlanner, buffer, taught
     from safeloop.planning.planners import Parts
 
-    g = parts.generators(seed, device, 4)
-    c: Any = settings.filled(spec) if isinstance(settings, OfflinePlanning) else settings
-    learner = learner_of(c, obs_dim, act_dim, steps, g[2], device)
+    g, c = parts.generators(seed, device, 4), settings
+    if isinstance(settings, OfflinePlanning):
+        c = settings.filled(spec)
+        horizon = c.planner.horizon or 1
+        ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device, horizon)
+        learner = learner_of(c, ensemble.feature_size, act_dim, steps, g[2], device)
+    else:
+        learner = learner_of(c, obs_dim, act_dim, steps, g[2], device)
     replay = complete = None if dataset is None else buffer(dataset, spec, device)
     if dataset is not None and not dataset.complete.all():
         complete = buffer(dataset, spec, device, np.flatnonzero(dataset.complete))
@@ -70,12 +75,11 @@ def build(
     common = (learner, replay, settings.learner.batch_size, g[0], g[3], device)
     if not isinstance(settings, OfflinePlanning):
         return OfflineAgent(*common)
-    ensemble: Any = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
     planned = Parts(
         parts.planning_world(ensemble, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
         parts.constraint(c.models, c.planner, spec, constrained),
-        lambda obs, generators: learner.act(obs, None),  # its mean: its sequences differ by `actor_noise`
-        learner.value if c.value.value == "actor" else None,
+        parts.of_features(ensemble, lambda obs, _: learner.act(obs, None)),  # its mean, to which `actor_noise` is added
+        parts.of_features(ensemble, learner.value if c.value.value == "actor" else None), follows=ensemble,
     )  # fmt: skip
     return OfflinePlanner(
         *common, settings=c, ensemble=ensemble, planner_parts=planned, complete=complete, has_events=spec.has_events

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from safeloop.cmdp import Lidars
 from safeloop.data.replay import Batch, Replay
-from safeloop.models.fitting import HELD, Fit, Fitted
+from safeloop.models.fitting import CHECKED_EVERY, HELD, Fit, Fitted
 from safeloop.models.full import Heads
 from safeloop.models.point_net import PointNet
 from safeloop.models.tracks import CERTAIN, FAR, HIDDEN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
@@ -209,23 +209,27 @@ class PointEnsemble(nn.Module):
         return states, following
 
     def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> Fitted:
-        """Take at most `steps` gradient steps on windows of the replay's transitions; see `fitting.Fit`."""
+        """Take at most `steps` gradient steps on windows of the replay's transitions, in rounds (`fitting.Fit`).
+
+        The first round of new models has windows of one decision and nothing remembered, because what is remembered
+        depends on the models. With `patience` > 0, fitting stops after as many rounds without a gain of 1% as have that
+        many checks.
+        """
         data = replay.rows(torch.arange(len(replay), device=self.device))
         self._fit_normalisers(data)
-        done, before, after = 0, float("nan"), float("nan")
-        fresh = not self.optimizer.state
-        while done < steps:
-            first = fresh and done == 0
-            found = self._round(data, min(ROUND, steps - done), batch_size, patience, 1 if first else self.window)
-            before = found[1] if done == 0 else before
-            done, after, short = done + found[0], found[2], found[0] < min(ROUND, steps - done)
-            if short:
-                break
-        return done, before, after
+        done, stale, rounds = 0, 0, list[Fitted]()
+        while done < steps and not (patience and stale * ROUND >= patience * CHECKED_EVERY):
+            rounds.append(self._round(data, min(ROUND, steps - done), batch_size, new=not self.optimizer.state))
+            stale = stale + 1 if rounds[-1][2] > 0.99 * rounds[-1][1] else 0
+            done += rounds[-1][0]
+        return done, rounds[0][1], rounds[-1][2]
 
-    def _round(self, data: Batch, steps: int, batch_size: int, patience: int, window: int) -> Fitted:
-        """Fit on windows with the states as the models now see them."""
-        states, following = self.states(data, remember=window > 1)
+    def _round(self, data: Batch, steps: int, batch_size: int, new: bool) -> Fitted:
+        """Fit on windows with the states as the models now see them, shorter windows where none is as long."""
+        window = 1 if new else self.window
+        while window > 1 and not len(starts(data, window)[0]):
+            window -= 1
+        states, following = self.states(data, remember=not new)
         train, held = starts(data, window)
         held = held if len(held) else train
         k = self.ensemble_size
@@ -240,7 +244,7 @@ class PointEnsemble(nn.Module):
             return windows(train[torch.randint(len(train), size, generator=self.generator, device=self.device)])
 
         judged = windows(held[:: -(-len(held) // (HELD // window))].expand(k, -1))
-        return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, judged, steps, patience)
+        return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, judged, steps)
 
     def _fit_normalisers(self, data: Batch) -> None:
         """Set means and standard deviations; numbers that never change are left unscaled, and never change."""

@@ -99,6 +99,19 @@ def test_each_learns_from_the_dataset_and_acts(name, pendulum, tmp_path):
     assert act.shape == (3, 1) and (abs(act) <= 1).all()
 
 
+def test_over_points_states_are_made_from_the_datasets_observations_and_learners_read_their_features(tmp_path):
+    path = tmp_path / "lidar"
+    collect("PointButton1", ["random"], path, env_options={"observation": "task"}, episodes=2, quiet=True)
+    run = trained(tmp_path, path, "safeloop-crr", dynamics="points", tracks=3, fit_window=3, eval_episodes=1)
+    assert run.settings.privileged == "lidars, lidar model" and len(run.evaluations.read()) == 1
+    plain = specified(path, "safeloop-crr")
+    assert plain.algo_settings["dynamics"] == "auto" and plain.privileged == "lidars"
+    policy, obs = safeloop.load(run.path), np.random.default_rng(0).random((2, 76), np.float32)
+    policy.reset(2)
+    act = policy.act(obs)
+    assert act.shape == (2, 2) and (abs(act) <= 1).all()
+
+
 @pytest.mark.parametrize("name", ["loop-crr", "plas"])
 def test_a_killed_run_ends_as_an_uninterrupted_one(name, pendulum, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)

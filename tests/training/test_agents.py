@@ -239,19 +239,22 @@ def test_the_value_error_is_the_value_less_what_followed(monkeypatch):
     assert a.value_error(3) == pytest.approx((1 + 2 + 3 - 3 - 4 - 4) / 3)
 
 
-def test_a_policy_acts_in_episodes_together_as_in_each_alone():
-    a = agent(population=12, iterations=2)
-    obs = np.random.default_rng(0).normal(size=(2, 3, 26)).astype(np.float32)
+@pytest.mark.parametrize(("spec", "size"), [(POINT, 26), (BUTTON, 76)], ids=["positions", "lidars"])
+def test_a_policy_acts_in_episodes_together_as_in_each_alone(spec, size):
+    a = agent(spec, obs_dim=size, population=12, iterations=2)
+    obs = np.random.default_rng(0).random(size=(4, 3, size)).astype(np.float32)
     together = a.policy(seed=4)
     together.reset(3)
-    acts = [together.act(o) for o in obs]
+    acts = [together.act(obs[0]), together.act(obs[1])]
+    together.keep([0, 2])  # the second episode has ended
+    acts += [together.act(o[[0, 2]]) for o in obs[2:]]
     one = a.policy(seed=4)
     for i in range(3):
         one.reset()
-        for step in range(2):
+        for step in range(2 if i == 1 else 4):
             action = one.act(obs[step, i])
             assert action.shape == (2,)
-            np.testing.assert_allclose(action, acts[step][i], atol=1e-5)
+            np.testing.assert_allclose(action, acts[step][i if step < 2 else i // 2], atol=1e-5)
     assert len(np.unique(acts[0], axis=0)) == 3
 
 

@@ -19,10 +19,22 @@ SMALL = {
 }  # fmt: skip
 
 
-def make(out, algo="safeloop", **settings):
+OBSERVATIONS = ("paper", "task")
+"""Positions, whose dynamics are factored, and the stock lidar, decoded into points that planners remember."""
+
+
+def make(out, algo="safeloop", observation="paper", **settings):
     values = flat(build(find_algorithm(algo).info.settings, SMALL, settings, owner=algo))
     asked = RunSettings(
-        "PointGoal1", algo, 4000, seed=3, budget=25.0, algo_settings=values, eval_every=2000, eval_episodes=1
+        "PointGoal1",
+        algo,
+        4000,
+        seed=3,
+        budget=25.0,
+        env_options={"observation": observation},
+        algo_settings=values,
+        eval_every=2000,
+        eval_episodes=1,
     )
     return Run.create(out, asked)
 
@@ -43,15 +55,20 @@ def records(run):
     return episodes, run.evaluations.read(), run.fits.read(), run.plans.read()
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    run = make(tmp_path_factory.mktemp("whole"))
+@pytest.fixture(scope="module", params=OBSERVATIONS)
+def uninterrupted(request, tmp_path_factory):
+    run = make(tmp_path_factory.mktemp("whole"), observation=request.param)
     finish(run)
     return run
 
 
+def again(uninterrupted, out):
+    """A run of the same settings."""
+    return make(out, observation=uninterrupted.settings.env_options["observation"])
+
+
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp_path):
-    run = make(tmp_path)
+    run = again(uninterrupted, tmp_path)
     kills = 0
     for seen in (1, 3):  # once in the warm-up, once while planning
         process = start(run)
@@ -69,7 +86,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp
 
 def test_rows_beyond_the_checkpoint_are_dropped(uninterrupted, tmp_path):
     """A kill between an episode's row and its checkpoint leaves a row that the resumed run writes anew."""
-    run = make(tmp_path)
+    run = again(uninterrupted, tmp_path)
     process = start(run)
     while process.poll() is None and not run.has_checkpoint:
         time.sleep(0.02)
@@ -84,7 +101,7 @@ def test_rows_beyond_the_checkpoint_are_dropped(uninterrupted, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(uninterrupted, tmp_path):
-    run = make(tmp_path)
+    run = again(uninterrupted, tmp_path)
     finish(run)
     assert records(run) == records(uninterrupted)
     other = Run.create(tmp_path, RunSettings(**(asdict(run.settings) | {"seed": 4})))
@@ -93,7 +110,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(uninterrupted
 
 
 def test_evaluations_change_nothing_in_training(uninterrupted, tmp_path):
-    settings = asdict(make(tmp_path).settings) | {"eval_every": 0, "eval_episodes": 0, "seed": 3}
+    settings = asdict(again(uninterrupted, tmp_path).settings) | {"eval_every": 0, "eval_episodes": 0, "seed": 3}
     run = Run.create(tmp_path / "quiet", RunSettings(**settings))
     finish(run)
     assert records(run)[0] == records(uninterrupted)[0] and records(run)[1] == []
