@@ -1,9 +1,9 @@
 """Say where the costs of trained planners fall: python analysis/where_costs_fall.py OUT.csv RUN [RUN ...]
 
-Drives the first `EPISODES` evaluation episodes of each run's seed again. Writes a row for each run and kind of cost: the
-kind of the object that is nearest, less its size (`walls` where the task has none); whether the plan of that decision had
-enough feasible sequences (`feasible`) or not; and whether the decision before was free of cost (`entered`) or not
-(`inside`). `cost` is the mean cost return of an episode that falls there.
+Drives the first `EPISODES` evaluation episodes of each run's seed again. Writes a row for each run and kind of cost:
+the kind of the object that is nearest, less its size (`walls` where the task has none); whether the plan of that
+decision had enough feasible sequences (`feasible`) or not; and whether the decision before was free of cost (`entered`)
+or not (`inside`). `cost` is the mean cost return of an episode that falls there.
 """
 
 import os
