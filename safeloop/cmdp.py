@@ -33,7 +33,7 @@ Known = Callable[..., "Tensor"]
 
 @dataclass(frozen=True)
 class Entities:
-    """The parts of an observation, for `factored` dynamics: the robot's own numbers and named entities.
+    """The parts of an observation, for `factored` dynamics and for points: the robot's own numbers and named entities.
 
     Each entity is a position in the robot's frame. Entities of one `kind` are exchangeable.
     """

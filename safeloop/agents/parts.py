@@ -9,12 +9,15 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import Constraint, EnvSpec, Known, zero_cost
+from safeloop.cmdp import Constraint, Entities, EnvSpec, Known, zero_cost
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
+from safeloop.models.lidar_tracks import LidarTracks
 from safeloop.models.point_ensemble import PointEnsemble
+from safeloop.models.position_tracks import PositionTracks
 from safeloop.models.settings import ModelSettings
+from safeloop.models.tracks import Tracks
 from safeloop.models.world import World
 from safeloop.networks import Generators
 from safeloop.planning.settings import PlannerSettings
@@ -80,10 +83,11 @@ def ensemble(
     generator: torch.Generator,
     device: str,
     horizon: int = 1,
+    margin: float = 0.0,
 ) -> Ensemble | PointEnsemble:
     """Return the models, with a head for whatever the environment does not give.
 
-    Dynamics over points leave out what can't matter within `horizon` decisions.
+    Dynamics over points leave out what can't matter within `horizon` decisions, to a known cost of this margin too.
     """
     c, known_reward, kind = settings.filled(spec), settings.reward == "known", settings.kind(spec)
     assert c.layers is not None and c.width is not None and c.ensemble_size is not None
@@ -94,12 +98,11 @@ def ensemble(
         violated=learns_cost(c, spec, constrained),
     )
     if kind == "points":
-        assert spec.lidars is not None
         return PointEnsemble(
-            spec.lidars, act_dim,
-            ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers, heads=heads, tracks=c.tracks,
-            width=c.entity_width, window=c.fit_window, horizon=horizon, learning_rate=c.model_learning_rate,
-            generator=generator, device=device,
+            tracks(c, spec, device), act_dim,
+            ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers, heads=heads, width=c.entity_width,
+            window=c.fit_window, horizon=horizon, margin=0.0 if heads.violated else margin,
+            learning_rate=c.model_learning_rate, generator=generator, device=device,
         )  # fmt: skip
     return Ensemble(
         obs_dim, act_dim,
@@ -114,6 +117,14 @@ def of_features(ensemble: Ensemble | PointEnsemble, function: F | None) -> F | N
     if function is None or isinstance(ensemble, Ensemble):  # its states are its features
         return function
     return lambda state, *others: function(ensemble.features(state), *others)  # type: ignore[return-value]
+
+
+def tracks(settings: ModelSettings, spec: EnvSpec, device: str) -> Tracks:
+    """Return the tracks of an environment's entities, or of what its lidars show."""
+    if isinstance(spec.parts, Entities):
+        return PositionTracks(spec.parts, device)
+    assert spec.parts is not None
+    return LidarTracks(spec.parts, settings.tracks, device)
 
 
 def world(

@@ -48,7 +48,9 @@ def build(
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
     g = parts.generators(seed, device, GENERATORS)
     assert c.planner.horizon is not None  # `filled`
-    ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device, c.planner.horizon)
+    ensemble = parts.ensemble(
+        c.models, spec, constrained, obs_dim, act_dim, g[1], device, c.planner.horizon, c.planner.cost_margin
+    )
     learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
     kind, behaviour, value = c.value_of(constrained, learner is not None), None, None

@@ -95,6 +95,10 @@ class Ensemble(nn.Module):
         """Return the states."""
         return state
 
+    def observed(self, state: Tensor) -> Tensor:
+        """Return the states, which known models read."""
+        return state
+
     def features(self, state: Tensor) -> Tensor:
         """Return the states, which learners and values read."""
         return state

@@ -1,7 +1,7 @@
-"""The ensemble over points: K models of a robot and the tracks of objects around it, for lidars that can be decoded.
+"""The ensemble over points: K models of a robot and the tracks of objects around it.
 
-It stands in the place of `Ensemble`, with states in place of observations. Its predictions have no noise: what lidars
-show is exact, and what they hide is no matter of chance.
+It stands in the place of `Ensemble`, with states in place of observations. Its predictions have no noise: what
+positions and lidars show is exact, and what lidars hide is no matter of chance.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from safeloop.cmdp import Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.fitting import CHECKED_EVERY, HELD, Fit, Fitted
 from safeloop.models.full import Heads
 from safeloop.models.point_net import PointNet
-from safeloop.models.tracks import CERTAIN, FAR, HIDDEN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
+from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
 from safeloop.networks import Generators, initialiser
 
 UNIT, SPEED_UNIT = 0.05, 0.02
@@ -61,27 +60,27 @@ class PointEnsemble(nn.Module):
 
     def __init__(
         self,
-        lidars: Lidars,
+        tracks: Tracks,
         act_dim: int,
         *,
         ensemble_size: int,
         sizes: list[int],
         heads: Heads,
-        tracks: int,
         width: int = 32,
         window: int = 4,
         horizon: int = 1,
+        margin: float = 0.0,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
         generator: torch.Generator,
         device: str = "cpu",
     ):
         super().__init__()
-        self.ensemble_size, self.heads, self.window, self.horizon = ensemble_size, heads, window, horizon
-        self.tracks = Tracks(lidars, tracks, device)
-        self.feature_size = self.tracks.feature_size
-        self.net = PointNet(ensemble_size, self.tracks, act_dim, heads, sizes, width, initialiser(generator))
-        n = self.tracks.n_robot
+        self.ensemble_size, self.heads, self.window = ensemble_size, heads, window
+        self.horizon, self.margin = horizon, margin
+        self.tracks, self.feature_size = tracks, tracks.feature_size
+        self.net = PointNet(ensemble_size, tracks, act_dim, heads, sizes, width, initialiser(generator))
+        n = tracks.n_robot
         self.robot_mean: Tensor
         self.robot_std: Tensor
         self.delta_std: Tensor
@@ -94,7 +93,7 @@ class PointEnsemble(nn.Module):
         for name, start in (
             ("robot_mean", torch.zeros(n)), ("robot_std", torch.ones(n)), ("delta_std", torch.ones(n)),
             ("alive", torch.ones(n)), ("reward_mean", torch.zeros(())), ("reward_std", torch.ones(())),
-            ("event_reward", torch.zeros(())), ("reach", torch.tensor(self.tracks.sensor.reach)),
+            ("event_reward", torch.zeros(())), ("reach", torch.tensor(tracks.sight)),
             ("contact", torch.tensor(torch.inf)),
         ):  # fmt: skip
             self.register_buffer(name, start)
@@ -125,6 +124,10 @@ class PointEnsemble(nn.Module):
     def near(self, state: Tensor) -> Tensor:
         """Return states without the objects that can't matter within the horizon (`reach`)."""
         return self.tracks.within(state, self.reach)
+
+    def observed(self, state: Tensor) -> Tensor:
+        """Return the observations `[..., S]` that show states `[..., T]`, for known models."""
+        return self.tracks.observed(state)
 
     def features(self, state: Tensor) -> Tensor:
         """Return the inputs of learners and values for states `[..., T]` (`tracks.Tracks.features`)."""
@@ -267,22 +270,21 @@ class PointEnsemble(nn.Module):
         """Set the distance within which objects can be touched in a decision, and can matter within the horizon.
 
         The first is `CONTACT` times the distance of the nearest object at nearly all violations. The second is farther
-        by the nearest objects' approach in nearly the most eventful decision, for each decision of the horizon. Where
-        no violation is known, or where nothing can be touched, all objects matter.
+        by the margin of a known cost and by the nearest objects' approach in nearly the most eventful decision, for
+        each decision of the horizon. Where no violation is known, or where nothing can be touched, all objects matter.
         """
-        sensor = self.tracks.sensor
-        before, after = (sensor.reach * (1 - x[:, self.tracks.bins].amax(-1)) for x in (data.obs, data.next_obs))
-        seen = (before < sensor.reach) & (after < sensor.reach) & (data.event < 0.5).unsqueeze(1)  # [R, G]
+        sight, several = self.tracks.sight, self.tracks.several
+        before, after = self.tracks.nearest(data.obs), self.tracks.nearest(data.next_obs)  # [R, G]
+        seen = (before < sight) & (after < sight) & (data.event < 0.5).unsqueeze(1)
         approach, bad = (before - after).abs()[seen], data.violated > 0
-        several = [g for g in range(before.shape[1]) if g not in sensor.single]
         if not len(approach) or not several or not bool(bad.any()):
             self.contact.fill_(torch.inf)
-            self.reach.fill_(sensor.reach)
+            self.reach.fill_(sight)
             return
         nearest = torch.minimum(before, after)[bad][:, several].amin(1)
         self.contact.copy_(CONTACT * quantile(nearest, NEARLY_ALL))
-        farther = self.horizon * quantile(approach, NEARLY_MOST)
-        self.reach.copy_((self.contact + farther).clamp(max=sensor.reach))
+        farther = self.margin + self.horizon * quantile(approach, NEARLY_MOST)
+        self.reach.copy_((self.contact + farther).clamp(max=sight))
 
     def _loss(self, data: Windows) -> Tensor:
         """Return the weighted sum of all errors, summed over models."""
@@ -324,20 +326,14 @@ class PointEnsemble(nn.Module):
     def _errors_of_states(self, state: Tensor, target: Tensor, still: Tensor) -> dict[str, Tensor]:
         """Return the errors `[K]` of predicted states `[K, R, T]`; `still [K, R]` is 0 once the goal has jumped.
 
-        A track is compared with the nearest one of the same lidar, if that is near.
+        A track is compared with the object that it is (`tracks.Tracks.match`).
         """
         (robot, tracks), (robot_target, targets) = self.tracks.split(state), self.tracks.split(target)
         of_robot = (self.alive * huber((robot - robot_target) / self.delta_std)).mean((1, 2))
         with torch.no_grad():
-            gap = (tracks[..., None, POSITION] - targets[..., None, :, POSITION]).norm(dim=-1)  # [K, R, E, E]
-            same = self.tracks.kind.unsqueeze(1) == self.tracks.kind
-            gap = gap.masked_fill(~(same & (targets[..., None, :, PRESENT] > 0)), FAR)
-            near, which = gap.min(-1)
-            gate = torch.where(self.tracks.many, HIDDEN / 2, FAR / 2)
-            weight = tracks[..., PRESENT] * (near < gate)
+            own, weight = self.tracks.match(tracks, targets)
             if self.tracks.goal is not None:
                 weight[..., self.tracks.goal] *= still
-            own = targets.gather(-2, which.unsqueeze(-1).expand(targets.shape))
             sure = tracks[..., CERTAIN] * own[..., CERTAIN] > 0
             moves = weight * tracks[..., KNOWN] * own[..., KNOWN]
             weight = weight * torch.where(sure, 1.0, UNSURE)

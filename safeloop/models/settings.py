@@ -31,7 +31,8 @@ class ModelSettings:
 
     dynamics: Literal["points", "auto", "factored", "full"] | None = None
     """Kind of dynamics; None: `points` where the environment says how its lidars show objects, else `auto`, which is
-    `factored` where it names entities or lidars, and `full` elsewhere."""
+    `factored` where it names entities or lidars, and `full` elsewhere. `points` can be asked for where it names
+    entities, too."""
     reward: Literal["learned", "known"] = "learned"
     """Source of the reward: learned, or known from the environment (privileged)."""
     cost: Literal["auto", "learned", "known"] = "auto"
@@ -71,10 +72,11 @@ class ModelSettings:
         """Return the kind of dynamics, on which default settings depend."""
         if self.dynamics == "full" or (self.dynamics in ("auto", None) and spec.parts is None):
             return "full"
+        if self.dynamics == "points":
+            return "points"
         if spec.entities is not None:
             return "entities"
-        decoded = spec.lidars is not None and spec.lidars.sensor is not None
-        return "points" if self.dynamics == "points" or (self.dynamics is None and decoded) else "lidars"
+        return "points" if self.dynamics is None and decoded(spec) else "lidars"
 
     def observing(self, spec: EnvSpec, owner: str) -> ModelSettings:
         """Return these settings with dynamics whose states are observations, for learners of imagined transitions.
@@ -104,10 +106,8 @@ class ModelSettings:
             raise UsageError(
                 f"dynamics=factored: {spec.id} names no entities or lidars in its observation; use dynamics=full"
             )
-        if self.dynamics == "points" and (spec.lidars is None or spec.lidars.sensor is None):
-            raise UsageError(
-                f"dynamics=points: {spec.id} has no lidars of which it says how they show objects; use dynamics=auto"
-            )
+        if self.dynamics == "points":
+            check_points(spec)
         if self.reward == "known" and spec.reward is None:
             raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
         if self.cost == "known" and spec.cost is None:
@@ -117,7 +117,33 @@ class ModelSettings:
             known.append("known cost")
         if spec.terminates and spec.terminated is not None:
             known.append("known termination")
-        return known + PRIVILEGED[self.kind(spec)]
+        kind = self.kind(spec)
+        if kind == "points" and spec.entities is not None:
+            return known + PRIVILEGED["entities"]
+        if kind == "points" and known:
+            raise UsageError(f"dynamics=points: a {known[0]} can't read points from lidars; use dynamics=factored")
+        return known + PRIVILEGED[kind]
+
+
+def decoded(spec: EnvSpec) -> bool:
+    """Return whether an environment has lidars and says how they show objects."""
+    return spec.lidars is not None and spec.lidars.sensor is not None
+
+
+def check_points(spec: EnvSpec) -> None:
+    """Raise `UsageError` where the environment's observation can't be taken for points in a plane."""
+    if spec.entities is not None:
+        numbers = {len(position) for position in spec.entities.positions}
+        if numbers != {2}:
+            raise UsageError(
+                f"dynamics=points: positions in {spec.id} have {max(numbers, default=0)} numbers, not 2; "
+                "use dynamics=factored"
+            )
+    elif not decoded(spec):
+        raise UsageError(
+            f"dynamics=points: {spec.id} names no entities, and no lidars of which it says how they show objects; "
+            "use dynamics=auto"
+        )
 
 
 @dataclass(frozen=True)

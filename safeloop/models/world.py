@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import Known
+from safeloop.cmdp import Known, zero_cost
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.trajectories import Controller, Outcome, Trajectories
@@ -34,6 +34,8 @@ class World:
         self.ensemble, self.ensemble_size = ensemble, ensemble.ensemble_size
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus, self.noise = event_bonus, noise
+        self.reads = any(known not in (None, zero_cost) for known in (reward, cost, terminated, event))
+        """Whether a known model reads observations."""
 
     def start(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return the observations twice: as the carry and as the first observations."""
@@ -66,6 +68,8 @@ class World:
     def _outcome(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Outcome:
         """Return the outcome of `[K, M, .]`: from a known model where one is given, else from the ensemble's heads."""
         reward, chance = self.ensemble.judge(obs, act, next_obs, memory)
+        if self.reads:
+            obs, next_obs = self.ensemble.observed(obs), self.ensemble.observed(next_obs)
         transition = (obs, act, next_obs)
         event = self.event(*transition).float() if self.event else chance.get("event")
         if self.reward is not None:

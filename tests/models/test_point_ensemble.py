@@ -3,10 +3,12 @@ import io
 import pytest
 import torch
 
-from safeloop.cmdp import LidarModel, Lidars
+from safeloop.cmdp import Entities, LidarModel, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.full import Heads
+from safeloop.models.lidar_tracks import LidarTracks
 from safeloop.models.point_ensemble import BLOCK, PointEnsemble, continuing, starts
+from safeloop.models.position_tracks import PositionTracks
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY
 from tests.models.lidar_rings import ring_of_points
 
@@ -16,20 +18,36 @@ LIDARS = Lidars(
     robot=(0, 1, 2), rings=(tuple(range(3, 19)), tuple(range(19, 35))), goal=GOAL,
     sensor=LidarModel(3.0, single=(GOAL,), compass=(1, 2)),
 )  # fmt: skip
+ENTITIES = Entities(
+    robot=(4, 8, 9), positions=((0, 1), (2, 3), (5, 6), (10, 7)), kinds=("hazard", "goal", "hazard", "hazard"), goal=1
+)
+SHOWN = ["lidars", "positions"]
 ALL = Heads(event=True, terminated=True, violated=True)
 
 
-def make(heads=ALL, seed=0, tracks=4, window=3, horizon=5):
+def make(heads=ALL, seed=0, tracks=4, window=3, horizon=5, shown="lidars", margin=0.0):
     return PointEnsemble(
-        LIDARS, A, ensemble_size=K, sizes=[24, 24], heads=heads, tracks=tracks, width=16, window=window,
-        horizon=horizon, generator=torch.Generator().manual_seed(seed),
+        LidarTracks(LIDARS, tracks) if shown == "lidars" else PositionTracks(ENTITIES), A, ensemble_size=K,
+        sizes=[24, 24], heads=heads, width=16, window=window, horizon=horizon, margin=margin,
+        generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
 
 
-def drive(episodes=20, decisions=40, seed=0, moving=0.03):
+def show(goal, hazards, act, shown):
+    """An observation of a goal `[2]` and three hazards `[3, 2]`, after an action."""
+    if shown == "positions":
+        obs = torch.zeros(11)
+        obs[[4, 8, 9]] = torch.tensor([float(act[0]), 0.0, 0.5])
+        obs[[0, 1, 2, 3, 5, 6, 10, 7]] = torch.stack((hazards[0], goal, hazards[1], hazards[2])).flatten()
+        return obs
+    rings = [*ring_of_points([goal.tolist()]), *ring_of_points(hazards.tolist())]
+    return torch.tensor([float(act[0]), 0.0, 0.5, *rings])
+
+
+def drive(episodes=20, decisions=40, seed=0, moving=0.03, shown="lidars"):
     """A world in which an action moves the robot by a tenth of it, and every hazard goes its own way."""
     g = torch.Generator().manual_seed(seed)
-    replay = Replay(4000, 35, A)
+    replay = Replay(4000, 35 if shown == "lidars" else 11, A)
 
     def place():
         return (2 * torch.rand(2, generator=g) - 1) * 1.2
@@ -38,11 +56,7 @@ def drive(episodes=20, decisions=40, seed=0, moving=0.03):
         goal, hazards, act = place(), torch.stack([place() for _ in range(3)]), torch.zeros(A)
         ways = moving * torch.nn.functional.normalize(torch.randn(3, 2, generator=g), dim=1)
 
-        def observe(goal, hazards, act):
-            rings = [*ring_of_points([goal.tolist()]), *ring_of_points(hazards.tolist())]
-            return torch.tensor([float(act[0]), 0.0, 0.5, *rings])
-
-        obs = observe(goal, hazards, act)
+        obs = show(goal, hazards, act, shown)
         for _ in range(decisions):
             act = (0.8 * act + 0.5 * (2 * torch.rand(A, generator=g) - 1)).clamp(-1, 1)
             before = goal.norm()
@@ -51,7 +65,7 @@ def drive(episodes=20, decisions=40, seed=0, moving=0.03):
             reward, cost = (before - goal.norm()).item() + event, float((hazards.norm(dim=1) < 0.2).any())
             if event:
                 goal = place()
-            after = observe(goal, hazards, act)
+            after = show(goal, hazards, act, shown)
             replay.add(obs.numpy(), act.numpy(), reward, cost, False, event, after.numpy())
             obs = after
     return replay
@@ -61,12 +75,12 @@ def everything(replay):
     return replay.rows(torch.arange(len(replay)))
 
 
-@pytest.fixture(scope="module")
-def learned():
+@pytest.fixture(scope="module", params=SHOWN)
+def learned(request):
     """A model of the world, its data, and the states that it sees in other data."""
-    model = make(Heads(event=True, violated=True))
-    model.fit(drive(), 1200, 256)
-    data = everything(drive(6, seed=1))
+    model = make(Heads(event=True, violated=True), shown=request.param)
+    model.fit(drive(shown=request.param), 1200, 256)
+    data = everything(drive(6, seed=1, shown=request.param))
     return model, data, *model.states(data)
 
 
@@ -136,7 +150,7 @@ def test_it_learns_how_objects_move_and_what_follows_several_decisions_ahead(lea
     gap = (tracks[..., None, POSITION] - truth[..., None, :, POSITION]).norm(dim=-1)
     gap = gap + 9 * ((model.tracks.kind[:, None] != model.tracks.kind) | (truth[..., None, :, PRESENT] == 0))
     assert gap.amin(-1)[known].median() < 0.03  # by then a hazard has moved 0.18 m by itself, the robot up to 0.6 m
-    rows = model.tracks.split(states[start])[1][..., 1:, :].flatten(0, 1)
+    rows = model.tracks.split(states[start])[1][:, model.tracks.many].flatten(0, 1)
     assert rows[rows[:, KNOWN] > 0][:, VELOCITY].norm(dim=-1).median() == pytest.approx(0.03, abs=0.008)
     violated = sum(data.cost[start + t] for t in range(ahead)) > 0
     assert cost.mean(0)[violated].mean() > 4 * cost.mean(0)[~violated].mean()
@@ -166,9 +180,10 @@ def test_windows_lie_within_episodes_and_on_one_side_of_the_holdout():
     assert len(held) == 7 and len(train) == 5 * 27 - 7 - 3  # rows 90 to 99 are held out
 
 
-def test_nothing_is_learned_of_a_goal_that_has_jumped():
-    model = make()
-    data = everything(drive(1, 3))
+@pytest.mark.parametrize("shown", SHOWN)
+def test_nothing_is_learned_of_a_goal_that_has_jumped(shown):
+    model = make(shown=shown)
+    data = everything(drive(1, 3, shown=shown))
     states, following = model.states(data, remember=False)
     windows = [x[None, None].expand(K, 1, *x.shape) for x in (data.act, following, data.reward)]
     event, none = torch.tensor([0.0, 1.0, 0.0]).expand(K, 1, 3), torch.zeros(K, 1, 3)
@@ -188,15 +203,21 @@ def test_nothing_is_learned_of_a_goal_that_has_jumped():
     assert not torch.equal(before["position"], errors(moved, paid)["position"])
 
 
-def test_reach_is_the_approach_within_the_horizon_and_the_distance_of_contacts():
-    model, replay = make(horizon=5), drive(3, moving=0.0)
+@pytest.mark.parametrize("shown", SHOWN)
+def test_reach_is_the_approach_within_the_horizon_and_the_distance_of_contacts(shown):
+    model, replay = make(horizon=5, shown=shown), drive(3, moving=0.0, shown=shown)
     data = everything(replay)
     model._fit_normalisers(data)
     approach = 0.1 * data.act.norm(dim=1).max()  # the robot's way in a decision
     assert 0.15 < model.contact <= 1.5 * 0.2  # a violation is a hazard within 0.2 m after the decision
     assert 3 * approach < model.reach - model.contact <= 5 * approach
+    wide = make(horizon=5, shown=shown, margin=0.25)
+    wide._fit_normalisers(data)
+    assert wide.contact == model.contact and wide.reach - model.reach == pytest.approx(0.25, abs=1e-6)
     model._fit_normalisers(data._replace(cost=torch.zeros_like(data.cost)))
-    assert model.reach == 3.0 and model.contact == torch.inf  # nothing is known of contacts
+    assert (
+        model.reach == (3.0 if shown == "lidars" else torch.inf) and model.contact == torch.inf
+    )  # nothing is known of contacts
 
 
 def test_what_is_beyond_reach_of_contact_violates_nothing(learned):
@@ -230,7 +251,7 @@ def test_the_same_seed_fits_the_same_model_and_a_checkpoint_goes_on_alike():
 def test_walls_that_no_lidar_shows_follow_from_the_compass_and_single_objects():
     circle = Lidars(robot=(0, 1, 2), rings=(tuple(range(3, 19)),), sensor=LidarModel(3.0, single=(0,), compass=(1, 2)))
     model = PointEnsemble(
-        circle, A, ensemble_size=K, sizes=[24, 24], heads=Heads(violated=True), tracks=4,
+        LidarTracks(circle, 4), A, ensemble_size=K, sizes=[24, 24], heads=Heads(violated=True),
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert model.net.compass == [1, 2] and make().net.compass is None

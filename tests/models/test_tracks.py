@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from safeloop.cmdp import LidarModel, Lidars
+from safeloop.models.lidar_tracks import LidarTracks
 from safeloop.models.perception import Perception
-from safeloop.models.tracks import CERTAIN, FAR, KNOWN, NUMBERS, POSITION, PRESENT, VELOCITY, Tracks
+from safeloop.models.tracks import CERTAIN, FAR, KNOWN, NUMBERS, POSITION, PRESENT, VELOCITY
 from tests.models.lidar_rings import ring_of_points
 
 BINS = 16
@@ -15,7 +16,7 @@ LIDARS = Lidars(
     sensor=LidarModel(3.0, single=(GOAL,)),
 )  # fmt: skip
 """One goal, several hazards and buttons; the last ring's bins are stored in reverse order."""
-TRACKS = Tracks(LIDARS, most=3)
+TRACKS = LidarTracks(LIDARS, most=3)
 OF = {lidar: (TRACKS.kind == lidar).nonzero()[:, 0].tolist() for lidar in (GOAL, HAZARDS, BUTTONS)}
 
 
