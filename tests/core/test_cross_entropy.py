@@ -53,8 +53,8 @@ def test_all_else_is_the_same():
 
 
 def test_the_preset_of_omnisafes_settings_is_theirs_alone():
-    names = [name for name in algorithm_names() if "omnisafe" in find_algorithm(name).info.presets]
-    assert sorted(names) == ["cce", "rce"]
+    names = [name for name in algorithm_names() if not name.endswith(":")]  # a package may be torn
+    assert sorted(n for n in names if "omnisafe" in find_algorithm(n).info.presets) == ["cce", "rce"]
     found = specify(Request(algos=["rce", "safeloop"], preset="omnisafe"), "PointGoal1")
     assert [run.preset for run in found] == ["omnisafe", "default"]
     with pytest.raises(UsageError, match="no selected algorithm has the preset 'omnisafe'"):
