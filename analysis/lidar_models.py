@@ -26,8 +26,10 @@ from scipy.stats import rankdata
 from safeloop.data.replay import Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
-from safeloop.models.point_ensemble import PointEnsemble, continuing
+from safeloop.models.lidar_tracks import LidarTracks
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.trajectories import survival
+from safeloop.models.windows import continuing
 from safeloop.registry import find_env
 from safeloop.rng import TRAINING, derived_seed
 
@@ -58,7 +60,7 @@ def made(kind, spec, data, seed):
     act = data.act.shape[1]
     if kind.startswith("points"):
         window = 1 if kind.endswith("one step") else 4
-        return PointEnsemble(spec.lidars, act, sizes=[64, 64], tracks=6, window=window, **shared)
+        return PointEnsemble(LidarTracks(spec.lidars, 6), act, sizes=[64, 64], window=window, **shared)
     return Ensemble(data.obs.shape[1], act, sizes=[128, 128], parts=spec.parts, factored=True, **shared)
 
 

@@ -90,7 +90,8 @@ def ensemble(
     Dynamics over points leave out what can't matter within `horizon` decisions, to a known cost of this margin too.
     """
     c, known_reward, kind = settings.filled(spec), settings.reward == "known", settings.kind(spec)
-    assert c.layers is not None and c.width is not None and c.ensemble_size is not None
+    assert c.layers is not None and c.width is not None
+    assert c.ensemble_size is not None and c.fit_window is not None
     heads = Heads(
         reward=not known_reward,
         event=spec.has_events and not (known_reward and spec.event is not None),
@@ -108,7 +109,8 @@ def ensemble(
         obs_dim, act_dim,
         ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers,
         heads=heads, parts=spec.parts, factored=kind != "full", entity_width=c.entity_width,
-        learning_rate=c.model_learning_rate, reward_weight=c.reward_weight, generator=generator, device=device,
+        window=c.fit_window, learning_rate=c.model_learning_rate, reward_weight=c.reward_weight,
+        generator=generator, device=device,
     )  # fmt: skip
 
 

@@ -1,12 +1,13 @@
 """The probabilistic ensemble: K models of the next observation, reward, event, termination and violation.
 
 Each model is a Gaussian with learned, bounded log-variance (Chua et al., 2018; CoRL 2021, C.1), fitted on the same data
-with its own batches. Inputs and targets are normalised. The networks have one of two shapes, `full` and `factored`.
+with its own batches: of single transitions, or of windows of decisions over which the models predict from their own
+predictions. Inputs and targets are normalised. The networks have one of two shapes, `full` and `factored`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,26 @@ from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
 from safeloop.models.fitting import HELD, Fit, Fitted
 from safeloop.models.full import FullNet, Heads, Prediction
+from safeloop.models.windows import inside, sides
 from safeloop.networks import Generators, initialiser, normals
 
 
 def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Return `e^low + e^high * sigmoid(raw - high)`, which is the exponential of the two softplus clamps."""
     return torch.addcmul(low.exp(), high.exp(), torch.sigmoid(raw - high))
+
+
+class Parts(NamedTuple):
+    """What models predict of B transitions, beside the truth, in normalised units."""
+
+    mean: Tensor  # [K, B, S], of the change, as `raw` and `target`
+    raw: Tensor
+    target: Tensor
+    mask: Tensor  # [K, B, S], 0 for what the dynamics do not learn
+    outcome: Prediction
+    reward: Tensor  # [K, B]
+    calm: Tensor  # [K, B], 0 where the reward is not learned
+    logistic: dict[str, Tensor]  # name -> [K], the mean losses of the logits
 
 
 class Ensemble(nn.Module):
@@ -39,6 +54,7 @@ class Ensemble(nn.Module):
         parts: Entities | Lidars | None = None,
         factored: bool = False,
         entity_width: int = 32,
+        window: int = 1,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
         reward_weight: float = 1.0,
@@ -46,7 +62,7 @@ class Ensemble(nn.Module):
         device: str = "cpu",
     ):
         super().__init__()
-        self.ensemble_size, self.heads, self.reward_weight = ensemble_size, heads, reward_weight
+        self.ensemble_size, self.heads, self.window, self.reward_weight = ensemble_size, heads, window, reward_weight
         self.feature_size = obs_dim
         init = initialiser(generator)
         net: FullNet | FactoredNet
@@ -164,16 +180,23 @@ class Ensemble(nn.Module):
         The error (mean squared error in normalised units plus logistic losses, per model) is that on at most 1000
         held-out transitions spread over the replay; if the replay is too short for a holdout, on the fitted
         transitions. A model's variance bounds are restored with its weights. `Fit` describes `patience` and the result.
+        With windows of W > 1 decisions, a step has `batch_size / W` windows, and whole blocks are held out (`sides`).
         """
-        train, held = replay.split()
+        w, k = self.window, self.ensemble_size
+        train, held = replay.split() if w == 1 else sides(len(replay), w, self.device)
         self._fit_normalisers(replay.rows(train))
-        judged = held if len(held) else train
-        held_batch = replay.rows(judged[:: -(-len(judged) // HELD)].expand(self.ensemble_size, -1))
+
+        def rows(start: Tensor) -> Batch:
+            if w == 1:
+                return replay.rows(start)
+            return replay.rows((start.unsqueeze(-1) + torch.arange(w, device=self.device)).clamp(max=len(replay) - 1))
 
         def sample() -> Batch:
-            size = (self.ensemble_size, batch_size)
-            return replay.rows(train[torch.randint(len(train), size, generator=self.generator, device=self.device)])
+            size = (k, max(1, batch_size // w))
+            return rows(train[torch.randint(len(train), size, generator=self.generator, device=self.device)])
 
+        judged = held if len(held) else train
+        held_batch = rows(judged[:: -(-len(judged) // (HELD // w))].expand(k, -1))
         return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, held_batch, steps, patience)
 
     def _fit_normalisers(self, data: Batch) -> None:
@@ -199,47 +222,73 @@ class Ensemble(nn.Module):
         if bool((~calm).any()):
             self.event_reward.copy_(data.reward[~calm].mean())
 
-    def _parts(self, data: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Prediction, Tensor, Tensor]:
-        """Return prediction, target and mask of the change, the outcome, and the reward with its mask, for `[K, B]`."""
-        x, y = self.normalise(data.obs), self.normalise(data.next_obs)
-        mean, raw, out = self.net.transition(x, data.act, self.delta_std)
+    def _path(self, data: Batch) -> tuple[Batch, Tensor, Tensor, Tensor, Tensor]:
+        """Return transitions `[K, B]`, which are there, and the network's mean and raw log-variance and output of each.
+
+        Windows `[K, B, W]` become `[K, B * W]` transitions from predicted states: each mean prediction is the input of
+        the next decision, but what an event relocated goes on from its true numbers. Those that are not there follow
+        the end of the window's episode.
+        """
+        if self.window == 1:
+            predicted = self.net.transition(self.normalise(data.obs), data.act, self.delta_std)
+            return data, torch.ones_like(data.event), *predicted
+        obs, steps = data.obs[:, :, 0], []
+        for t in range(self.window):
+            mean, raw, out = self.net.transition(self.normalise(obs), data.act[:, :, t], self.delta_std)
+            steps.append((obs, mean, raw, out))
+            jumped = data.event[:, :, t].unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
+            obs = torch.lerp(obs + self.delta_mean + self.delta_std * mean, data.next_obs[:, :, t], jumped)
+        obs, mean, raw, out = (torch.stack(x, 2).flatten(1, 2) for x in zip(*steps, strict=True))
+        transitions = Batch(*(x.flatten(1, 2) for x in data))._replace(obs=obs)
+        return transitions, inside(data).flatten(1), mean, raw, out
+
+    def _parts(self, data: Batch) -> Parts:
+        """Return what the models predict of transitions `[K, B]` or windows `[K, B, W]`, beside the truth."""
+        data, there, mean, raw, out = self._path(data)
+        x, y = self.normalise(data.obs.detach()), self.normalise(data.next_obs)
         target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
         jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
         # Where the goal jumped, the outcome is read from the position that the goal would have had.
-        expected = self.normalise(data.obs + self.delta_mean + self.delta_std * mean.detach())
-        outcome = self.net.outcome(out, x, data.act, torch.lerp(y, expected, jumped))
+        expected = self.normalise((data.obs + self.delta_mean + self.delta_std * mean).detach())
+        after = torch.lerp(y, expected, jumped) if self.window == 1 else expected
+        outcome = self.net.outcome(out, x, data.act, after)
         if self.heads.violated:  # a cost has a sharp edge: it is learned from predictions, its inputs in planning
             outcome.logits["violated"] = self.net.violation(out, x, data.act, expected)
         reward = (data.reward - self.reward_mean) / self.reward_std
         calm = 1 - data.event if self.heads.event else torch.ones_like(data.event)
-        return mean, raw, target, 1 - jumped, outcome, reward, calm
+        logistic = {
+            name: (there * F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none")).mean(1)
+            for name, logit in outcome.logits.items()
+        }
+        return Parts(mean, raw, target, there.unsqueeze(-1) * (1 - jumped), outcome, reward, there * calm, logistic)
 
     def _loss(self, data: Batch) -> Tensor:
         """Return Gaussian negative log-likelihoods and logistic losses, summed over models, plus 0.01 times the bounds.
 
-        The likelihood of the change is a mean over the numbers of the observation. With a `reward_weight` of 1 the
-        reward therefore counts as much as all these numbers together.
+        All are means over transitions, in windows over each decision of each. The likelihood of the change is a mean
+        over the numbers of the observation. With a `reward_weight` of 1 the reward therefore counts as much as all
+        these numbers together.
         """
-        mean, raw, target, mask, outcome, reward, calm = self._parts(data)
+        mean, raw, target, mask, outcome, reward, calm, logistic = self._parts(data)
         variance = self._variance(raw)
         loss = (mask * ((mean - target).square() / variance + variance.log())).mean((1, 2)).sum()
         if outcome.reward is not None and outcome.reward_raw is not None:
             variance = self._reward_variance(outcome.reward_raw)
             of_reward = calm * ((outcome.reward - reward).square() / variance + variance.log())
             loss = loss + self.reward_weight * of_reward.mean(1).sum()
-        for name, logit in outcome.logits.items():
-            loss = loss + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1).sum()
+        for error in logistic.values():
+            loss = loss + error.sum()
         return loss + 0.01 * (self.log_var_max.sum() - self.log_var_min.sum())
 
     @torch.no_grad()
     def _holdout_error(self, data: Batch) -> Tensor:
-        """Return the error of each model on held-out transitions, `[K]`."""
-        mean, _, target, mask, outcome, reward, calm = self._parts(data)
+        """Return the error of each model on held-out transitions or windows, `[K]`."""
+        mean, _, target, mask, outcome, reward, calm, logistic = self._parts(data)
         error = (mask * (mean - target).square()).mean((1, 2))
         if outcome.reward is not None:
             error = error + self.reward_weight * (calm * (outcome.reward - reward).square()).mean(1)
-        for name, logit in outcome.logits.items():
-            error = error + F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none").mean(1)
+        for each in logistic.values():
+            error = error + each
         return error
 
     # -- checkpoints --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from safeloop.models.fitting import CHECKED_EVERY, HELD, Fit, Fitted
 from safeloop.models.full import Heads
 from safeloop.models.point_net import PointNet
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
+from safeloop.models.windows import continuing, starts
 from safeloop.networks import Generators, initialiser
 
 UNIT, SPEED_UNIT = 0.05, 0.02
@@ -39,8 +40,6 @@ ROUND = 400
 """Gradient steps after which states are made anew: the velocities in them depend on the models."""
 NEARLY_ALL, NEARLY_MOST, CONTACT = 0.99, 0.999, 1.5
 """Quantiles of nearest objects' distances at violations and of their approach in a decision; a margin of the first."""
-BLOCK = 10
-"""Transitions in a row that are held out, or not, together: windows lie within one or the other."""
 
 
 class Windows(NamedTuple):
@@ -370,21 +369,3 @@ def quantile(values: Tensor, part: float) -> Tensor:
 def huber(error: Tensor) -> Tensor:
     """Return half of the squares of errors up to 1, and beyond it errors less a half."""
     return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
-
-
-def continuing(data: Batch) -> Tensor:
-    """Return which transitions `[R]` begin with the observation that followed the transition before."""
-    same = torch.zeros(len(data.obs), dtype=torch.bool, device=data.obs.device)
-    same[1:] = (data.obs[1:] == data.next_obs[:-1]).all(1)
-    return same
-
-
-def starts(data: Batch, window: int) -> tuple[Tensor, Tensor]:
-    """Return the first transitions of windows for fitting, and of windows held out; each is within one episode."""
-    index, continues = torch.arange(len(data.obs), device=data.obs.device), continuing(data)
-    held = index // BLOCK % BLOCK == BLOCK - 1
-    whole = index + window <= len(index)
-    for i in range(1, window):
-        later = (index + i).clamp(max=len(index) - 1)
-        whole &= continues[later] & (held[later] == held)
-    return index[whole & ~held], index[whole & held]

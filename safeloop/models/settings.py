@@ -11,12 +11,13 @@ from safeloop.settings import MANY, TRANSITIONS, check_range
 
 Kind = Literal["full", "entities", "lidars", "points"]
 BY_DYNAMICS: dict[Kind, dict[str, Any]] = {
-    "full": {"layers": 4, "width": 200, "ensemble_size": 5},
-    "entities": {"layers": 2, "width": 128, "ensemble_size": 5},
-    "lidars": {"layers": 2, "width": 128, "ensemble_size": 5},
-    "points": {"layers": 2, "width": 64, "ensemble_size": 3},
+    "full": {"layers": 4, "width": 200, "ensemble_size": 5, "fit_window": 1},
+    "entities": {"layers": 2, "width": 128, "ensemble_size": 5, "fit_window": 1},
+    "lidars": {"layers": 2, "width": 128, "ensemble_size": 5, "fit_window": 1},
+    "points": {"layers": 2, "width": 64, "ensemble_size": 3, "fit_window": 4},
 }
-"""Network sizes by the kind of dynamics; one network over the whole observation is as large as the paper's (C.4)."""
+"""Network sizes and windows by the kind of dynamics; one network over the whole observation is as large as the paper's
+(C.4)."""
 
 
 PRIVILEGED: dict[Kind, list[str]] = {
@@ -47,8 +48,9 @@ class ModelSettings:
     """Units of the hidden layers for each entity or track (factored dynamics, points)."""
     tracks: int = 6
     """Nearest objects of each lidar that dynamics over points follow, but for lidars that show one."""
-    fit_window: int = 4
-    """Decisions in a row that dynamics over points are fitted to predict."""
+    fit_window: int | None = None
+    """Decisions in a row that the models are fitted to predict from their own predictions; None: 4 with dynamics over
+    points, 1 with others."""
     model_learning_rate: float = 1e-3
     """Adam's learning rate of the models."""
     reward_weight: float = 1.0

@@ -239,7 +239,8 @@ def test_goal_jumps_do_not_train_the_dynamics(entities):
     assert model.delta_std[[1, 2]].max() <= 1 and model.reward_mean.abs() < 1
     assert model.event_reward == 5.0
     rows = torch.arange(300).expand(K, -1)
-    _, _, _, mask, _, _, calm = model._parts(jumping.rows(rows))
+    parts = model._parts(jumping.rows(rows))
+    mask, calm = parts.mask, parts.calm
     event = jumping.data.event[:300] > 0
     assert (mask[:, event][..., [1, 2]] == 0).all() and (mask[:, ~event] == 1).all()
     assert (calm[:, event] == 0).all()

@@ -7,9 +7,10 @@ from safeloop.cmdp import Entities, LidarModel, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.full import Heads
 from safeloop.models.lidar_tracks import LidarTracks
-from safeloop.models.point_ensemble import BLOCK, PointEnsemble, continuing, starts
+from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.position_tracks import PositionTracks
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY
+from safeloop.models.windows import BLOCK, continuing, starts
 from tests.models.lidar_rings import ring_of_points
 
 K, A, N = 3, 2, 3  # models, actions, the robot's numbers

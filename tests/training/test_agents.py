@@ -55,6 +55,15 @@ def test_what_is_left_open_depends_on_the_dynamics_and_is_the_papers_without_ent
     assert type(agent(value_sees="observation").behaviour.net).__name__ == "EnsembleMLP"
 
 
+def test_windows_of_a_fit_depend_on_the_dynamics_unless_they_are_set():
+    for spec, obs_dim, dynamics, window in (
+        (POINT, 26, None, 1), (POINT, 26, "full", 1), (BUTTON, 76, "factored", 1), (BUTTON, 76, None, 4)
+    ):  # fmt: skip
+        usual, other = (agent(spec, obs_dim=obs_dim, dynamics=dynamics, **x) for x in ({}, {"fit_window": 3}))
+        assert (usual.settings.models.fit_window, usual.ensemble.window) == (window, window)
+        assert other.ensemble.window == 3
+
+
 def test_the_paper_preset_is_full_dynamics_with_the_papers_numbers():
     a = agent(**PAPER)
     assert a.ensemble.net.net.weights[1].shape == (5, 200, 200) and len(a.ensemble.net.net.weights) == 5
