@@ -62,7 +62,7 @@ class LidarModel:
     reach: float
     """Distance of an object whose closeness is 0, metres; the closeness of a nearer one is `1 - distance / reach`."""
     aliased: bool = True
-    """Whether an object also raises the two bins beside its own, by its place within the bin."""
+    """True where an object also raises the two bins beside its own, by its place within the bin."""
     single: tuple[int, ...] = ()
     """The lidars that show one object each (indices into `Lidars.rings`)."""
     compass: tuple[int, int] | None = None

@@ -154,7 +154,7 @@ class OfflinePlanner(OfflineAgent):
         """
         if self.complete is not None and self.has_events and self.parts.value is not None:
             value = self.parts.value
-            found = value_after_events(self.replay, lambda obs: value(self.ensemble.near(self.ensemble.first(obs))))
+            found = value_after_events(self.replay, lambda obs: value(self.ensemble.first(obs)))
             self.value_after_event = self.value_after_event if found is None else found
 
     def new_planner(self, generators: Generators) -> Planner:

@@ -69,7 +69,7 @@ class PlanningAgent(ModelAgent):
     def value_of(self, obs: Tensor) -> Tensor:
         """Return the value `[...]` of observations `[..., S]`."""
         assert self.value is not None
-        return self.value(self.ensemble.near(self.ensemble.first(obs)))
+        return self.value(self.ensemble.first(obs))
 
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner over this agent's models, of as many episodes as there are generators."""

@@ -7,7 +7,7 @@ predictions. Inputs and targets are normalised. The networks have one of two sha
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from safeloop.cmdp import Entities, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
-from safeloop.models.fitting import HELD, Fit, Fitted
+from safeloop.models.fitting import HELD, Fitted, Learned
 from safeloop.models.full import FullNet, Heads, Prediction
 from safeloop.models.windows import inside, sides
 from safeloop.networks import Generators, initialiser, normals
@@ -28,7 +28,7 @@ def _bounded(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 class Parts(NamedTuple):
-    """What models predict of B transitions, beside the truth, in normalised units."""
+    """Predictions of B transitions beside the truth, in normalised units."""
 
     mean: Tensor  # [K, B, S], of the change, as `raw` and `target`
     raw: Tensor
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
     logistic: dict[str, Tensor]  # name -> [K], the mean losses of the logits
 
 
-class Ensemble(nn.Module):
+class Ensemble(Learned):
     """K models with their normalisers and their optimiser. Each sampled rollout stays with one model (TS-infinity)."""
 
     def __init__(
@@ -75,9 +75,6 @@ class Ensemble(nn.Module):
         self.obs_std: Tensor
         self.delta_mean: Tensor
         self.delta_std: Tensor
-        self.reward_mean: Tensor
-        self.reward_std: Tensor
-        self.event_reward: Tensor
         self.event_mask: Tensor
         for name, size in (("obs", obs_dim), ("delta", obs_dim), ("reward", 1)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
@@ -152,13 +149,7 @@ class Ensemble(nn.Module):
         logits = dict(outcome.logits)
         if self.heads.violated:
             logits["violated"] = self.net.violation(*transition)
-        chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
-        if outcome.reward is None:
-            return torch.zeros(obs.shape[:-1], device=obs.device), chance
-        reward = outcome.reward.float() * self.reward_std + self.reward_mean
-        if "event" in chance:  # progress and event are separate: an event's reward is the mean reward of events
-            reward = torch.lerp(reward, self.event_reward, chance["event"])
-        return reward, chance
+        return self._outcome(outcome.reward, logits, obs)
 
     @torch.no_grad()
     def errors(self, batch: Batch) -> Tensor:
@@ -179,7 +170,8 @@ class Ensemble(nn.Module):
 
         The error (mean squared error in normalised units plus logistic losses, per model) is that on at most 1000
         held-out transitions spread over the replay; if the replay is too short for a holdout, on the fitted
-        transitions. A model's variance bounds are restored with its weights. `Fit` describes `patience` and the result.
+        transitions. A model's variance bounds are restored with its weights. `Learned._descend` describes
+        `patience` and the result.
         With windows of W > 1 decisions, a step has `batch_size / W` windows, and whole blocks are held out (`sides`).
         """
         w, k = self.window, self.ensemble_size
@@ -197,7 +189,7 @@ class Ensemble(nn.Module):
 
         judged = held if len(held) else train
         held_batch = rows(judged[:: -(-len(judged) // (HELD // w))].expand(k, -1))
-        return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, held_batch, steps, patience)
+        return self._descend(sample, held_batch, steps, patience)
 
     def _fit_normalisers(self, data: Batch) -> None:
         """Set the means and standard deviations of inputs and targets; constant features are left unscaled."""
@@ -290,19 +282,3 @@ class Ensemble(nn.Module):
         for each in logistic.values():
             error = error + each
         return error
-
-    # -- checkpoints --------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return the weights, the normalisers, and the states of the optimiser and the random generator."""
-        return {
-            "model": self.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the state from `checkpoint`."""
-        self.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])

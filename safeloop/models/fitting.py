@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,43 +16,46 @@ CHECKED_EVERY = 50
 HELD = 1000
 """Largest number of held-out examples that are looked at."""
 
-Data = TypeVar("Data")
 Fitted = tuple[int, float, float]
 """Gradient steps of a fit, and the models' mean held-out error before and after."""
 
 
-class Fit(Generic[Data]):
-    """K models in one module, whose parameters all have the models as their first dimension."""
+class Learned(nn.Module, ABC):
+    """K models in one module, whose parameters all have the models as their first dimension, with their optimiser."""
 
-    def __init__(
-        self,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        loss: Callable[[Data], Tensor],
-        error: Callable[[Data], Tensor],
-    ):
-        self.module, self.optimizer, self.loss, self.error = module, optimizer, loss, error
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    reward_mean: Tensor
+    reward_std: Tensor
+    event_reward: Tensor
 
-    def __call__(self, sample: Callable[[], Data], held: Data, steps: int, patience: int = 0) -> Fitted:
+    @abstractmethod
+    def _loss(self, data: Any) -> Tensor:
+        """Return the loss `[]` on examples, summed over models."""
+
+    @abstractmethod
+    def _holdout_error(self, data: Any) -> Tensor:
+        """Return the error of each model on held-out examples, `[K]`."""
+
+    def _descend(self, sample: Callable[[], Any], held: Any, steps: int, patience: int = 0) -> Fitted:
         """Take at most `steps` gradient steps on samples, then restore each model's best weights.
 
         The held-out error is measured before the first step and every 50 steps. With `patience` > 0, fitting stops
         after that many checks in a row without a gain: a model gains when its error is 1% below the error at its last
         gain, so small gains add up. Returns the steps taken and the mean error before and after.
         """
-        parameters = list(self.module.parameters())
-        best_error = self.error(held)
+        parameters = list(self.parameters())
+        best_error = self._holdout_error(held)
         first_error = best_error.mean().item()
         best, reference = [p.detach().clone() for p in parameters], best_error
         stale, done = 0, 0
         for step in tracked(range(1, steps + 1), "fitting the models", "gradient steps"):
-            data: Any = sample()
             self.optimizer.zero_grad(set_to_none=True)
-            self.loss(data).backward()
+            self._loss(sample()).backward()
             self.optimizer.step()
             done = step
             if step % CHECKED_EVERY == 0 or step == steps:
-                error = self.error(held)
+                error = self._holdout_error(held)
                 better = error < best_error
                 gained = error < 0.99 * reference
                 reference = torch.where(gained, error, reference)
@@ -66,3 +70,32 @@ class Fit(Generic[Data]):
             for kept, parameter in zip(best, parameters, strict=True):
                 parameter.copy_(kept)
         return done, first_error, best_error.mean().item()
+
+    def _outcome(
+        self, reward: Tensor | None, logits: Mapping[str, Tensor], like: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return rewards `[K, B]` (0 in the shape of `like` where not learned) and probabilities `{name: [K, B]}`.
+
+        `reward` is in normalised units.
+        """
+        chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
+        if reward is None:
+            return torch.zeros(like.shape[:-1], device=like.device), chance
+        reward = reward.float() * self.reward_std + self.reward_mean
+        if "event" in chance:  # progress and event are separate: an event's reward is the mean reward of events
+            reward = torch.lerp(reward, self.event_reward, chance["event"])
+        return reward, chance
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the weights, the normalisers, and the states of the optimiser and the random generator."""
+        return {
+            "model": self.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the state from `checkpoint`."""
+        self.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])

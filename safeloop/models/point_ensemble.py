@@ -6,14 +6,14 @@ positions and lidars show is exact, and what lidars hide is no matter of chance.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from safeloop.data.replay import Batch, Replay
-from safeloop.models.fitting import CHECKED_EVERY, HELD, Fit, Fitted
+from safeloop.models.fitting import CHECKED_EVERY, HELD, Fitted, Learned
 from safeloop.models.full import Heads
 from safeloop.models.point_net import PointNet
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
@@ -54,7 +54,7 @@ class Windows(NamedTuple):
     terminated: Tensor
 
 
-class PointEnsemble(nn.Module):
+class PointEnsemble(Learned):
     """K models with their normalisers and their optimiser."""
 
     def __init__(
@@ -84,9 +84,6 @@ class PointEnsemble(nn.Module):
         self.robot_std: Tensor
         self.delta_std: Tensor
         self.alive: Tensor
-        self.reward_mean: Tensor
-        self.reward_std: Tensor
-        self.event_reward: Tensor
         self.reach: Tensor
         self.contact: Tensor
         for name, start in (
@@ -159,14 +156,7 @@ class PointEnsemble(nn.Module):
 
     def judge(self, state: Tensor, act: Tensor, following: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return mean rewards `[K, B]` (0 where not learned) and probabilities `{name: [K, B]}` of transitions."""
-        reward, logits = self._judge(state, act, following, memory)
-        chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
-        if reward is None:
-            return torch.zeros(state.shape[:-1], device=state.device), chance
-        reward = reward.float() * self.reward_std + self.reward_mean
-        if "event" in chance:  # progress and event are separate: an event's reward is the mean reward of events
-            reward = torch.lerp(reward, self.event_reward, chance["event"])
-        return reward, chance
+        return self._outcome(*self._judge(state, act, following, memory), state)
 
     def _judge(
         self, state: Tensor, act: Tensor, following: Tensor, memory: Tensor
@@ -211,7 +201,7 @@ class PointEnsemble(nn.Module):
         return states, following
 
     def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> Fitted:
-        """Take at most `steps` gradient steps on windows of the replay's transitions, in rounds (`fitting.Fit`).
+        """Take at most `steps` gradient steps on windows of the replay's transitions, in rounds (`fitting.Learned`).
 
         The first round of new models has windows of one decision and nothing remembered, because what is remembered
         depends on the models. With `patience` > 0, fitting stops after as many rounds without a gain of 1% as have that
@@ -229,10 +219,11 @@ class PointEnsemble(nn.Module):
     def _round(self, data: Batch, steps: int, batch_size: int, new: bool) -> Fitted:
         """Fit on windows with the states as the models now see them, shorter windows where none is as long."""
         window = 1 if new else self.window
-        while window > 1 and not len(starts(data, window)[0]):
-            window -= 1
-        states, following = self.states(data, remember=not new)
         train, held = starts(data, window)
+        while window > 1 and not len(train):
+            window -= 1
+            train, held = starts(data, window)
+        states, following = self.states(data, remember=not new)
         held = held if len(held) else train
         k = self.ensemble_size
 
@@ -246,7 +237,7 @@ class PointEnsemble(nn.Module):
             return windows(train[torch.randint(len(train), size, generator=self.generator, device=self.device)])
 
         judged = windows(held[:: -(-len(held) // (HELD // window))].expand(k, -1))
-        return Fit(self, self.optimizer, self._loss, self._holdout_error)(sample, judged, steps)
+        return self._descend(sample, judged, steps)
 
     def _fit_normalisers(self, data: Batch) -> None:
         """Set means and standard deviations; numbers that never change are left unscaled, and never change."""
@@ -343,22 +334,6 @@ class PointEnsemble(nn.Module):
             "position": (weight * position).mean((1, 2)),
             "velocity": (moves * velocity).mean((1, 2)),
         }
-
-    # -- checkpoints --------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return the weights, the normalisers, and the states of the optimiser and the random generator."""
-        return {
-            "model": self.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the state from `checkpoint`."""
-        self.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
 
 
 def quantile(values: Tensor, part: float) -> Tensor:

@@ -91,7 +91,8 @@ class PointNet(nn.Module):
         a, b = before[..., POSITION], after[..., POSITION]
         near = (torch.minimum(a.norm(dim=-1), b.norm(dim=-1)) < within) & (before[..., PRESENT] > 0)  # [K, E, B]
         if near.is_cuda:  # where asking for the pairs would wait, these are all
-            track, row = (x.flatten() for x in torch.meshgrid(*map(torch.arange, near.shape[1:]), indexing="ij"))
+            places = (torch.arange(n, device=near.device) for n in near.shape[1:])
+            track, row = (x.flatten() for x in torch.meshgrid(*places, indexing="ij"))
         else:
             track, row = near.any(0).nonzero(as_tuple=True)
         a, b = a[:, track, row], b[:, track, row]  # [K, P, 2]

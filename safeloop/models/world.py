@@ -35,7 +35,7 @@ class World:
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus, self.noise = event_bonus, noise
         self.reads = any(known not in (None, zero_cost) for known in (reward, cost, terminated, event))
-        """Whether a known model reads observations."""
+        """True where a known model reads observations."""
 
     def start(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return the observations twice: as the carry and as the first observations."""

@@ -5,22 +5,10 @@ import torch
 
 from safeloop.cmdp import LidarModel
 from safeloop.models.decoding import SURE, decode
+from tests.models.lidar_rings import ring
 
 N, REACH = 16, 3.0
 BIN = 2 * math.pi / N
-
-
-def ring(objects, n=N, reach=REACH, aliased=True):
-    """The ring that shows objects at these polar places (distance, angle), by the sensor's law, one by one."""
-    found = [0.0] * n
-    for distance, angle in objects:
-        closeness = max(0.0, 1 - distance / reach)
-        place = angle % (2 * math.pi) / (2 * math.pi) * n
-        own = int(place)
-        for b, part in ((own, 1.0), (own + 1, place - own), (own - 1, 1 - (place - own))):
-            if b == own or aliased:
-                found[b % n] = max(found[b % n], part * closeness)
-    return found
 
 
 def sightings(*objects, n=N, reach=REACH, aliased=True):
