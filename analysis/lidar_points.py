@@ -4,9 +4,8 @@ Drives each task at random, and decodes each lidar after each decision. Writes a
 distance from the robot, with the shares of true objects that have a decoded point within 3 cm and within 10 cm, the
 same for certain points alone, and the shares of points in this band that are farther than 10 cm from any object. True
 positions are those in the robot's own frame, which tilts with it; `tilt` is the distance, m, that 95% of them stay
-within of the place that a level robot would see. Rings of zeros are left out. Prints in per cent, for each lidar and
-band, the shares with a point within 3 cm, within 10 cm, and with a certain point; at last the share of points within
-1 m that are off.
+within of the place that a level robot would see. Rings of zeros are left out. `lidar_tables.py` makes tables of the
+rows.
 """
 
 import numpy as np
@@ -89,21 +88,13 @@ def measured(points, places, levels, low, high):
 
 
 def rows(name):
-    """Yield a row for each lidar and band, and print a line in per cent for each lidar."""
+    """Yield a row for each lidar and band."""
     spec, rings, *true = drive(name, DECISIONS.get(CATALOGUE[name].robot, 3000))
     for i, kind in enumerate(kinds(name)):
         shown = torch.from_numpy(rings[:, i].any(-1))
         points = decode(torch.from_numpy(rings[:, i])[shown], spec.lidars.sensor)
         places, levels = (torch.from_numpy(x[i]).float()[shown] for x in true)
         found = [dict(zip(COLUMNS, measured(points, places, levels, *band), strict=True)) for band in BANDS]
-        cells = []
-        for x in found:
-            cells.append(
-                "{present_3cm:.0%}, {present_10cm:.0%}; {certain_10cm:.0%}".format(**x) if x["objects"] else "-"
-            )
-        near = [x for x in found[:3] if x["present"]]
-        off = sum(x["present"] * x["present_off"] for x in near) / max(1, sum(x["present"] for x in near))
-        print("|", " | ".join((name, kind, *cells, f"{off:.0%}")).replace("%", ""), "|", flush=True)
         for (low, high), x in zip(BANDS, found, strict=True):
             yield (
                 name,
