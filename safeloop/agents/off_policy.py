@@ -125,8 +125,12 @@ class OffPolicyAgent:
         self.held_action = state["held_action"].to(self.device)
 
 
+EARLY = 4
+"""At first models are fitted as soon as there is one more for each so many decisions: what is new counts most then."""
+
+
 class ModelAgent(OffPolicyAgent):
-    """A learner with an ensemble of models, which is fitted every `fit_every` decisions."""
+    """A learner with an ensemble of models, which is fitted every `fit_every` decisions, at first more often."""
 
     settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning
 
@@ -141,6 +145,8 @@ class ModelAgent(OffPolicyAgent):
     ):
         super().__init__(learner, replay, settings, generator)
         self.ensemble, self.model, self.fitted = ensemble, model, False
+        self.fit_at = self.warmup
+        """Number of decisions at which the next fit is due."""
 
     def reads(self, obs: Tensor) -> Tensor:
         """Return the learner's inputs for observations `[..., S]`: those that the models give it."""
@@ -149,8 +155,11 @@ class ModelAgent(OffPolicyAgent):
     def update(self) -> Fitted | None:
         """Take the learner's gradient steps of one decision, then fit the models where that is due."""
         super().update()
-        since = self.replay.added - self.warmup
-        return self.fit() if since >= 0 and since % self.settings.refits.fit_every == 0 else None
+        made = self.replay.added
+        if made < self.fit_at:
+            return None
+        self.fit_at = made + min(self.settings.refits.fit_every, max(1, made // EARLY))
+        return self.fit()
 
     def fit(self) -> Fitted:
         """Fit the ensemble on the replay buffer."""
@@ -161,13 +170,14 @@ class ModelAgent(OffPolicyAgent):
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""
-        return {**super().checkpoint(), "dynamics": self.ensemble.checkpoint(), "fitted": self.fitted}
+        models = {"dynamics": self.ensemble.checkpoint(), "fitted": self.fitted, "fit_at": self.fit_at}
+        return {**super().checkpoint(), **models}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
         super().restore(state)
         self.ensemble.restore(state["dynamics"])
-        self.fitted = state["fitted"]
+        self.fitted, self.fit_at = state["fitted"], state["fit_at"]
 
 
 class MBPOAgent(ModelAgent):

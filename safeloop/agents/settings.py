@@ -27,7 +27,7 @@ P = TypeVar("P", bound="OnlinePlanning | OfflinePlanning")
 
 # Agents that learn while acting
 
-WARMUP, WARMUP_OVER_POINTS = 1000, 300
+WARMUP, WARMUP_OVER_POINTS = 1000, 100
 """Random decisions at the start, where nothing else is asked for."""
 
 
@@ -40,7 +40,7 @@ class OnlineSettings:
     capacity: int = 1_000_000
     """Transitions that the replay buffer keeps."""
     warmup: int | None = None
-    """Random decisions at the start; None: 1000, or 300 with dynamics over points, which learn from fewer."""
+    """Random decisions at the start; None: 1000, or 100 with dynamics over points, which learn from fewer."""
     warmup_hold: int = 10
     """Decisions that a random action is held for, on average."""
 

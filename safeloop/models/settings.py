@@ -31,9 +31,8 @@ class ModelSettings:
     """Settings of an ensemble, with the choice between learned models and privileged information."""
 
     dynamics: Literal["points", "auto", "factored", "full"] | None = None
-    """Kind of dynamics; None: `points` where the environment says how its lidars show objects, else `auto`, which is
-    `factored` where it names entities or lidars, and `full` elsewhere. `points` can be asked for where it names
-    entities, too."""
+    """Kind of dynamics; None: `points` where the environment names entities in a plane or says how its lidars show
+    objects, else `auto`, which is `factored` where it names entities or lidars, and `full` elsewhere."""
     reward: Literal["learned", "known"] = "learned"
     """Source of the reward: learned, or known from the environment (privileged)."""
     cost: Literal["auto", "learned", "known"] = "auto"
@@ -72,13 +71,11 @@ class ModelSettings:
 
     def kind(self, spec: EnvSpec) -> Kind:
         """Return the kind of dynamics, on which default settings depend."""
-        if self.dynamics == "full" or (self.dynamics in ("auto", None) and spec.parts is None):
-            return "full"
-        if self.dynamics == "points":
+        if self.dynamics == "points" or (self.dynamics is None and shows_points(spec)):
             return "points"
-        if spec.entities is not None:
-            return "entities"
-        return "points" if self.dynamics is None and decoded(spec) else "lidars"
+        if self.dynamics == "full" or spec.parts is None:
+            return "full"
+        return "lidars" if spec.entities is None else "entities"
 
     def observing(self, spec: EnvSpec, owner: str) -> ModelSettings:
         """Return these settings with dynamics whose states are observations, for learners of imagined transitions.
@@ -127,25 +124,23 @@ class ModelSettings:
         return known + PRIVILEGED[kind]
 
 
-def decoded(spec: EnvSpec) -> bool:
-    """Return whether an environment has lidars and says how they show objects."""
+def shows_points(spec: EnvSpec) -> bool:
+    """Return whether an observation names entities in a plane, or has lidars and says how they show objects."""
+    if spec.entities is not None:
+        return {len(position) for position in spec.entities.positions} == {2}
     return spec.lidars is not None and spec.lidars.sensor is not None
 
 
 def check_points(spec: EnvSpec) -> None:
     """Raise `UsageError` where the environment's observation can't be taken for points in a plane."""
-    if spec.entities is not None:
-        numbers = {len(position) for position in spec.entities.positions}
-        if numbers != {2}:
-            raise UsageError(
-                f"dynamics=points: positions in {spec.id} have {max(numbers, default=0)} numbers, not 2; "
-                "use dynamics=factored"
-            )
-    elif not decoded(spec):
-        raise UsageError(
-            f"dynamics=points: {spec.id} names no entities, and no lidars of which it says how they show objects; "
-            "use dynamics=auto"
-        )
+    if shows_points(spec):
+        return
+    if spec.entities is None:
+        found = "names no entities, and no lidars of which it says how they show objects; use dynamics=auto"
+    else:
+        numbers = max((len(position) for position in spec.entities.positions), default=0)
+        found = f"names entities whose positions have {numbers} numbers, not 2; use dynamics=factored"
+    raise UsageError(f"dynamics=points: {spec.id} {found}")
 
 
 @dataclass(frozen=True)
@@ -153,7 +148,7 @@ class RefitSettings:
     """Settings of models that are fitted repeatedly while an agent acts."""
 
     fit_every: int = 250
-    """K_m: decisions between fits of the ensemble."""
+    """K_m: decisions between fits of the ensemble; at first a quarter of those made so far, where these are fewer."""
     first_fit_steps: int = 2000
     """Largest number of gradient steps of the first fit."""
 

@@ -46,11 +46,12 @@ class Parts:
 
 def arc(c: PlannerSettings, parts: Parts) -> Search:
     """Return ARC, or under a constraint safeARC (CoRL 2021, Algorithms 3 and 4)."""
-    assert c.horizon is not None and c.iterations is not None and c.noise_correlation is not None  # `filled`
+    assert c.horizon is not None and c.iterations is not None  # `filled`
+    assert c.noise_correlation is not None and c.noise_narrowed is not None
     p, count = parts, c.from_actor if parts.actor else 0
     alone = c.actor_fraction == 1  # the actor's sequences stay as they are: once, and the old mean is no proposal
     return Search(
-        space=ActionSequences(c.horizon, p.act_dim, c.noise_correlation),
+        space=ActionSequences(c.horizon, p.act_dim, c.noise_correlation, c.noise_narrowed),
         objective=Objective(
             p.model, p.discount, c.particles, p.value, p.cost_value, c.pessimism, c.cost_over == "worst"
         ),

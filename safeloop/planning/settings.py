@@ -12,17 +12,18 @@ ELITES = 20
 """Best candidates that the cross-entropy method refits to, where nothing else is asked for."""
 
 BY_DYNAMICS: dict[str, dict[str, Any]] = {
-    "full": {"horizon": 8, "iterations": 5, "noise_correlation": 0.0, "model_noise": True},
-    "entities": {"horizon": 16, "iterations": 3, "noise_correlation": 0.85, "model_noise": True},
-    "lidars": {"horizon": 8, "iterations": 3, "noise_correlation": 0.85, "model_noise": False},
+    "full": {"horizon": 8, "iterations": 5, "noise_correlation": 0.0, "noise_narrowed": True, "model_noise": True},
+    "entities": {
+        "horizon": 16, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": True, "model_noise": True,
+    },
+    "lidars": {
+        "horizon": 8, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": True, "model_noise": False,
+    },
     "points": {
-        "horizon": 12,
-        "iterations": 3,
-        "noise_correlation": 0.85,
-        "model_noise": False,
+        "horizon": 12, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": False, "model_noise": False,
         "precision": "float32",
     },
-}
+}  # fmt: skip
 """Settings that depend on the dynamics: `full` has the paper's horizon and noise (Table 3, C.4); dynamics over entities
 can be trusted, and so looked ahead in, for longer. Lidars show less than positions do: the nearest thing is the largest
 of all bins, and with noise on each something is nearly always too close. Dynamics over points have no noise."""
@@ -59,6 +60,9 @@ class PlannerSettings:
     """Variance of the search distribution at first; of MPPI throughout."""
     noise_correlation: float | None = None
     """Correlation of the noise of neighbouring decisions; 0: independent, as in the paper; None: by the dynamics."""
+    noise_narrowed: bool | None = None
+    """Whether the search's noise is narrower near the action limits, as in the programs of PETS and LOOP: a plan at full
+    speed then stays at full speed, whatever comes; None: by the dynamics."""
     model_noise: bool | None = None
     """Whether imagined states are drawn with the models' noise, as in the paper, or are their means; None: by the
     dynamics."""

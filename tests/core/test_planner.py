@@ -232,6 +232,21 @@ def test_the_constraint_holds_against_the_reward():
     assert final(Constraint(0.0)) < 0.6
 
 
+def test_a_plan_at_full_speed_can_stop_where_the_noise_is_not_narrowed():
+    # At the limits narrowed noise is nothing, so that all sequences go on as before, though each decision costs.
+    class Push(LinearModel):
+        def outcome(self, obs, act, next_obs):
+            return Outcome(act[..., 0], act[..., 0].clamp(min=0), None, None)
+
+    def planned(narrowed):
+        p = make_planner(Push(torch.zeros(K)), Constraint(0.5), A, noise_narrowed=narrowed, noise_correlation=0.85)
+        p.mean = torch.ones(1, H, A)
+        return p.plan(torch.zeros(1, S), t0=False).mean[0, :-1, 0]
+
+    assert torch.allclose(planned(True), torch.ones(H - 1))
+    assert planned(False).max() < 0.5
+
+
 def test_momentum_is_the_weight_on_the_old_solution():
     kept = planner(Quadratic(TARGET), refit=Momentum(1.0))
     assert torch.equal(kept.plan(torch.zeros(1, S), t0=True).action, torch.zeros(1, 2))

@@ -80,7 +80,7 @@ def make_planner(
     **settings,
 ) -> Planner:
     """A planner of the toy: five iterations of independent noise over H decisions unless told otherwise."""
-    usual = {"horizon": H, "iterations": 5, "noise_correlation": 0.0, "precision": "float32"}
+    usual = {"horizon": H, "iterations": 5, "noise_correlation": 0.0, "noise_narrowed": True, "precision": "float32"}
     parts = Parts(model, act_dim, discount, constraint, actor, value, cost_value)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return planner(PlannerSettings(**{**usual, **settings}), parts, generators, draws)

@@ -23,7 +23,7 @@ K, S, A, B, H = 3, 7, 2, 4, 5
 ENTITIES = Entities(robot=(4, 0, 6), positions=((1, 2), (3, 5)), kinds=("goal", "hazard"), goal=0)
 DEFAULTS = {
     "horizon": H, "population": 20, "iterations": 3, "inverse_temperature": 5.0, "particles": 2,
-    "noise_correlation": 0.0, "precision": "float32",
+    "noise_correlation": 0.0, "noise_narrowed": True, "precision": "float32",
 }  # fmt: skip
 
 MORE = ("candidates", "weights")

@@ -32,19 +32,22 @@ def agent(spec=POINT, algorithm=safeloop, obs_dim=26, preset=None, **changes):
     return algorithm.build(settings(algorithm, preset, **changes), spec, obs_dim, 2, 0, "cpu")
 
 
-def test_defaults_are_factored_dynamics_learned_reward_known_cost():
+def test_defaults_are_dynamics_over_points_learned_reward_known_cost():
     a = agent()
-    assert type(a.ensemble.net).__name__ == "FactoredNet"
+    assert type(a.ensemble.net).__name__ == "PointNet"
     assert a.model.cost is not None and a.model.reward is None
     assert a.parts.constraint.threshold == 0.02
     assert told() == "known cost, entities"
 
 
 def test_what_is_left_open_depends_on_the_dynamics_and_is_the_papers_without_entities():
-    factored, full = agent(width=64), agent(dynamics="full", horizon=5)
-    for a, width, horizon, correlation in ((factored, 64, 16, 0.85), (full, 200, 5, 0.0)):
+    factored, full = agent(dynamics="factored", width=64), agent(dynamics="full", horizon=5)
+    for a, width, horizon, correlation, narrowed in (
+        (agent(), 64, 12, 0.85, False), (factored, 64, 16, 0.85, True), (full, 200, 5, 0.0, True)
+    ):  # fmt: skip
         space = a.planner.search.space
         assert (a.settings.models.width, space.horizon, space.correlation) == (width, horizon, correlation)
+        assert space.narrowed == narrowed
     assert type(factored.behaviour.net).__name__ == "EntityValue"
     assert type(agent(BUTTON, obs_dim=76).behaviour.net).__name__ == "EntityValue"
     assert type(agent(BUTTON, obs_dim=76, dynamics="factored").behaviour.net).__name__ == "EnsembleMLP"
@@ -53,7 +56,7 @@ def test_what_is_left_open_depends_on_the_dynamics_and_is_the_papers_without_ent
 
 def test_windows_of_a_fit_depend_on_the_dynamics_unless_they_are_set():
     for spec, obs_dim, dynamics, window in (
-        (POINT, 26, None, 1), (POINT, 26, "full", 1), (BUTTON, 76, "factored", 1), (BUTTON, 76, None, 4)
+        (POINT, 26, None, 4), (POINT, 26, "auto", 1), (POINT, 26, "full", 1), (BUTTON, 76, "factored", 1), (BUTTON, 76, None, 4)
     ):  # fmt: skip
         usual, other = (agent(spec, obs_dim=obs_dim, dynamics=dynamics, **x) for x in ({}, {"fit_window": 3}))
         assert (usual.settings.models.fit_window, usual.ensemble.window) == (window, window)
@@ -104,9 +107,9 @@ def test_loop_has_no_constraint_and_needs_no_cost_model():
 def test_the_value_at_the_horizon_is_the_behaviours_under_a_constraint_and_the_actors_without():
     assert agent().behaviour is not None and agent(algorithm=loop).behaviour is None
     assert agent(value="actor").behaviour is None and agent(**PAPER).behaviour is None
-    a, obs = agent(), torch.randn(3, 7, 26)
+    a, obs = agent(dynamics="factored"), torch.randn(3, 7, 26)
     assert torch.equal(a.planner.search.objective.value(obs), a.behaviour.value(obs))
-    b = agent(algorithm=loop)
+    b = agent(algorithm=loop, dynamics="factored")
     assert torch.equal(b.planner.search.objective.value(obs), b.learner.value(obs))
 
 
@@ -128,7 +131,7 @@ def test_pets_has_no_learner_and_plans_with_elites():
     for algorithm, constrained in ((pets, False), (rce, True), (cce, True)):
         found = algorithm.resolve(settings(algorithm, "default"), POINT).settings.planner
         assert (found.elites, found.actor_fraction) == (20, 0.0)
-        a = agent(algorithm=algorithm, population=20, warmup=3, **CEM)
+        a = agent(algorithm=algorithm, population=20, warmup=9, **CEM)
         search, before = a.planner.search, a.generator.get_state()
         assert a.learner is None and search.objective.value is None and a.planner.actor is None
         assert search.proposals is None and search.weighting.count == 20
@@ -138,7 +141,7 @@ def test_pets_has_no_learner_and_plans_with_elites():
         assert a.update() is None and torch.equal(a.generator.get_state(), before)  # nothing is drawn for nobody
         plan = a.plan(np.zeros((1, 26)), True)
         assert plan.action.abs().max() <= 1 and plan.divergence.isnan()
-        other = agent(algorithm=algorithm, population=20, warmup=3, **CEM)
+        other = agent(algorithm=algorithm, population=20, warmup=9, **CEM)
         other.restore(a.checkpoint())
     with pytest.raises(UsageError, match="has no actor"):
         told(pets, search="cem")
@@ -229,7 +232,7 @@ def test_the_value_after_an_event_is_the_critics_mean_over_states_that_followed_
     for i in range(6):
         info = {"cost": 0.0, "event": i % 2 == 0}
         a.observe(Transition(obs[i], np.zeros(2), 0.0, False, False, info, obs[i] + 1))
-    expected = a.value(torch.as_tensor(obs[::2] + 1)).mean()
+    expected = a.value_of(torch.as_tensor(obs[::2] + 1)).mean()
     a.act(obs[0], False)
     assert a.value_after_event == 0 != expected
     a.act(obs[0], True)
@@ -281,4 +284,4 @@ def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
     second.reset()
     for _ in range(3):
         assert np.array_equal(first.act(obs), second.act(obs))
-    assert run.plans.read()[-1].planned == 150 and [f.simulator_steps for f in run.fits.read()] == [1250]
+    assert run.plans.read()[-1].planned == 150 and [f.simulator_steps for f in run.fits.read()] == [1250, 1560, 1950]

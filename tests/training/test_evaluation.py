@@ -99,8 +99,9 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
         def new_planner(self, generators):
             model = LinearModel(torch.tensor([0.0, 0.3, -0.2]), noise=0.1)
             settings = PlannerSettings(
-                horizon=2, population=9, actor_fraction=0.0, iterations=2, noise_correlation=0.0, precision="float32"
-            )
+                horizon=2, population=9, actor_fraction=0.0, iterations=2, noise_correlation=0.0, noise_narrowed=True,
+                precision="float32",
+            )  # fmt: skip
             return planner(settings, Parts(model, 2, 0.95), generators)
 
         def plan(self, obs, t0, planner):

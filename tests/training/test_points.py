@@ -51,11 +51,11 @@ def test_learners_of_imagined_observations_keep_to_models_of_observations():
 POSITIONS = find_env("PointButton1", {"observation": "positions"})
 
 
-def test_points_over_positions_can_be_asked_for_and_use_the_entities():
+def test_dynamics_over_observed_positions_are_over_points_and_use_the_entities():
     assert told(dynamics="points") == "known cost, entities" and told() == "known cost, entities"
     assert told(spec=POSITIONS, dynamics="points") == "entities"
-    assert type(agent(POSITIONS, obs_dim=32).ensemble.net).__name__ == "FactoredNet"
-    a = agent(POSITIONS, obs_dim=32, dynamics="points")
+    assert type(agent(POSITIONS, obs_dim=32, dynamics="auto").ensemble.net).__name__ == "FactoredNet"
+    a = agent(POSITIONS, obs_dim=32)
     assert a.ensemble.tracks.count == 13 and a.ensemble.tracks.singles == [0] and a.ensemble.heads.violated
     assert (a.settings.models.ensemble_size, a.settings.planner.horizon) == (3, 12)
     assert a.reads(torch.rand(7, 32)).shape == (7, 6 + 3 * 13)
@@ -65,9 +65,9 @@ def test_points_over_positions_can_be_asked_for_and_use_the_entities():
 
 def test_positions_that_are_not_of_two_numbers_are_no_points():
     solid = replace(POINT, entities=Entities((0, 1), ((2, 3, 4), (5, 6, 7)), ("goal", "box"), 0))
-    with pytest.raises(UsageError, match="points: positions in PointGoal1 have 3 numbers, not 2; use"):
+    with pytest.raises(UsageError, match="points: PointGoal1 names entities whose positions have 3 numbers, not 2; use"):
         told(spec=solid, dynamics="points")
-    assert told(spec=solid) == "known cost, entities"
+    assert told(spec=solid) == "known cost, entities" and settings().filled(solid).models.dynamics == "auto"
 
 
 def test_a_known_model_can_not_read_points_from_lidars():
