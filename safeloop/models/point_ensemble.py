@@ -79,6 +79,7 @@ class PointEnsemble(Learned):
         self.horizon, self.margin = horizon, margin
         self.tracks, self.feature_size = tracks, tracks.feature_size
         self.net = PointNet(ensemble_size, tracks, act_dim, heads, sizes, width, initialiser(generator))
+        self.net.asks = torch.device(device).type != "cuda"
         n = tracks.n_robot
         self.robot_mean: Tensor
         self.robot_std: Tensor
@@ -146,9 +147,9 @@ class PointEnsemble(Learned):
     def _shown(self, tracks: Tensor) -> Tensor:
         """Return the tracks of `[K, E, B, 7]` that there is an object of in any row: the others need no products.
 
-        On a CUDA device, where asking would wait, and while learning, these are all.
+        Where that is not asked (`PointNet.asks`), and while learning, these are all.
         """
-        if tracks.is_cuda or torch.is_grad_enabled():
+        if not self.net.asks or torch.is_grad_enabled():
             return self.tracks.all
         there = tracks[0, ..., PRESENT].amax(1) > 0  # alike in all models
         there[self.tracks.singles] = True

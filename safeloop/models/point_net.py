@@ -27,6 +27,9 @@ NEVER = -10.0
 class PointNet(nn.Module):
     """The networks of each model."""
 
+    asks: bool = True
+    """Whether it is asked which objects need products. On a CUDA device that would wait, and all have them."""
+
     def __init__(self, k: int, tracks: Tracks, act_dim: int, heads: Heads, sizes: list[int], width: int, generator):
         super().__init__()
         self.tracks, self.heads = tracks, heads
@@ -90,11 +93,11 @@ class PointNet(nn.Module):
         (before, after), goal = tracks, self.tracks.goal
         a, b = before[..., POSITION], after[..., POSITION]
         near = (torch.minimum(a.norm(dim=-1), b.norm(dim=-1)) < within) & (before[..., PRESENT] > 0)  # [K, E, B]
-        if near.is_cuda:  # where asking for the pairs would wait, these are all
+        if self.asks:
+            track, row = near.any(0).nonzero(as_tuple=True)
+        else:
             places = (torch.arange(n, device=near.device) for n in near.shape[1:])
             track, row = (x.flatten() for x in torch.meshgrid(*places, indexing="ij"))
-        else:
-            track, row = near.any(0).nonzero(as_tuple=True)
         a, b = a[:, track, row], b[:, track, row]  # [K, P, 2]
         inputs = [self.seen(a), self.seen(b), before[:, track, row, CERTAIN : CERTAIN + 1]]
         if goal is not None:
@@ -103,10 +106,10 @@ class PointNet(nn.Module):
             inputs += [self.turned(robot[:, row], x) for robot, x in zip(robots, (a, b), strict=True)]
         logit = self.contact_net.rows(modulation[:, row], torch.cat(inputs, -1), self.tracks.kind[track])[..., 0]
         safe = F.logsigmoid(-logit.float()) * near[:, track, row]
-        if near.is_cuda:
-            log_safe = safe.view(near.shape).sum(1)
-        else:
+        if self.asks:
             log_safe = torch.zeros_like(modulation[..., 0], dtype=safe.dtype).index_add(1, row, safe)
+        else:
+            log_safe = safe.view(near.shape).sum(1)
         log_safe = log_safe.clamp(max=-1e-6)
         return torch.log(-torch.expm1(log_safe)) - log_safe  # P(violated) = 1 - prod(1 - p_e), as a logit
 

@@ -42,13 +42,34 @@ def test_waits_are_noticed():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"cost": "learned", "value": "actor"}, {"dynamics": "full", "search": "cem", "elites": 5}]
+    "changes",
+    [
+        {},
+        {"cost": "learned", "value": "actor"},
+        {"dynamics": "factored"},
+        {"dynamics": "full", "search": "cem", "elites": 5},
+    ],
 )
 def test_the_host_waits_for_nothing_while_a_plan_is_made(changes):
     a = agent(**changes)
+    a.ensemble.net.asks = False  # as on a CUDA device
     with Waits() as waits, torch.no_grad():
-        a.planner._plan(torch.randn(1, 26), a.planner.mean, torch.zeros(()))
+        a.planner._plan(a.ensemble.first(torch.randn(1, 26)), a.planner.mean, torch.zeros(()))
     assert waits.found == []
+
+
+def test_a_plan_is_the_same_where_all_objects_have_products():
+    plans = []
+    for asks in (True, False):
+        a = agent(cost="learned", threshold=5.0)
+        a.ensemble.net.asks = asks
+        a.ensemble.contact.fill_(0.7)
+        with torch.no_grad():
+            a.ensemble.reach.fill_(1.5)
+            plans.append(a.planner.plan(torch.randn(1, 26, generator=torch.Generator().manual_seed(0)), t0=True))
+    assert 0 < plans[0].lowest_cost < 5
+    for name in ("mean", "lowest_cost", "best_return"):
+        assert torch.allclose(getattr(plans[0], name), getattr(plans[1], name), atol=1e-5), name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -22,7 +22,9 @@ def trained(request):
     # Without the instructions bfloat16 is emulated, which is slow: few rows, and narrower layers than the paper's.
     full = {"dynamics": "full", "width": 64, "layers": 4, "value": "actor", "inverse_temperature": 1.0}
     changes = {"factored": {}, "full": full}[request.param]
-    shared = {"first_fit_steps": 200, "iterations": 3, "precision": "float32", "warmup": 1}
+    shared = {
+        "first_fit_steps": 200, "iterations": 3, "precision": "float32", "warmup": 1, "dynamics": "factored",
+    }  # fmt: skip
     a = safeloop.build(build(safeloop.info.settings, shared, changes, owner="safeloop"), POINT, 26, 2, 0, "cpu")
     env, seen = POINT.make(), []
     for episode in range(4):
@@ -34,6 +36,7 @@ def trained(request):
             obs = next_obs
             seen.append(obs)
     a.fit()
+    a.fit_at = 10_000
     for _ in range(100):
         assert a.update() is None  # no fit: the learner's step alone
     a.refresh()

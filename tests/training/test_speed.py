@@ -38,7 +38,7 @@ def test_everything_is_measured_and_told(short):
     }
     found["train"] = measurements.training(first_fit_steps=2, fit_steps=2)
     numbers = found["planner"]["default"]
-    assert numbers["ratio_to_floor"] > 0.9 and numbers["products_gflop"] > 1
+    assert numbers["ratio_to_floor"] > 0.9 and numbers["products_gflop"] > 0.1
     assert set(found["env"]["steps_per_second"]) == {"safeloop", "stock", "mj_step"}
     parts = found["train"]["milliseconds_per_decision"]
     assert sum(v for k, v in parts.items() if k != "all") <= parts["all"]
