@@ -21,6 +21,7 @@ from safeloop.errors import UsageError
 from tests.checks.toy import EPISODE, SPEC, Fragile, Slider, depth, met, progress, with_env
 from tests.cli.conftest import main  # noqa: F401  (a fixture)
 
+POINT = registry.find_env("PointGoal1")
 WALLSTOP = Path(__file__).parents[1] / "thirdparty" / "wallstop" / "wallstop"
 ALWAYS = {"make", "spaces", "episodes", "speed", "observations", "rewards", "info", "costs", "ends", "same seed",
           "other seed", "reset", "arrays", "close"}  # fmt: skip
@@ -244,6 +245,7 @@ MISTAKES = [
     ("known cost", replace(SPEC, cost=lambda o, a, n, margin=0.0: 0 * n[..., 0]), "cost is 0 in all of"),
     ("known reward", replace(SPEC, reward=lambda o, a, n: 1.01 * progress(o, a, n)), "reward differs in"),
     ("known reward", replace(SPEC, reward=lambda o, a, n: progress(o, a, n) / 0), "most inf at decision"),
+    ("known reward", replace(POINT, reward=lambda o, a, n: POINT.reward(o, a, n) + 1e-7 * n[..., 25]), "hazard move"),
     ("known terminated", replace(SPEC, terminated=lambda o, a, n: n[..., 0] > 2.0), "terminated differs in"),
     ("known event", replace(SPEC, event=lambda o, a, n: n[..., 2].abs() < 0.2), "where info['event'] is not"),
     ("close", with_env(type("Stuck", (Slider,), {"close": fail})), "RuntimeError: the device is gone"),

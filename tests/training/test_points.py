@@ -65,7 +65,9 @@ def test_dynamics_over_observed_positions_are_over_points_and_use_the_entities()
 
 def test_positions_that_are_not_of_two_numbers_are_no_points():
     solid = replace(POINT, entities=Entities((0, 1), ((2, 3, 4), (5, 6, 7)), ("goal", "box"), 0))
-    with pytest.raises(UsageError, match="points: PointGoal1 names entities whose positions have 3 numbers, not 2; use"):
+    with pytest.raises(
+        UsageError, match="points: PointGoal1 names entities whose positions have 3 numbers, not 2; use"
+    ):
         told(spec=solid, dynamics="points")
     assert told(spec=solid) == "known cost, entities" and settings().filled(solid).models.dynamics == "auto"
 
