@@ -51,13 +51,19 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
             return dict(json.loads(json.dumps(flat(algorithm.resolve(built, spec).settings))))
 
         wanted = resolved({name: value for name, value in asked.items() if name in known})
+
+        def lacking(given: dict[str, Any]) -> list[str]:
+            found = resolved(given)
+            return [name for name in asked if name not in given and wanted.get(name) != found.get(name)]
+
         given: dict[str, Any] = {}
         for _ in range(len(known) + 1):  # one after the other: each can change what others are by default
-            found = resolved(given)
-            lacking = (name for name in asked if name not in given and wanted.get(name) != found.get(name))
-            if (name := next(lacking, None)) is None:
+            if not (names := lacking(given)):
+                for name in list(given):  # a later one may have made it needless
+                    fewer = {key: value for key, value in given.items() if key != name}
+                    given = given if lacking(fewer) else fewer
                 return given
-            given[name] = asked[name]
+            given[names[0]] = asked[names[0]]
     except (UsageError, KeyError):
         pass
     return asked

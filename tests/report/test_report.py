@@ -305,9 +305,9 @@ def test_the_running_mean_is_over_ten_episodes_or_a_twentieth():
 def test_settings_that_depend_on_the_environment_are_compared_by_their_numbers(tmp_path):
     changes = {"population": 50}
     (asked,) = specify.specify(Request(algos=["loop"], settings=changes, eval_episodes=0), "PointGoal1")
-    assert asked.algo_settings["horizon"] == 16 and rows.changed(asked) == "default; population=50"
-    older = {**asked.algo_settings, "horizon": None, "width": 64}  # recorded before the numbers were
-    assert rows.changed(replace(asked, algo_settings=older)) == "default; width=64; population=50"
+    assert asked.algo_settings["horizon"] == 12 and rows.changed(asked) == "default; population=50"
+    older = {**asked.algo_settings, "horizon": None, "width": 48}  # recorded before the numbers were
+    assert rows.changed(replace(asked, algo_settings=older)) == "default; width=48; population=50"
 
 
 def test_the_median_curve_covers_what_every_seed_has():
