@@ -35,8 +35,8 @@ OMNISAFE = {
     "dynamics": "full", "ensemble_size": 5, "layers": 4, "width": 200, "model_learning_rate": 1e-3, "batch_size": 256,
     "fit_every": 240, "fit_steps": 5000, "first_fit_steps": 5000, "fit_patience": 5, "warmup": 2000, "warmup_hold": 1,
     "horizon": 7, "population": 512, "elites": 64, "min_feasible": 64, "iterations": 5, "particles": 4,
-    "momentum": 0.1, "initial_variance": 4.0, "noise_correlation": 0.0, "model_noise": True, "discount": 1.0,
-    "threshold": 0.007, "cost_margin": 0.0,
+    "momentum": 0.1, "initial_variance": 4.0, "noise_correlation": 0.0, "noise_narrowed": False, "model_noise": True,
+    "discount": 1.0, "threshold": 0.007, "cost_margin": 0.0,
 }  # fmt: skip
 """OmniSafe 0.5.0's settings of RCEPETS and CCEPETS on navigation tasks, of `rce` and `cce` alone (docs/algorithms)."""
 

@@ -93,6 +93,9 @@ def test_the_preset_has_omnisafes_numbers_where_they_have_a_counterpart(name):
         "threshold": algo["cost_limit"] * planning["plan_horizon"] / 1000,
     }
     assert {key: OMNISAFE[key] for key in counterparts} == counterparts
-    in_its_code = {"layers", "model_learning_rate", "noise_correlation", "model_noise", "dynamics", "warmup_hold"}
+    in_its_code = {
+        "layers", "model_learning_rate", "noise_correlation", "noise_narrowed", "model_noise", "dynamics",
+        "warmup_hold",
+    }  # fmt: skip
     ours = {"fit_steps", "first_fit_steps", "discount", "cost_margin"}
     assert OMNISAFE.keys() == {*counterparts, *in_its_code, *ours}

@@ -14,11 +14,11 @@ from safeloop.settings import build, flat
 pytestmark = pytest.mark.slow
 
 
-def learn(out, algorithm, steps, observation="paper"):
-    """Random and planned training episodes of a run with default settings."""
+def learn(out, algorithm, steps, observation="paper", **changes):
+    """Random and planned training episodes of a run, with default settings but for the changes."""
     torch.set_num_threads(1)
     spec = find_env("PointGoal1", {"observation": observation})
-    values = flat(build(algorithm.info.settings, owner=algorithm.info.name).filled(spec))
+    values = flat(build(algorithm.info.settings, changes, owner=algorithm.info.name).filled(spec))
     asked = RunSettings(
         "PointGoal1", algorithm.info.name, steps, 0, 25.0, env_options=spec.options, algo_settings=values,
         eval_episodes=0,
@@ -30,7 +30,7 @@ def learn(out, algorithm, steps, observation="paper"):
 
 
 def test_safeloop_is_safe_and_reaches_goals_from_its_first_planned_episodes(tmp_path):
-    warmup, planned = learn(tmp_path, safeloop, 8000)
+    warmup, planned = learn(tmp_path, safeloop, 8000, warmup=600)
     assert fmean(e.cost_return for e in warmup) > 10  # there is something to avoid
     assert fmean(e.return_ for e in planned) > fmean(e.return_ for e in warmup) + 5
     assert fmean(e.cost_return for e in planned) <= 3
