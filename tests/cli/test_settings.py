@@ -27,7 +27,7 @@ def test_every_setting_of_ours_has_a_line_of_meaning(name):
 
 def test_defaults_are_those_of_a_run_in_the_environment():
     assert defaults("safeloop")["horizon"] is None
-    assert defaults("safeloop", "PointGoal1")["horizon"] == 16
+    assert defaults("safeloop", "PointGoal1")["horizon"] == 12
     assert defaults("safeloop", "PointGoal1", "paper")["horizon"] == 8
     assert defaults("loop", "Hopper")["horizon"] == 3  # the preset `online` stands for `default` there
     (run,) = specify(Request(algos=["loop-td3"]), "Hopper")
