@@ -72,8 +72,8 @@ docs: reports $(DOCS)/.ready-$(VERSION)  ## the pages of docs/ and the API refer
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 reports: $(READY)
-	$(BIN)/safeloop report results/safe results/safe/lidar results/safe/positions --out docs/report/safe.html \
-		--title "Tasks with a cost" --quiet
+	$(BIN)/safeloop report results/safe results/safe/lidar results/safe/positions results/safe/points \
+		results/safe/points/positions --out docs/report/safe.html --title "Tasks with a cost" --quiet
 	$(BIN)/safeloop report results/rc_car results/rc_car/baselines --out docs/report/rc-car.html --title "RC car" --quiet
 	$(BIN)/safeloop report results/online --out docs/report/online.html --title "Tasks without a cost" --quiet
 
