@@ -1,8 +1,8 @@
 """Count the violations in training: python analysis/training_violations.py OUT.csv RUN [RUN ...]
 
 Reads the replay buffers of runs that plan, in their checkpoints. Writes a row for each run and stretch of training: the
-warm-up, and the planned decisions until 10,000 simulator steps, until 20,000, and until the end. `decisions` had a cost
-in any of their simulator steps; `entries` are those of them before which the decision had none.
+warm-up, and the planned decisions until 10,000 simulator steps, until 20,000, and until the end. `costly` decisions had
+a cost in any of their simulator steps; `entries` are those of them before which the decision had none.
 """
 
 import numpy as np
@@ -27,4 +27,4 @@ def rows(path):
 
 
 if __name__ == "__main__":
-    write_rows(__doc__, ("run", "stretch", "planned", "decisions", "entries"), rows)
+    write_rows(__doc__, ("run", "stretch", "decisions", "costly", "entries"), rows)
