@@ -19,11 +19,12 @@ SMALL = {
 }  # fmt: skip
 
 
-OBSERVATIONS = ("paper", "task")
-"""Positions, whose dynamics are factored, and the stock lidar, decoded into points that planners remember."""
+DYNAMICS = {"paper": "factored", "task": "points"}
+"""By observation: entities of positions; and the stock lidar, decoded into points that planners remember."""
 
 
 def make(out, algo="safeloop", observation="paper", **settings):
+    settings = {"dynamics": DYNAMICS[observation], **settings}
     values = flat(build(find_algorithm(algo).info.settings, SMALL, settings, owner=algo))
     asked = RunSettings(
         "PointGoal1",
@@ -55,7 +56,7 @@ def records(run):
     return episodes, run.evaluations.read(), run.fits.read(), run.plans.read()
 
 
-@pytest.fixture(scope="module", params=OBSERVATIONS)
+@pytest.fixture(scope="module", params=DYNAMICS)
 def uninterrupted(request, tmp_path_factory):
     run = make(tmp_path_factory.mktemp("whole"), observation=request.param)
     finish(run)
