@@ -11,7 +11,7 @@ from safeloop.registry import algorithm_names, find_algorithm
 from safeloop.settings import kinds
 
 OURS = [name for name in algorithm_names() if ":" not in name and name not in ("cem-linear", "random-walk", "broken")]
-RECORDED = Path(__file__).parents[2] / "results/point_goal1/safeloop/seed-0/settings.json"
+RECORDED = Path(__file__).parents[2] / "results/point_goal1/factored/safeloop/seed-0/settings.json"
 
 
 def defaults(*arguments):
