@@ -31,7 +31,7 @@ def off(rows):
 
 
 def several(rows):
-    """Whether a lidar's rows show several objects: more or less is hidden, or not certain."""
+    """True where something in a lidar's rows is hidden or not certain, as one object alone never is."""
     return any(float(row["certain_10cm"]) < 1 for row in rows if int(row["objects"]) >= FEWEST)
 
 

@@ -129,7 +129,7 @@ def _call(name: str, model: Known, transition: tuple[Any, ...], **more: float) -
     return found
 
 
-def _is_local(name: str, model: Known, spec: EnvSpec, data: Seen) -> None:
+def _check_local(name: str, model: Known, spec: EnvSpec, data: Seen) -> None:
     """Raise `Fault` where a known model depends on objects that are far away, of kinds that there are several of.
 
     Dynamics over points leave these out of plans, and put them far away for known models.
@@ -137,16 +137,19 @@ def _is_local(name: str, model: Known, spec: EnvSpec, data: Seen) -> None:
     entities = spec.entities
     if entities is None or not shows_points(spec):
         return
-    kinds = [kind for e, kind in enumerate(entities.kinds) if e != entities.goal]
+    others = [e for e in range(len(entities.kinds)) if e != entities.goal]
+    kinds = [entities.kinds[e] for e in others]
     several = {kind for kind in kinds if kinds.count(kind) > 1}
-    moved = [i for p, kind in zip(entities.positions, entities.kinds, strict=True) if kind in several for i in p]
+    if not several:
+        return
+    moved = [i for e in others if entities.kinds[e] in several for i in entities.positions[e]]
     values = []
     for distance in FAR:
         obs, next_obs = data.obs.clone(), data.next_obs.clone()
         obs[:, moved] = next_obs[:, moved] = distance
         values.append(_call(name, model, (obs, data.act, next_obs)))
     apart = (values[1] - values[0]).abs()
-    if moved and not apart.max() <= BATCHED:
+    if not apart.max() <= BATCHED:
         raise Fault(
             f"{name} changes by {apart.max():.3g} where {', '.join(sorted(several))} move from {FAR[0]:g} m to "
             f"{FAR[1]:g} m away: plans leave out what is far, so it must not matter; or name no entities"
@@ -170,7 +173,7 @@ def known_cost(trial: Trial) -> str:
         worst = int((wider - known).argmin())
         numbers = f"{wider[worst]:g} with margin={MARGIN} and {known[worst]:g} without"
         raise Fault(f"cost is {numbers} at {data.where[worst]}, expected at least as much: a margin widens what costs")
-    _is_local("cost", model, trial.spec, data)
+    _check_local("cost", model, trial.spec, data)
     following = torch.cat((real[1:], torch.zeros(1, dtype=torch.bool))) & ~data.last
     positive = known > 0
     unfounded = positive & ~real & ~following
@@ -213,7 +216,7 @@ def known_reward(trial: Trial) -> str:
             f"at {data.where[worst]} (known {known[worst]:.5g}, simulator {data.reward[worst]:.5g}; rewards are "
             f"{rewards.min():.3g} to {rewards.max():.3g}): compare EnvSpec.reward with the simulator's"
         )
-    _is_local("reward", model, trial.spec, data)
+    _check_local("reward", model, trial.spec, data)
     return f"differs by at most {apart.max():.1g} in {int(calm.sum()):,} decisions without an event"
 
 

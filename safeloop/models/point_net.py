@@ -28,7 +28,7 @@ class PointNet(nn.Module):
     """The networks of each model."""
 
     asks: bool = True
-    """Whether it is asked which objects need products. On a CUDA device that would wait, and all have them."""
+    """True where products are taken for the objects alone that need them. On a CUDA device asking would wait."""
 
     def __init__(self, k: int, tracks: Tracks, act_dim: int, heads: Heads, sizes: list[int], width: int, generator):
         super().__init__()

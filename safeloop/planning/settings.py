@@ -61,8 +61,8 @@ class PlannerSettings:
     noise_correlation: float | None = None
     """Correlation of the noise of neighbouring decisions; 0: independent, as in the paper; None: by the dynamics."""
     noise_narrowed: bool | None = None
-    """Whether the search's noise is narrower near the action limits, as in the program of PETS: a plan at full speed
-    then stays at full speed, whatever comes; None: by the dynamics."""
+    """The search's noise is narrower near the action limits, as in the program of PETS: a plan at full speed then stays
+    at full speed, whatever comes; None: by the dynamics."""
     model_noise: bool | None = None
     """Whether imagined states are drawn with the models' noise, as in the paper, or are their means; None: by the
     dynamics."""
