@@ -14,7 +14,7 @@ from rows import write_table
 from safeloop.cmdp import Constraint
 from safeloop.models.trajectories import Outcome
 from safeloop.planning.planners import Parts, planner
-from safeloop.planning.settings import PlannerSettings
+from safeloop.planning.settings import BY_DYNAMICS, PlannerSettings
 from safeloop.registry import find_algorithm
 from safeloop.rng import EVALUATION, derived_seed
 from safeloop.settings import build
@@ -25,6 +25,7 @@ EPISODES = 5
 DOCS = Path(__file__).resolve().parents[1] / "docs/rc-car"
 SAFELOOP = find_algorithm("safeloop").info
 SETTINGS = build(SAFELOOP.settings, SAFELOOP.presets["rc-car"], owner="safeloop")
+MARGIN = BY_DYNAMICS["full"]["cost_margin"]
 
 
 class ExactModel:
@@ -42,7 +43,7 @@ class ExactModel:
     def step(self, carry, act, generators):
         """The car's next observations, the task's reward, and its cost as the agents plan with it."""
         following = self.after(carry, act)
-        cost = self.task.depth(carry, act, following, SETTINGS.planner.cost_margin)
+        cost = self.task.depth(carry, act, following, MARGIN)
         return following, following, Outcome(self.task.reward(carry, act, following), cost, None, None)
 
     def after(self, obs, act):

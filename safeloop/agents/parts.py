@@ -157,7 +157,7 @@ def planning_world(
     constrained: bool,
 ) -> World:
     """Return the world that a planner sees: under a constraint with a cost, known (and its margin) or learned."""
-    assert planner.model_noise is not None  # `filled`
+    assert planner.model_noise is not None and planner.cost_margin is not None  # `filled`
     cost: Known | None = zero_cost
     if learns_cost(settings, spec, constrained):
         cost = None

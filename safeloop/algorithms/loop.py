@@ -47,7 +47,7 @@ def build(
     if c.training.augmentation and torch.device(device).type == "cuda":
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
     g = parts.generators(seed, device, GENERATORS)
-    assert c.planner.horizon is not None  # `filled`
+    assert c.planner.horizon is not None and c.planner.cost_margin is not None  # `filled`
     ensemble = parts.ensemble(
         c.models, spec, constrained, obs_dim, act_dim, g[1], device, c.planner.horizon, c.planner.cost_margin
     )

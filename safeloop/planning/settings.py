@@ -12,21 +12,27 @@ ELITES = 20
 """Best candidates that the cross-entropy method refits to, where nothing else is asked for."""
 
 BY_DYNAMICS: dict[str, dict[str, Any]] = {
-    "full": {"horizon": 8, "iterations": 5, "noise_correlation": 0.0, "noise_narrowed": True, "model_noise": True},
+    "full": {
+        "horizon": 8, "iterations": 5, "noise_correlation": 0.0, "noise_narrowed": True, "model_noise": True,
+        "cost_margin": 0.05,
+    },
     "entities": {
         "horizon": 16, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": True, "model_noise": True,
+        "cost_margin": 0.05,
     },
     "lidars": {
         "horizon": 8, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": True, "model_noise": False,
+        "cost_margin": 0.05,
     },
     "points": {
         "horizon": 12, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": False, "model_noise": False,
-        "precision": "float32",
+        "cost_margin": 0.03, "precision": "float32",
     },
 }  # fmt: skip
 """Settings that depend on the dynamics: `full` has the paper's horizon and noise (Table 3, C.4); dynamics over entities
 can be trusted, and so looked ahead in, for longer. Lidars show less than positions do: the nearest thing is the largest
-of all bins, and with noise on each something is nearly always too close. Dynamics over points have no noise."""
+of all bins, and with noise on each something is nearly always too close. Dynamics over points have no noise, and
+err by less: a narrower margin of a known cost is enough."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,8 @@ class PlannerSettings:
     """beta_pess, weight on the standard deviation of a sequence's return over the models (Eq. 9)."""
     cost_over: Literal["worst", "mean"] = "worst"
     """Whether a sequence costs the maximum over models and particles (CoRL 2021, Eq. 10), or their mean."""
-    cost_margin: float = 0.05
-    """Widening of the forbidden region of a known cost, in its unit (metres)."""
+    cost_margin: float | None = None
+    """Widening of the forbidden region of a known cost, in its unit (metres); None: by the dynamics."""
     threshold: float | None = None
     """d0: allowed cost in the horizon; None: 0.02 (known: metres), 0.5 (learned: expected violations)."""
     min_feasible: int | None = None

@@ -60,7 +60,7 @@ def test_dynamics_over_observed_positions_are_over_points_and_use_the_entities()
     assert (a.settings.models.ensemble_size, a.settings.planner.horizon) == (3, 12)
     assert a.reads(torch.rand(7, 32)).shape == (7, 6 + 3 * 13)
     assert type(a.behaviour.net).__name__ == "EntityValue"
-    assert (agent(dynamics="points").ensemble.margin, a.ensemble.margin) == (0.05, 0.0)
+    assert (agent(dynamics="points").ensemble.margin, a.ensemble.margin) == (0.03, 0.0)
 
 
 def test_positions_that_are_not_of_two_numbers_are_no_points():
