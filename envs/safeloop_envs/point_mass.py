@@ -10,18 +10,18 @@ import numpy as np
 from safeloop_envs.physics import Judged, Path
 from safeloop_envs.physics_env import PhysicsEnv
 
-RADIUS, FORCE, DAMPING = 0.05, 1.5, 1.0
+RADIUS, FORCE, DAMPING = 0.05, 4.0, 2.0
 """Of the point, whose mass is 1 kg: radius (m), largest force on each axis (N), and damping (N s/m)."""
 TOP_SPEED = FORCE / DAMPING
 """Speed on each axis that the largest force leads to, m/s."""
-STARTS = {"box": (0.0, 0.0), "maze": (-0.8, -0.8)}
+STARTS = {"box": (0.0, 0.0), "maze": (-0.85, -0.85)}
 """The first position, m. The world is 2 m wide and long, with its centre at the origin."""
 WALLS = {"box": (), "maze": ((-0.6, -0.2), (-0.2, 0.2), (0.2, -0.2), (0.6, 0.2))}
 """The centres of the inner walls; each is 1.6 m long in y and leaves a gap at one end."""
 HALF_WALL = (0.03, 0.8)
 """Half the width and length of an inner wall, m."""
 CELLS = 20
-"""Cells of the occupancy grid in each direction (0.1 m wide)."""
+"""Cells of the occupancy grid in each direction (0.1 m wide); the centre of the point can be in each of them."""
 
 
 def model(world: str) -> mujoco.MjModel:
@@ -89,23 +89,13 @@ class PointMass:
         camera.lookat[:], camera.distance, camera.elevation, camera.azimuth = (0, 0, 0), 2.9, -90, 90
         return camera
 
-    def free(self) -> np.ndarray:
-        """Return which cells of the grid have their centre outside walls, bool `[CELLS, CELLS]`, by x and y."""
-        centre = (np.arange(CELLS) + 0.5) / CELLS * 2 - 1
-        x, y = np.meshgrid(centre, centre, indexing="ij")
-        outside = np.ones((CELLS, CELLS), bool)
-        for wall_x, wall_y in WALLS[self.world]:
-            outside &= (np.abs(x - wall_x) > HALF_WALL[0]) | (np.abs(y - wall_y) > HALF_WALL[1])
-        return outside
-
 
 class PointMassEnv(PhysicsEnv):
-    """The point mass, with the share of free cells that its centre has been in as the diagnostic `coverage`."""
+    """The point mass, with the share of cells that its centre has been in as the diagnostic `coverage`."""
 
     def __init__(self, world: str, render_mode: str | None = None) -> None:
-        task = PointMass(world)
-        self.cells, self.seen = task.free(), np.zeros((CELLS, CELLS), bool)
-        super().__init__(task, render_mode)
+        self.seen = np.zeros((CELLS, CELLS), bool)
+        super().__init__(PointMass(world), render_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -123,5 +113,5 @@ class PointMassEnv(PhysicsEnv):
     def _more(self, over: bool) -> dict[str, Any]:
         """Return the coverage so far; an episode's record has the last one."""
         self._visit()
-        coverage = float((self.seen & self.cells).sum() / self.cells.sum())
+        coverage = float(self.seen.mean())
         return {"coverage": coverage, "diagnostics": {"coverage": coverage} if over else {}}
