@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from safeloop_envs import physics
-from safeloop_envs.physics import Physics, TaskSimulator
-from safeloop_envs.point_mass import PointMass
 
 from safeloop.models.simulator import SimulatorModel
 from safeloop.models.trajectories import OpenLoop, rollout
 from safeloop.planning.objective import Objective
 from safeloop.planning.spaces import ActionSequences
 from safeloop.registry import find_env
+from safeloop_envs import physics
+from safeloop_envs.physics import Physics, TaskSimulator
+from safeloop_envs.point_mass import PointMass
 
 M, H, A = 7, 5, 2
 
