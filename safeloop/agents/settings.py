@@ -253,9 +253,9 @@ class PoloLearning:
     """N, decisions of the new optimisation (targets=plan)."""
     target_candidates: int = 8
     """Sequences of the new optimisation: the old solution, and others around it (targets=plan)."""
-    target_states: int = 256
+    target_states: int = 64
     """States that targets are computed for at once."""
-    target_steps: int = 8
+    target_steps: int = 16
     """Gradient steps that draw from these; the paper computes targets for each."""
 
     def __post_init__(self) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MPPI = {
     "search": "mppi", "actor_fraction": 0.0, "iterations": 1, "exploration": "mean", "discount": 0.99,
-    "horizon": 32, "population": 30, "initial_variance": 0.16, "noise_correlation": 0.8,
-    "standardised": True, "inverse_temperature": 10.0,
+    "horizon": 32, "population": 30, "initial_variance": 0.16, "noise_correlation": 0.95,
+    "inverse_temperature": 5.0,
 }  # fmt: skip
 """POLO's planner, at a size for two cores; the paper's humanoid has 120 sequences of 64 decisions."""
 SIMULATOR = {"dynamics": "simulator"}

@@ -185,8 +185,14 @@ def test_what_can_not_be_simulated_is_refused(name, env, changes, message):
         resolved(name, env, **changes)
 
 
-@pytest.mark.parametrize(("changes", "message"), [({"value": "actor"}, "POLO's value is its ensemble"), ({"kept": 0}, "kept=0"),
-                                                  ({"simulator_threads": 0}, "simulator_threads=0")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": "actor"}, "POLO's value is its ensemble"),
+        ({"kept": 0}, "kept=0"),
+        ({"simulator_threads": 0}, "simulator_threads=0"),
+    ],
+)
 def test_settings_that_can_not_be_are_refused(changes, message):
     with pytest.raises((UsageError, ValueError), match=message):
         resolved(**changes)
