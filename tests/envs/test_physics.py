@@ -157,3 +157,25 @@ def test_the_point_stops_at_walls_and_passes_by_their_gaps():
     assert abs(after(1.0, 0.0)[0] - (-0.6 - 0.03 - 0.05)) < 0.02  # at full speed
     assert after(0.0, 1.0)[1] == pytest.approx(0.95, abs=0.02)
     assert after(1.0, 0.0)[0] == pytest.approx(-0.2 - 0.03 - 0.05, abs=0.02)  # by the first gap, to the second wall
+
+
+def test_the_solvers_memory_is_part_of_the_state():
+    import mujoco
+
+    boxes = "".join(
+        f'<body pos="{0.03 * i} 0 {0.11 + 0.21 * i}"><freejoint/><geom type="box" size=".1 .1 .1"/></body>'
+        for i in range(4)
+    )
+    model = mujoco.MjModel.from_xml_string(f"""<mujoco><option iterations="2" solver="CG"/>
+      <worldbody><geom type="plane" size="1 1 1"/>{boxes}</worldbody></mujoco>""")
+    data = mujoco.MjData(model)
+    mujoco.mj_step(model, data, 150)
+    state, states = physics.get_state(model, data), []
+    for _ in range(20):
+        mujoco.mj_step(model, data)
+        states.append(physics.get_state(model, data))
+    simulated, controls = Physics(model), np.zeros((1, 20, 0))
+    found = simulated.path(state[None], controls).state[0, 1:, : simulated.size]
+    assert np.array_equal(found, np.stack(states)[:, : simulated.size])
+    state[simulated.size :] = 0
+    assert not np.array_equal(found, simulated.path(state[None], controls).state[0, 1:, : simulated.size])
