@@ -134,6 +134,9 @@ class EnvSpec:
     """The entities in the observation, where it has them."""
     lidars: Lidars | None = None
     """The lidars in the observation, where it has these and no entities."""
+    simulator: Callable[[int], Any] | None = None
+    """The task's own physics as a model (`protocols.Simulator`), of so many threads, where it can be rolled out from
+    any full state."""
     reference_returns: tuple[float, float] | None = None
     """Returns that a normalised score of 0 and of 100 stand for."""
     references: str = ""

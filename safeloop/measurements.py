@@ -156,7 +156,7 @@ def _planner(agent: PlanningAgent, obs: np.ndarray) -> dict[str, Any]:
     return {
         "setting": f"N={c.population}+{c.from_actor}, P={c.particles}, "
         f"K={agent.ensemble.ensemble_size}, H={c.horizon}, {c.iterations} iterations, "
-        f"{type(agent.ensemble.net).__name__}, "
+        f"{type(getattr(agent.ensemble, 'net', None)).__name__}, "
         f"{'bfloat16' if agent.planner.search.bf16 else 'float32'}",
         "milliseconds": spread(each["planner"]),
         "floor_milliseconds": spread(each["floor"]),

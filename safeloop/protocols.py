@@ -45,9 +45,15 @@ class Policy(Protocol):
         """Return actions `[B, A]` for observations `[B, S]`, one of each episode under way; for one, `[S]`, `[A]`.
 
         A policy that remembers something of each episode also has `keep(rows)`, which goes on with those of the
-        episodes that are at the places `rows`; the others have ended.
+        episodes that are at the places `rows`; the others have ended. One that plans with a simulator has
+        `needs_states`, True, and `see(states)`, called before `act` with the full states `[B, F]` of these episodes.
         """
         ...
+
+
+def needs_states(acting: Any) -> bool:
+    """Return whether a policy or an agent plans with a simulator, so that it must `see` full states before it acts."""
+    return bool(getattr(acting, "needs_states", False))
 
 
 class Transition(NamedTuple):
@@ -62,11 +68,41 @@ class Transition(NamedTuple):
     next_obs: np.ndarray  # [S]
 
 
+class Simulated(NamedTuple):
+    """Rollouts of a simulator from M full states, of H decisions each. The first state is the one before any."""
+
+    state: np.ndarray  # [M, H+1, F], float64
+    reward: np.ndarray  # [M, H], including the bonus of an event
+    cost: np.ndarray  # [M, H]
+    terminated: np.ndarray | None  # bool [M, H]; None where episodes can't terminate
+    event: np.ndarray | None  # bool [M, H]; None where there are no events
+    valid: np.ndarray  # bool [M], False where the physics diverged: nothing in the row can be trusted
+
+
+class Simulator(Protocol):
+    """The physics of a task, rolled out from any of its full states.
+
+    The task's environment has `get_state()`, which returns its full state `[F]`, float64, and `set_state(state)`.
+    """
+
+    def rollout(self, state: np.ndarray, act: np.ndarray) -> Simulated:
+        """Return the rollouts of actions `[M, H, A]` from full states `[M, F]`; actions beyond [-1, 1] are clipped."""
+        ...
+
+    def observe(self, state: np.ndarray) -> np.ndarray:
+        """Return the observations `[M, S]`, float32, of full states `[M, F]`."""
+        ...
+
+
 class Agent(Protocol):
     """An agent that learns while it acts. It never steps an environment: the trainer owns the loop."""
 
     def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
-        """Return the action `[A]` for `obs [S]` in training; `t0` marks an episode's first decision."""
+        """Return the action `[A]` for `obs [S]` in training; `t0` marks an episode's first decision.
+
+        An agent that plans with a simulator has `needs_states`, True, and `see(states)`, called before `act` with the
+        full state `[1, F]`.
+        """
         ...
 
     def observe(self, transition: Transition) -> None:

@@ -17,6 +17,7 @@ from safeloop.learners.imagined import branch, mixed
 from safeloop.learners.sac import SAC
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.point_ensemble import PointEnsemble
+from safeloop.models.simulator import SimulatorModel
 from safeloop.models.trajectories import Model
 from safeloop.networks import Generators
 from safeloop.protocols import Policy, Transition
@@ -140,7 +141,7 @@ class ModelAgent(OffPolicyAgent):
         replay: Replay,
         settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning,
         generator: torch.Generator,
-        ensemble: Ensemble | PointEnsemble,
+        ensemble: Ensemble | PointEnsemble | SimulatorModel,
         model: Model,
     ):
         super().__init__(learner, replay, settings, generator)
@@ -150,19 +151,22 @@ class ModelAgent(OffPolicyAgent):
 
     def reads(self, obs: Tensor) -> Tensor:
         """Return the learner's inputs for observations `[..., S]`: those that the models give it."""
+        if isinstance(self.ensemble, SimulatorModel):
+            return obs
         return self.ensemble.features(self.ensemble.first(obs))
 
     def update(self) -> Fitted | None:
         """Take the learner's gradient steps of one decision, then fit the models where that is due."""
         super().update()
         made = self.replay.added
-        if made < self.fit_at:
+        if made < self.fit_at or isinstance(self.ensemble, SimulatorModel):
             return None
         self.fit_at = made + min(self.settings.refits.fit_every, max(1, made // EARLY))
         return self.fit()
 
     def fit(self) -> Fitted:
         """Fit the ensemble on the replay buffer."""
+        assert not isinstance(self.ensemble, SimulatorModel)
         c = self.settings.models
         steps = c.fit_steps if self.fitted else self.settings.refits.first_fit_steps
         self.fitted = True

@@ -17,7 +17,9 @@ from safeloop.models.lidar_tracks import LidarTracks
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.position_tracks import PositionTracks
 from safeloop.models.settings import ModelSettings
+from safeloop.models.simulator import SimulatorModel
 from safeloop.models.tracks import Tracks
+from safeloop.models.trajectories import Model
 from safeloop.models.world import World
 from safeloop.networks import Generators
 from safeloop.planning.settings import PlannerSettings
@@ -114,7 +116,13 @@ def ensemble(
     )  # fmt: skip
 
 
-def of_features(ensemble: Ensemble | PointEnsemble, function: F | None) -> F | None:
+def simulator(settings: ModelSettings, spec: EnvSpec, obs_dim: int) -> SimulatorModel:
+    """Return the environment's own physics as the model."""
+    assert spec.simulator is not None  # `ModelSettings.privileged`
+    return SimulatorModel(spec.simulator(settings.simulator_threads), obs_dim)
+
+
+def of_features(ensemble: Ensemble | PointEnsemble | SimulatorModel, function: F | None) -> F | None:
     """Return a learner's function of features as a function of the models' states; None remains None."""
     if function is None or isinstance(ensemble, Ensemble):  # its states are its features
         return function
@@ -150,13 +158,18 @@ def world(
 
 
 def planning_world(
-    models: Ensemble | PointEnsemble,
+    models: Ensemble | PointEnsemble | SimulatorModel,
     settings: ModelSettings,
     planner: PlannerSettings,
     spec: EnvSpec,
     constrained: bool,
-) -> World:
-    """Return the world that a planner sees: under a constraint with a cost, known (and its margin) or learned."""
+) -> Model:
+    """Return the world that a planner sees: under a constraint with a cost, known (and its margin) or learned.
+
+    A simulator is a world by itself.
+    """
+    if isinstance(models, SimulatorModel):
+        return models
     assert planner.model_noise is not None and planner.cost_margin is not None  # `filled`
     cost: Known | None = zero_cost
     if learns_cost(settings, spec, constrained):

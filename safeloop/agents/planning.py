@@ -22,6 +22,7 @@ from safeloop.learners.imagined import Witness, mixed
 from safeloop.learners.value import BehaviourValue
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.point_ensemble import PointEnsemble
+from safeloop.models.simulator import SimulatorModel
 from safeloop.networks import Generators
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
@@ -42,9 +43,10 @@ class PlanningAgent(ModelAgent):
         replay: Replay,
         settings: OnlinePlanning,
         generator: torch.Generator,
-        ensemble: Ensemble | PointEnsemble,
+        ensemble: Ensemble | PointEnsemble | SimulatorModel,
         parts: Parts,
         planner_generator: torch.Generator,
+        value: Callable[[Tensor], Tensor] | None,
         *,
         behaviour: BehaviourValue | None = None,
         witness: Witness | None = None,
@@ -52,24 +54,31 @@ class PlanningAgent(ModelAgent):
     ):
         super().__init__(learner, replay, settings, generator, ensemble, parts.model)
         self.parts, self.behaviour, self.witness, self.has_events = parts, behaviour, witness, has_events
+        self.value = value
+        """The value at the horizon, a function of what the learner reads, `[..., S] -> [...]`; None without."""
         self.value_after_event = torch.zeros((), device=self.device)
         watched = parts if witness is None else replace(parts, model=witness)
         draws = settings.training.exploration == "draw"
         self.planner = planner(settings.planner, watched, [planner_generator], draws)
+        self.full = np.empty((1, 0))
         self.plans: list[Plan] = []
         """Plans of the episode under way."""
         self.errors: list[float] = []
         """The models' squared one-step errors at the first of them."""
 
     @property
-    def value(self) -> Callable[[Tensor], Tensor] | None:
-        """The value at the horizon, `[..., S] -> [...]`; None without."""
-        return self.parts.value
+    def needs_states(self) -> bool:
+        """Whether plans start from the environment's full states, to be given to `see` before each decision."""
+        return isinstance(self.ensemble, SimulatorModel)
+
+    def see(self, states: np.ndarray) -> None:
+        """Take the full state `[1, F]` that the next decision is planned from."""
+        self.full = states
 
     def value_of(self, obs: Tensor) -> Tensor:
         """Return the value `[...]` of observations `[..., S]`."""
         assert self.value is not None
-        return self.value(self.ensemble.first(obs))
+        return self.value(self.reads(obs))
 
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner over this agent's models, of as many episodes as there are generators."""
@@ -83,13 +92,14 @@ class PlanningAgent(ModelAgent):
 
     def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the planned action `[A]` for `obs [S]` in training."""
-        plan = self.plan(obs[None], t0)
+        plan = self.plan(self.full if self.needs_states else obs[None], t0)
         self.plans.append(plan._replace(candidates=NOTHING, weights=NOTHING))  # summaries alone
         return plan.action[0].cpu().numpy()
 
     def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """Return the planner's decisions for `obs [B, S]`."""
-        return (planner or self.planner).plan(self.state(obs), t0, self.value_after_event)
+        """Return the planner's decisions for `obs [B, S]`, or for full states `[B, F]` with a simulator."""
+        seen = torch.as_tensor(obs, device=self.device) if self.needs_states else self.state(obs)
+        return (planner or self.planner).plan(seen, t0, self.value_after_event)
 
     @property
     def learns(self) -> bool:
@@ -116,7 +126,9 @@ class PlanningAgent(ModelAgent):
 
     def _take_errors(self) -> None:
         count = len(self.plans) - len(self.errors)
-        if count:
+        if isinstance(self.ensemble, SimulatorModel):
+            self.errors += [0.0] * count
+        elif count:
             self.errors += self.ensemble.errors(self.replay.last(count)).tolist()
 
     def refresh(self) -> None:
@@ -138,6 +150,7 @@ class PlanningAgent(ModelAgent):
             "feasible": fmean(p.feasible.item() for p in plans),
             "unsafe": fmean(p.feasible.item() < least for p in plans),
             **{name: fmean(getattr(p, name).item() for p in plans) for name in ("divergence", "usage")},
+            "effective_size": fmean(p.effective_size.item() for p in plans),
             "model_error": math.sqrt(fmean(self.errors)),
             "value_error": self.value_error(len(plans)),
         }

@@ -13,7 +13,7 @@ from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.networks import Generators
 from safeloop.planning.search import Plan, Planner
-from safeloop.protocols import Policy
+from safeloop.protocols import Policy, needs_states
 from safeloop.rng import EVALUATION, derived_seed
 from safeloop.settings import MOST_EPISODES, check_whole
 
@@ -31,7 +31,7 @@ class Plans(Protocol):
         ...
 
     def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """Return the planner's decisions for `obs [B, S]`."""
+        """Return the planner's decisions for `obs [B, S]`, or for full states `[B, F]` with a simulator."""
         ...
 
 
@@ -54,6 +54,16 @@ class Checked:
         self.episodes = len(rows)
         if hasattr(self.policy, "keep"):
             self.policy.keep(rows)
+
+    @property
+    def needs_states(self) -> bool:
+        """Whether the policy has to be given full states before each decision."""
+        return needs_states(self.policy)
+
+    def see(self, states: np.ndarray) -> None:
+        """Take the full states `[B, F]` of the running episodes, for a policy that needs them."""
+        if self.needs_states:
+            self.policy.see(states)  # type: ignore[attr-defined]
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return actions `[B, A]` for observations `[B, S]`, one of each running episode, or `[A]` for one, `[S]`.
@@ -131,6 +141,8 @@ class PlannerPolicy:
         self.agent, self.seed, self.begun, self.t0 = agent, seed, 0, True
         self.new_planner = new_planner or agent.new_planner
         self.planner: Planner | None = None
+        self.needs_states = needs_states(agent)
+        self.full: np.ndarray | None = None
 
     def reset(self, episodes: int = 1) -> None:
         """Start `episodes` episodes."""
@@ -144,10 +156,22 @@ class PlannerPolicy:
         assert self.planner is not None
         self.planner.keep(rows)
 
+    def see(self, states: np.ndarray) -> None:
+        """Take the full states `[B, F]` that the next decisions are planned from, where the agent needs them."""
+        self.full = np.atleast_2d(states)
+
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Return actions `[B, A]` for observations `[B, S]`, one of each running episode, or `[A]` for `[S]`."""
+        """Return actions `[B, A]` for observations `[B, S]`, one of each running episode, or `[A]` for `[S]`.
+
+        Raises `RuntimeError` where no episode was started, `UsageError` where full states are needed and not given.
+        """
         if self.planner is None:
             raise RuntimeError("no episode is under way: call reset() before act()")
-        action = self.agent.plan(np.atleast_2d(obs), self.t0, self.planner).action
+        seen = np.atleast_2d(obs)
+        if self.needs_states:
+            if self.full is None:
+                raise UsageError("this policy plans with a simulator: call see() with the full states before act()")
+            seen, self.full = self.full, None
+        action = self.agent.plan(seen, self.t0, self.planner).action
         self.t0 = False
         return action.cpu().numpy().reshape(*np.shape(obs)[:-1], -1)

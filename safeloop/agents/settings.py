@@ -13,6 +13,7 @@ from safeloop.learners.settings import (
     PLASSettings,
     SACSettings,
     TD3Settings,
+    ValueEnsembleSettings,
     ValueSettings,
 )
 from safeloop.models.settings import ModelSettings, RefitSettings
@@ -40,13 +41,15 @@ class OnlineSettings:
     capacity: int = 1_000_000
     """Transitions that the replay buffer keeps."""
     warmup: int | None = None
-    """Random decisions at the start; None: 1000, or 100 with dynamics over points, which learn from fewer."""
+    """Random decisions at the start; None: 1000, 100 with dynamics over points, which learn from fewer, or 0 with a
+    simulator."""
     warmup_hold: int = 10
     """Decisions that a random action is held for, on average."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value that can't be."""
-        check_range(self, "capacity", "warmup", "warmup_hold", least=1, most=TRANSITIONS)
+        check_range(self, "capacity", "warmup_hold", least=1, most=TRANSITIONS)
+        check_range(self, "warmup", least=0, most=TRANSITIONS)
         check_range(self, "updates_per_decision", least=0, most=MANY)
         warmup = WARMUP if self.warmup is None else self.warmup
         if warmup > self.capacity:
@@ -64,8 +67,15 @@ class OffPolicy:
     learner: LearnerSettings = LearnerSettings()
     online: OnlineSettings = OnlineSettings()
 
+    @property
+    def least_warmup(self) -> int:
+        """The fewest random decisions at the start that there can be."""
+        return 1
+
     def __post_init__(self) -> None:
         """Raise `ValueError` for values that can't be together."""
+        if self.online.warmup is not None and self.online.warmup < self.least_warmup:
+            raise ValueError(f"warmup={self.online.warmup}: expected at least {self.least_warmup}")
         size, capacity = self.learner.batch_size, self.online.capacity
         if size > capacity:
             raise ValueError(f"batch_size={size}: expected at most capacity={capacity}, all kept")
@@ -189,8 +199,13 @@ class OnlinePlanning(OffPolicy):
 
     def filled(self: A, spec: EnvSpec) -> A:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""
-        warmup = WARMUP_OVER_POINTS if self.models.kind(spec) == "points" else WARMUP
+        warmup = {"points": WARMUP_OVER_POINTS, "simulator": 0}.get(self.models.kind(spec), WARMUP)
         return replace(filled(self, spec, planning.BY_DYNAMICS), online=self.online.filled(warmup))
+
+    @property
+    def least_warmup(self) -> int:
+        """A simulator needs no random decisions: there is nothing to fit."""
+        return 0 if self.models.dynamics == "simulator" else 1
 
     def value_of(self, constrained: bool, learns: bool) -> str:
         """Return the kind of value that ends the lookahead; `auto` is `none` without a learner of actions."""
@@ -217,6 +232,51 @@ class OnlinePlanningTD3(OnlinePlanning):
     """Settings of a planning agent whose learner is TD3."""
 
     td3: TD3Settings = TD3Settings()
+
+
+@dataclass(frozen=True)
+class PoloLearning:
+    """Settings of POLO's targets and updates (Lowrey et al., 2019, Algorithm 1)."""
+
+    update_every: int = 16
+    """Z, decisions between updates of the values."""
+    value_steps: int = 64
+    """G, gradient steps of an update."""
+    value_batch: int = 32
+    """n, states of each network's gradient step."""
+    targets: Literal["kept", "plan"] = "kept"
+    """Candidates that a state's target is the best of (Eq. 7): those of the plan that was made there, valued anew by
+    the present networks, or those of a new optimisation from the stored state, as in the paper."""
+    kept: int = 30
+    """Candidates kept of each plan, the best ones (targets=kept)."""
+    target_horizon: int = 16
+    """N, decisions of the new optimisation (targets=plan)."""
+    target_candidates: int = 8
+    """Sequences of the new optimisation: the old solution, and others around it (targets=plan)."""
+    target_states: int = 64
+    """States that targets are computed for at once."""
+    target_steps: int = 16
+    """Gradient steps that draw from these; the paper computes targets for each."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "update_every", "value_steps", "value_batch", "kept", least=1, most=MANY)
+        check_range(self, "target_states", "target_steps", least=1, most=MANY)
+        check_range(self, "target_horizon", "target_candidates", least=1, most=1000)
+
+
+@dataclass(frozen=True)
+class PoloSettings(OnlinePlanning):
+    """Settings of POLO."""
+
+    value_ensemble: ValueEnsembleSettings = ValueEnsembleSettings()
+    polo: PoloLearning = PoloLearning()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that can't be together."""
+        super().__post_init__()
+        if self.value.value != "auto":
+            raise ValueError(f"value={self.value.value}: POLO's value is its ensemble; leave it out, or use mpc")
 
 
 # Agents that learn from a dataset

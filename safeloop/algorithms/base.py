@@ -98,6 +98,8 @@ class Offline:
         refuse_without_cost(self.info, spec)
         if not isinstance(settings, OfflinePlanning):
             return Resolved(settings)
+        if settings.models.dynamics == "simulator":
+            raise UsageError(f"dynamics=simulator: {self.info.name} learns from a dataset alone; use dynamics=auto")
         settings = settings.filled(spec)
         check_threshold(settings, spec, self.info.constrained)
         return Resolved(settings, ", ".join(settings.models.privileged(spec, self.info.constrained)))

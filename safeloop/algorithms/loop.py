@@ -41,6 +41,7 @@ def build(
     from safeloop.learners.imagined import Witness
     from safeloop.learners.value import BehaviourValue
     from safeloop.models.point_ensemble import PointEnsemble
+    from safeloop.models.simulator import SimulatorModel
     from safeloop.planning.planners import Parts
 
     c = settings.filled(spec)
@@ -48,9 +49,10 @@ def build(
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
     g = parts.generators(seed, device, GENERATORS)
     assert c.planner.horizon is not None and c.planner.cost_margin is not None  # `filled`
-    ensemble = parts.ensemble(
+    simulated = c.models.dynamics == "simulator"
+    ensemble = parts.simulator(c.models, spec, obs_dim) if simulated else parts.ensemble(
         c.models, spec, constrained, obs_dim, act_dim, g[1], device, c.planner.horizon, c.planner.cost_margin
-    )
+    )  # fmt: skip
     learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
     kind, behaviour, value = c.value_of(constrained, learner is not None), None, None
@@ -72,9 +74,10 @@ def build(
         learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
         Parts(
             model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
-            parts.of_features(ensemble, actor), parts.of_features(ensemble, value), follows=ensemble,
+            parts.of_features(ensemble, actor), parts.of_features(ensemble, value),
+            follows=None if isinstance(ensemble, SimulatorModel) else ensemble,
         ),
-        g[3], behaviour=behaviour, witness=witness, has_events=spec.has_events,
+        g[3], value, behaviour=behaviour, witness=witness, has_events=spec.has_events,
     )  # fmt: skip
 
 
@@ -92,8 +95,9 @@ def privileged(
     if spec.has_events and c.training.augmentation:
         raise UsageError(no_imagination(f"{info.name} with augmentation", spec, "it without"))
     kind = c.models.kind(spec)
-    if kind == "points" and c.training.augmentation:
-        raise UsageError("augmentation: imagined states of dynamics=points are no observations; use dynamics=factored")
+    if kind in ("points", "simulator") and c.training.augmentation:
+        other = "factored" if kind == "points" else "auto"
+        raise UsageError(f"augmentation: imagined states of dynamics={kind} are no observations; use dynamics={other}")
     check_threshold(c, spec, info.constrained)
     known = c.models.privileged(spec, info.constrained)
     if c.value.value_sees == "entities" and spec.entities is None and kind != "points":

@@ -86,6 +86,44 @@ class ValueSettings:
 
 
 @dataclass(frozen=True)
+class ValueEnsembleSettings:
+    """Settings of POLO's value ensemble (safeloop/learners/value_ensemble.py)."""
+
+    value_ensemble_size: int = 6
+    """K, networks."""
+    value_layers: int = 2
+    """Hidden layers of each, of tanh units."""
+    value_width: int = 64
+    """Units of each hidden layer; the paper has 16 for the humanoid, 64 for the hand."""
+    value_learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    value_scale: float = 1.0
+    """Unit of the networks' outputs: values of about this size are learned as fast as others of size 1."""
+    input_gain: float = 1.0
+    """Factor on the first layer's initial weights: with more, values differ over shorter distances at first."""
+    prior_scale: float = 1.0
+    """Weight of each network's fixed random prior (Eq. 5)."""
+    target_noise: float = 0.0
+    """sigma, standard deviation of the noise on targets (Eq. 5), in `value_scale`."""
+    weight_decay: float = 0.0
+    """sigma^2 / lambda, weight of the squared parameters in the loss (Eq. 5)."""
+    kappa: float = 10.0
+    """Optimism of the ensemble's value, per `value_scale` (Eq. 6)."""
+    optimism: Literal["normalised", "printed", "none"] = "normalised"
+    """The ensemble's value: `(1/kappa) log mean_k exp(kappa V_k)`, `log sum_k exp(kappa V_k)` as the paper prints it,
+    or the mean."""
+    evaluation: Literal["optimistic", "mean"] = "optimistic"
+    """The value in evaluation: that of training, as in the paper, or the mean."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "value_ensemble_size", "value_layers", least=1, most=100)
+        check_range(self, "value_width", least=1, most=MANY)
+        check_range(self, "value_learning_rate", "value_scale", "input_gain", "kappa", more_than=0)
+        check_range(self, "prior_scale", "target_noise", "weight_decay", least=0)
+
+
+@dataclass(frozen=True)
 class CRRSettings:
     """Settings of CRR (safeloop/learners/crr.py), as published, but with scalar twin critics, not distributions."""
 

@@ -9,19 +9,21 @@ from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
-Kind = Literal["full", "entities", "lidars", "points"]
+Kind = Literal["full", "entities", "lidars", "points", "simulator"]
 BY_DYNAMICS: dict[Kind, dict[str, Any]] = {
     "full": {"layers": 4, "width": 200, "ensemble_size": 5, "fit_window": 1},
     "entities": {"layers": 2, "width": 128, "ensemble_size": 5, "fit_window": 1},
     "lidars": {"layers": 2, "width": 128, "ensemble_size": 5, "fit_window": 1},
     "points": {"layers": 2, "width": 64, "ensemble_size": 3, "fit_window": 4},
+    "simulator": {},
 }
 """Network sizes and windows by the kind of dynamics; one network over the whole observation is as large as the paper's
 (C.4)."""
 
 
 PRIVILEGED: dict[Kind, list[str]] = {
-    "full": [], "entities": ["entities"], "lidars": ["lidars"], "points": ["lidars", "lidar model"]
+    "full": [], "entities": ["entities"], "lidars": ["lidars"], "points": ["lidars", "lidar model"],
+    "simulator": ["simulator"],
 }  # fmt: skip
 """The privileged information that each kind of dynamics uses."""
 
@@ -30,9 +32,12 @@ PRIVILEGED: dict[Kind, list[str]] = {
 class ModelSettings:
     """Settings of an ensemble, with the choice between learned models and privileged information."""
 
-    dynamics: Literal["points", "auto", "factored", "full"] | None = None
+    dynamics: Literal["points", "auto", "factored", "full", "simulator"] | None = None
     """Kind of dynamics; None: `points` where the environment names entities in a plane or says how its lidars show
-    objects, else `auto`, which is `factored` where it names entities or lidars, and `full` elsewhere."""
+    objects, else `auto`, which is `factored` where it names entities or lidars, and `full` elsewhere. `simulator`: the
+    environment's own physics in place of learned models, with its reward and cost (privileged)."""
+    simulator_threads: int = 1
+    """Threads of the physics (dynamics=simulator)."""
     reward: Literal["learned", "known"] = "learned"
     """Source of the reward: learned, or known from the environment (privileged)."""
     cost: Literal["auto", "learned", "known"] = "auto"
@@ -61,7 +66,7 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""
-        check_range(self, "ensemble_size", "layers", least=1, most=100)
+        check_range(self, "ensemble_size", "layers", "simulator_threads", least=1, most=100)
         check_range(self, "width", "entity_width", "tracks", least=1, most=MANY)
         check_range(self, "fit_window", least=1, most=10)
         check_range(self, "fit_steps", least=1, most=TRANSITIONS)
@@ -71,6 +76,8 @@ class ModelSettings:
 
     def kind(self, spec: EnvSpec) -> Kind:
         """Return the kind of dynamics, on which default settings depend."""
+        if self.dynamics == "simulator":
+            return "simulator"
         if self.dynamics == "points" or (self.dynamics is None and shows_points(spec)):
             return "points"
         if self.dynamics == "full" or spec.parts is None:
@@ -82,12 +89,14 @@ class ModelSettings:
 
         Raises `UsageError` where others were asked for.
         """
-        if self.dynamics == "points":
-            raise UsageError(f"dynamics=points: {owner} needs models of observations; use dynamics=auto")
+        if self.dynamics in ("points", "simulator"):
+            raise UsageError(f"dynamics={self.dynamics}: {owner} needs models of observations; use dynamics=auto")
         return replace(self, dynamics=self.dynamics or "auto")
 
     def knows_cost(self, spec: EnvSpec) -> bool:
         """Return whether the cost is known from the environment."""
+        if self.dynamics == "simulator":  # its cost is the simulator's, not a depth
+            return False
         return self.cost == "known" or (self.cost == "auto" and spec.cost is not None)
 
     def filled(self, spec: EnvSpec) -> ModelSettings:
@@ -107,6 +116,9 @@ class ModelSettings:
             )
         if self.dynamics == "points":
             check_points(spec)
+        if self.dynamics == "simulator":
+            self._check_simulator(spec)
+            return PRIVILEGED["simulator"]
         if self.reward == "known" and spec.reward is None:
             raise UsageError(f"reward=known: {spec.id} has no known reward; use reward=learned")
         if self.cost == "known" and spec.cost is None:
@@ -122,6 +134,17 @@ class ModelSettings:
         if kind == "points" and known:
             raise UsageError(f"dynamics=points: a {known[0]} can't read points from lidars; use dynamics=factored")
         return known + PRIVILEGED[kind]
+
+    def _check_simulator(self, spec: EnvSpec) -> None:
+        """Raise `UsageError` where the environment can't be simulated, or known models are asked for beside it."""
+        if spec.simulator is None:
+            raise UsageError(
+                f"dynamics=simulator: {spec.id} can't be rolled out from full states; use dynamics=auto, or an "
+                "environment that can (`safeloop list envs`)"
+            )
+        for name, value in (("reward", self.reward), ("cost", self.cost)):
+            if value == "known":
+                raise UsageError(f"{name}=known: with dynamics=simulator the {name} is the simulator's; leave it out")
 
 
 def shows_points(spec: EnvSpec) -> bool:

@@ -17,6 +17,17 @@ Controller = Callable[[int, Tensor], Tensor]
 """A function that returns the actions `[K, M, A]` at step t = 0..H-1 for the imagined observations `[K, M, S]`."""
 
 
+class OpenLoop:
+    """The controller of fixed actions `[K, H, M, A]`, whatever is observed."""
+
+    def __init__(self, act: Tensor):
+        self.act = act
+
+    def __call__(self, t: int, obs: Tensor) -> Tensor:
+        """Return the actions `[K, M, A]` of step t."""
+        return self.act[:, t]
+
+
 class Outcome(NamedTuple):
     """The outcome of transitions, `[K, M]` each, or of whole rollouts, `[K, H, M]` each."""
 

@@ -55,7 +55,7 @@ def arc(c: PlannerSettings, parts: Parts) -> Search:
         objective=Objective(
             p.model, p.discount, c.particles, p.value, p.cost_value, c.pessimism, c.cost_over == "worst"
         ),
-        weighting=Softmax(c.inverse_temperature, p.constraint),
+        weighting=Softmax(c.inverse_temperature, p.constraint, c.standardised),
         refit=Momentum(0.0 if alone else c.momentum),
         population=0 if alone else c.population,
         iterations=1 if alone else c.iterations,
@@ -84,7 +84,7 @@ def mbop(c: PlannerSettings, parts: Parts) -> Search:
 def mppi(c: PlannerSettings, parts: Parts) -> Search:
     """Return MPPI (Williams et al., 2017): one iteration around the last solution, with noise of a fixed variance."""
     assert c.horizon is not None and c.noise_correlation is not None
-    space = ActionSequences(c.horizon, parts.act_dim, c.noise_correlation, narrowed=False)
+    space = ActionSequences(c.horizon, parts.act_dim, c.noise_correlation, narrowed=False, draws_mean=True)
     return replace(arc(c, parts), space=space, refit=refit_mean, iterations=1)
 
 

@@ -19,7 +19,7 @@ from safeloop.networks import Captured, Generators, normals
 from safeloop.planning.objective import Objective, Scores
 from safeloop.planning.proposals import Actor
 from safeloop.planning.spaces import Space
-from safeloop.planning.weighting import feasible
+from safeloop.planning.weighting import effective_size, feasible
 
 Refit = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """From candidates `[B, N, *size]`, weights `[B, N]`, mean and variance `[B, *size]` to the new mean and variance."""
@@ -56,6 +56,7 @@ class Plan(NamedTuple):
     lowest_cost: Tensor  # [B], cost of the cheapest of the last iteration's candidates
     feasible: Tensor  # [B], feasible candidates in the last iteration
     divergence: Tensor  # [B], L2 from the actor's mean action to the planned one (Figure 4); NaN without an actor
+    effective_size: Tensor  # [B], of the last iteration's weights: 1 / sum w^2
     usage: Tensor  # [B], share of the weights (with elites: of the elites) on proposals; NaN without any
     candidates: Tensor  # [B, N + n, *size], of the last iteration, proposals last
     weights: Tensor  # [B, N + n], theirs
@@ -153,6 +154,7 @@ class Planner:
             lowest_cost=scores.costs.amin(1),
             feasible=allowed.sum(1),
             divergence=(action - (self.actor(obs, None) if self.actor else torch.nan)).norm(dim=1),
+            effective_size=effective_size(weights),
             usage=usage if proposed.shape[1] else usage + torch.nan,
             candidates=candidates,
             weights=weights,

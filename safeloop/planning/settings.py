@@ -28,6 +28,10 @@ BY_DYNAMICS: dict[str, dict[str, Any]] = {
         "horizon": 12, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": False, "model_noise": False,
         "cost_margin": 0.03, "precision": "float32",
     },
+    "simulator": {
+        "horizon": 16, "iterations": 3, "noise_correlation": 0.85, "noise_narrowed": False, "model_noise": False,
+        "cost_margin": 0.0, "precision": "float32",
+    },
 }  # fmt: skip
 """Settings that depend on the dynamics: `full` has the paper's horizon and noise (Table 3, C.4); dynamics over entities
 can be trusted, and so looked ahead in, for longer. Lidars show less than positions do: the nearest thing is the largest
@@ -58,6 +62,8 @@ class PlannerSettings:
     """Iterations of the search; None: by the dynamics."""
     inverse_temperature: float = 50.0
     """1/eta, per unit of return (and of cost, where too few sequences are feasible)."""
+    standardised: bool = False
+    """The unit of the temperature is the standard deviation of each plan's own scores (but for search=cem)."""
     elites: int | None = None
     """Best sequences that count alike, others not at all (search=cem); None: 20."""
     momentum: float = 0.1

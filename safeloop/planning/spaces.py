@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from safeloop.models.trajectories import Controller
+from safeloop.models.trajectories import Controller, OpenLoop
 from safeloop.networks import Generators, normals
 
 
@@ -58,6 +58,8 @@ class ActionSequences:
     """Whether the noise is narrower near the action limits (`bounded`)."""
     keeps_last: bool = False
     """Whether a warm start ends with the last action of before, or with 0."""
+    draws_mean: bool = False
+    """Whether the first sequence drawn is the mean itself, so that a plan can be kept as it is."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -68,12 +70,14 @@ class ActionSequences:
         """Draw `[B, count, H, A]` around `mean [B, H, A]`, clamped to the action limits."""
         noise = correlated(normals((len(mean), count, *self.size), generators), self.correlation)
         width = (bounded(mean, variance) if self.narrowed else variance).sqrt()
+        if self.draws_mean:
+            noise[:, 0] = 0.0
         return (mean.unsqueeze(1) + width.unsqueeze(1) * noise).clamp(-1, 1)
 
     def controller(self, candidates: Tensor, ensemble_size: int, particles: int) -> Controller:
         """Return the sequences themselves as a controller."""
-        plan = candidates.repeat(1, particles, 1, 1).flatten(0, 1).transpose(0, 1).expand(ensemble_size, -1, -1, -1)
-        return lambda t, _: plan[:, t]  # of [K, H, B*P*N, A]
+        plan = candidates.repeat(1, particles, 1, 1).flatten(0, 1).transpose(0, 1)
+        return OpenLoop(plan.expand(ensemble_size, -1, -1, -1))
 
     def action(self, mean: Tensor, obs: Tensor) -> Tensor:
         """Return the first action."""

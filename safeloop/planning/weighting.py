@@ -48,10 +48,30 @@ class Softmax:
     inverse_temperature: float
     """1/eta, per unit of return (and of cost, where too few candidates are feasible)."""
     constraint: Constraint | None = None
+    standardised: bool = False
+    """Whether the unit is the standard deviation of each plan's own finite preferences."""
 
     def __call__(self, scores: Scores) -> Tensor:
         """Return the weights `[B, N]`."""
-        return torch.softmax(self.inverse_temperature * feasible_first(scores, self.constraint), 1)
+        preference = feasible_first(scores, self.constraint)
+        if self.standardised:
+            preference = standardised(preference)
+        return torch.softmax(self.inverse_temperature * preference, 1)
+
+
+def standardised(preference: Tensor) -> Tensor:
+    """Return preferences `[B, N]` less their mean, in standard deviations; those of -infinity stay."""
+    finite = preference.isfinite()
+    count = finite.sum(1, keepdim=True)
+    mean = torch.where(finite, preference, 0.0).sum(1, keepdim=True) / count
+    centred = torch.where(finite, preference - mean, 0.0)
+    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return torch.where(finite, centred / (deviation + 1e-6), -torch.inf)
+
+
+def effective_size(weights: Tensor) -> Tensor:
+    """Return the number of equally weighed candidates that weights `[B, N]` are worth, `1 / sum w^2`, `[B]`."""
+    return 1 / weights.square().sum(1)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,8 @@ class PlanSummary:
     fitted on the decision, in standard deviations of the changes."""
     value_error: float = column(most=ANY, default=math.nan)
     """The value at the horizon minus the discounted return that followed, computed after the episode."""
+    effective_size: float = column(most=ANY, default=math.nan)
+    """Number of equally weighed sequences that the last iteration's weights are worth, `1 / sum w^2`."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from safeloop.activity import EVALUATING, Activity, doing
 from safeloop.cmdp import EnvSpec, complete
-from safeloop.protocols import Policy
+from safeloop.protocols import Policy, needs_states
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
 from safeloop.recording.tally import Tally
@@ -120,6 +120,8 @@ def together(
     while running:
         if before:
             before()
+        if needs_states(policy):
+            policy.see(np.stack([envs[i].unwrapped.get_state() for i in running]))  # type: ignore[attr-defined]
         actions = policy.act(np.stack([obs[i] for i in running]))
         decisions = []
         for i, action in zip(running, actions, strict=True):

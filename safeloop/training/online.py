@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from safeloop.protocols import Agent, Transition
+from safeloop.protocols import Agent, Transition, needs_states
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.rows import Fit, PlanSummary
 from safeloop.recording.run import Run
@@ -45,6 +45,8 @@ def train_episode(agent: Agent, env: Recorder, run: Run) -> None:
     obs = np.array(env.reset()[0])
     t0, done = True, False
     while not done:
+        if needs_states(agent):
+            agent.see(env.unwrapped.get_state()[None])  # type: ignore[attr-defined]
         action = agent.act(obs, t0)
         found, reward, terminated, truncated, info = env.step(action)
         next_obs = np.array(found)  # an environment may write the next one into the same array

@@ -5,8 +5,9 @@ import torch
 
 from safeloop.cmdp import Constraint
 from safeloop.models.trajectories import Outcome
-from safeloop.planning.objective import Objective
+from safeloop.planning.objective import Objective, Scores
 from safeloop.planning.spaces import ActionSequences
+from safeloop.planning.weighting import Softmax, effective_size
 from tests.core.toy import A, B, H, K, LinearModel, N, P, S, make_planner
 
 
@@ -123,3 +124,39 @@ def test_a_constraint_may_see_beyond_the_horizon_by_a_value_of_cost():
 
     assert reached(None) > 3
     assert reached(lambda s: (s[..., 0] - 0.5).clamp(min=0)) < 0.6
+
+
+def test_standardised_weights_by_hand_are_the_same_for_any_scale_of_scores():
+    returns = torch.tensor([[1.0, 3.0, 5.0, -torch.inf], [0.0, 0.0, 0.0, 0.0]])
+    weights = Softmax(2.0, standardised=True)(Scores(returns, torch.zeros(2, 4)))
+    z = torch.tensor([-1.0, 0.0, 1.0]) * (3 / 2) ** 0.5  # standard deviation sqrt(8/3) of 1, 3, 5
+    torch.testing.assert_close(weights[0, :3], torch.softmax(2 * z, 0), atol=1e-5, rtol=0)
+    assert weights[0, 3] == 0 and torch.allclose(weights[1], torch.full((4,), 0.25))
+    again = Softmax(2.0, standardised=True)(Scores(100 * returns - 7, torch.zeros(2, 4)))
+    torch.testing.assert_close(weights, again, atol=1e-5, rtol=0)
+
+
+def test_standardised_weights_where_nothing_is_finite_are_nan():
+    scores = Scores(torch.full((1, 3), -torch.inf), torch.zeros(1, 3))
+    assert Softmax(2.0, standardised=True)(scores).isnan().all()
+
+
+def test_standardised_weights_put_feasible_candidates_first():
+    scores = Scores(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[0.0, 0.0, 5.0]]))
+    weights = Softmax(2.0, Constraint(1.0, min_feasible=2), standardised=True)(scores)
+    torch.testing.assert_close(
+        weights, torch.softmax(2 * torch.tensor([[-1.0, 1.0, -torch.inf]]), 1), atol=1e-4, rtol=0
+    )
+
+
+def test_the_effective_size_is_the_number_of_equal_weights():
+    weights = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    assert effective_size(weights).tolist() == [4.0, 2.0, 1.0]
+
+
+def test_mppi_scores_its_last_solution_too():
+    p = make_planner(LinearModel(torch.zeros(K)), search="mppi", population=5, actor_fraction=0.0)
+    p.mean = torch.full((1, H, A), 0.25)
+    plan = p.plan(torch.zeros(1, S), t0=False)
+    assert torch.equal(plan.candidates[0, 0], p.search.space.shift(torch.full((1, H, A), 0.25))[0])
+    assert (plan.candidates[0, 1:] != plan.candidates[0, 0]).any(-1).all()

@@ -1,0 +1,65 @@
+"""POLO by name, over the task's own simulator or learned models, and planning without a value (Lowrey et al., 2019)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from safeloop.agents.settings import OnlinePlanning, PoloSettings
+from safeloop.algorithms.base import Online, presets
+from safeloop.algorithms.loop import named, privileged
+from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS
+from safeloop.cmdp import EnvSpec
+from safeloop.protocols import AlgorithmInfo
+
+if TYPE_CHECKING:
+    from safeloop.agents.polo import PoloAgent
+
+MPPI = {
+    "search": "mppi", "actor_fraction": 0.0, "iterations": 1, "exploration": "mean", "discount": 0.99,
+    "horizon": 32, "population": 30, "initial_variance": 0.16, "noise_correlation": 0.95,
+    "inverse_temperature": 5.0,
+}  # fmt: skip
+"""POLO's planner, at a size for two cores; the paper's humanoid has 120 sequences of 64 decisions."""
+SIMULATOR = {"dynamics": "simulator"}
+
+
+def build(settings: PoloSettings, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str) -> PoloAgent:
+    """Return a POLO agent: a simulator or an ensemble, a value ensemble, and a planner over both."""
+    from safeloop.agents import parts
+    from safeloop.agents.polo import PoloAgent
+    from safeloop.data.replay import Replay
+    from safeloop.learners.value_ensemble import ValueEnsemble
+    from safeloop.models.simulator import SimulatorModel
+    from safeloop.planning.planners import Parts
+
+    c = settings.filled(spec)
+    g = parts.generators(seed, device, GENERATORS)
+    simulated = c.models.dynamics == "simulator"
+    models = parts.simulator(c.models, spec, obs_dim) if simulated else parts.ensemble(
+        c.models, spec, False, obs_dim, act_dim, g[1], device, c.planner.horizon or 1
+    )  # fmt: skip
+    values = ValueEnsemble(models.feature_size, c.value_ensemble, g[4], device)
+    planned = Parts(
+        parts.planning_world(models, c.models, c.planner, spec, False), act_dim, c.learner.discount,
+        value=parts.of_features(models, values.value), follows=None if isinstance(models, SimulatorModel) else models,
+    )  # fmt: skip
+    replay = Replay(c.online.capacity, obs_dim, act_dim, device)
+    return PoloAgent(replay, c, g[0], models, planned, g[3], values)
+
+
+def _named(name: str, summary: str, own: dict[str, Any]) -> Online:
+    info = AlgorithmInfo(
+        name, summary, PoloSettings, ONLINE_STEPS, presets({"default": {}}, PoloSettings, {**MPPI, **own}),
+        keeps_checkpoints=True, explores=True,
+    )  # fmt: skip
+    return Online(info, build, partial(privileged))
+
+
+polo = _named("polo", "MPPI + value ensemble, on the simulator (Lowrey et al. 2019)", SIMULATOR)
+polo_greedy = _named("polo-greedy", "POLO with a lookahead of one decision (3.1)", {**SIMULATOR, "horizon": 1})
+polo_model = _named("polo-model", "POLO on learned models (CoRL 2021, D.2)", {})
+mpc = named(
+    "mpc", "MPPI on the simulator, without a value (Lowrey et al. 2019)", {**MPPI, **SIMULATOR, "value": "none"},
+    OnlinePlanning, groups={"default": {}},
+)  # fmt: skip
