@@ -21,26 +21,29 @@ def driven(name="PointMaze", seed=0, decisions=40):
     env, random = find_env(name, {}).make(), np.random.default_rng(seed)
     env.reset(seed=seed)
     for _ in range(decisions // 10):
-        action = random.uniform(-1, 1, A)
+        action = random.uniform(-1, 1, env.action_space.shape)
         for _ in range(10):
             env.step(action)
     return env, random
 
 
-@pytest.mark.parametrize("name", ["PointBox", "PointMaze"])
+@pytest.mark.parametrize("name", ["PointBox", "PointMaze", "HumanoidGetup", "HumanoidWalk", "HumanoidBox"])
 def test_a_rollout_repeats_the_environment_bit_for_bit(name):
     env, random = driven(name, decisions=100)
     simulator, state = find_env(name, {}).simulator(1), env.get_state()
-    actions = np.repeat(random.uniform(-1.5, 1.5, (6, A)), 12, 0)  # some beyond the limits, against walls
+    sizes = 6, *env.action_space.shape
+    actions = np.repeat(random.uniform(-1.5, 1.5, sizes), 12, 0)  # some beyond the limits, against walls
     found = simulator.rollout(state[None], actions[None])
-    states = [state]
+    states, rewards = [state], []
     for action in actions:
-        obs = env.step(action)[0]
+        obs, reward, *_ = env.step(action)
         states.append(env.get_state())
+        rewards.append(reward)
     size = simulator.physics.size
+    assert np.array_equal(found.reward[0], rewards)
     assert np.array_equal(found.state[0, :, :size], np.stack(states)[:, :size]) and found.valid.all()
     assert np.array_equal(simulator.observe(np.stack(states)[-1:])[0], obs)
-    assert (np.abs(np.diff(np.stack(states)[:, 1:3], axis=0)).max(0) > 0.01).all()  # it moved
+    assert (np.ptp(np.stack(states)[:, 1:3], axis=0) > 0.01).all()  # it moved
 
 
 def test_the_number_of_threads_changes_no_digit():
