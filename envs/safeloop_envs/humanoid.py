@@ -68,8 +68,8 @@ class Humanoid:
 
     Observation, 34 numbers (37 with the box): the torso's forward and upward axes; directions from head to hands and
     from pelvis to feet; heights of root, hands and feet; the root's velocities; touch at head, hands and feet; where
-    there is a box, its place. All are scaled to about -1 to 1. Rewards are those of the appendix, of the state after the
-    action, less the cost of control.
+    there is a box, its place. All are scaled to about -1 to 1. Rewards are those of the appendix, of the state after
+    the action, less the cost of control.
     """
 
     substeps, episode_steps, senses = 1, 600, False
