@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from safeloop_envs import physics
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.physics import Path
-from safeloop_envs.rendering import choose_backend
+from safeloop_envs.rendering import choose_backend, offscreen_viewer
 
 FRAME = 480
 """Width and height of a frame, pixels."""
@@ -52,7 +52,7 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.task, self.render_mode = task, render_mode
         self.model, self.data = task.model, mujoco.MjData(task.model)
         self._own = np.zeros(0)
-        self._renderer: mujoco.Renderer | None = None
+        self._viewer: Any = None
         self._actions = ActionRange(np.tile([-1.0, 1.0], (self.model.nu, 1)))
         self.action_space = self._actions.space
         self._steps = task.episode_steps
@@ -130,13 +130,13 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Return a frame, uint8 [480, 480, 3]; None without `render_mode="rgb_array"`."""
         if self.render_mode != "rgb_array":
             return None
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, FRAME, FRAME)
-        self._renderer.update_scene(self.data, self.task.camera())
-        return self._renderer.render()
+        if self._viewer is None:
+            self._viewer = offscreen_viewer(self.model, self.data, FRAME)
+            self._viewer.cam = self.task.camera()
+        return self._viewer.render("rgb_array")
 
     def close(self) -> None:
         """Free the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if self._viewer is not None:
+            self._viewer.free()
+            self._viewer = None

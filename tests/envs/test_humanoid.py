@@ -90,3 +90,17 @@ def test_without_dm_control_the_remedy_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install --no-deps dm-control==1\.0\.34"):
         find_env("HumanoidWalk", {}).make()
+
+
+@pytest.mark.parametrize("name", ["PointMaze", "HumanoidBox"])
+def test_frames_show_the_present_state(name):
+    env = find_env(name, {}).make(render_mode="rgb_array")
+    env.reset(seed=0)
+    before = np.array(env.render())
+    for _ in range(20):
+        env.step(np.ones(env.action_space.shape))
+    after = np.array(env.render())
+    env.close()
+    assert before.shape == (480, 480, 3) and before.dtype == np.uint8 and before.std() > 10
+    assert (before != after).any()
+    assert find_env(name, {}).make().render() is None
