@@ -23,9 +23,8 @@ NEAR = 0.8
 """Distance from root to box below which the box's own place is rewarded, m."""
 S = mujoco.mjtSensor
 BODIES, GEOMS = ("torso", "pelvis", "right_foot", "left_foot"), ("head", "right_hand", "left_hand")
-TOUCH = {"head": "head", "right_hand": "right_hand", "left_hand": "left_hand",
-         "right_foot": "right_right_foot", "left_foot": "left_left_foot"}  # fmt: skip
-"""Sites of the touch sensors that are read."""
+TOUCH = ("head", "right_hand", "left_hand", "right_right_foot", "left_left_foot")
+"""Sites of the touch sensors that are read: head, hands and feet."""
 
 
 def model(box: bool = False) -> mujoco.MjModel:
@@ -51,7 +50,7 @@ def model(box: bool = False) -> mujoco.MjModel:
     wanted += [(S.mjSENS_FRAMEPOS, body, name) for name in BODIES]
     wanted += [(S.mjSENS_FRAMEPOS, geom, name) for name in GEOMS]
     wanted += [(S.mjSENS_FRAMELINVEL, body, "torso"), (S.mjSENS_FRAMEANGVEL, body, "torso")]
-    wanted += [(S.mjSENS_TOUCH, site, name) for name in TOUCH.values()]
+    wanted += [(S.mjSENS_TOUCH, site, name) for name in TOUCH]
     for i, (kind, of, name) in enumerate(wanted):
         spec.add_sensor(name=f"observed{i}", type=kind, objtype=of, objname=name)
     if box:
@@ -118,7 +117,6 @@ class Humanoid:
 
     def start(self, data: mujoco.MjData, random: np.random.Generator) -> np.ndarray:
         """Lay the humanoid on its back, or stand it up, with small random angles of its joints."""
-        mujoco.mj_resetData(self.model, data)
         if self.kind == "getup":
             data.qpos[2], data.qpos[3:7] = 0.15, [np.sqrt(0.5), 0, -np.sqrt(0.5), 0]
             mujoco.mj_step(self.model, data, 250)  # until it lies

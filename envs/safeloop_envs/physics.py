@@ -122,7 +122,7 @@ class Task(Protocol):
     substeps: int
     """Steps of the physics in a decision."""
     senses: bool
-    """Whether `judge` reads sensors."""
+    """True where `judge` reads sensors."""
 
     def control(self, act: np.ndarray) -> np.ndarray:
         """Return the controls `[..., U]` of actions `[..., A]` in [-1, 1]."""

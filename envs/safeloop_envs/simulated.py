@@ -41,7 +41,7 @@ class GetupOptions(HumanoidOptions):
     """Options of `HumanoidGetup`."""
 
     sparse: bool = False
-    """Whether only standing is rewarded, not the height."""
+    """Reward standing alone, not the height."""
 
 
 class SimulatedTasks:

@@ -68,7 +68,7 @@ class PlanningAgent(ModelAgent):
 
     @property
     def needs_states(self) -> bool:
-        """Whether plans start from the environment's full states, to be given to `see` before each decision."""
+        """True where plans start from the environment's full states, to be given to `see` before each decision."""
         return isinstance(self.ensemble, SimulatorModel)
 
     def see(self, states: np.ndarray) -> None:

@@ -57,7 +57,7 @@ class Checked:
 
     @property
     def needs_states(self) -> bool:
-        """Whether the policy has to be given full states before each decision."""
+        """True where the policy has to be given full states before each decision."""
         return needs_states(self.policy)
 
     def see(self, states: np.ndarray) -> None:

@@ -19,34 +19,22 @@ from safeloop.learners.value_ensemble import ValueEnsemble
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.simulator import SimulatorModel
-from safeloop.models.trajectories import Controller, Model, OpenLoop, Trajectories, rollout, survival
+from safeloop.models.trajectories import OpenLoop, Trajectories, Watched, rollout, survival
 from safeloop.networks import Generators
+from safeloop.planning.objective import lookahead
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
 from safeloop.protocols import Transition
 
 
-class Watched:
+class Last(Watched):
     """A wrapper of a model that keeps the last rollouts."""
 
-    def __init__(self, model: Model):
-        self.model, self.ensemble_size = model, model.ensemble_size
-        self.last: Trajectories | None = None
+    last: Trajectories | None = None
 
-    def start(self, start: Any) -> tuple[Any, Tensor]:
-        """Return the result of the model's `start`."""
-        return self.model.start(start)
-
-    def step(self, carry: Any, act: Tensor, generators: Generators) -> Any:
-        """Return the result of the model's `step`."""
-        return self.model.step(carry, act, generators)
-
-    def rollout(
-        self, start: Any, controller: Controller, horizon: int, generators: Generators, judged: bool = True
-    ) -> Trajectories:
-        """Return the model's rollouts, and keep them."""
-        self.last = rollout(self.model, start, controller, horizon, generators, judged)
-        return self.last
+    def saw(self, found: Trajectories) -> None:
+        """Keep the rollouts."""
+        self.last = found
 
 
 def until_horizon(imagined: Trajectories, discount: float) -> tuple[Tensor, Tensor]:
@@ -56,11 +44,10 @@ def until_horizon(imagined: Trajectories, discount: float) -> tuple[Tensor, Tens
     termination and no event came before.
     """
     reward, _, terminated, event = imagined.outcome  # [K, H, M]
-    alive = survival(terminated, reward) * survival(event, reward)  # [K, H+1, M]
-    gamma = discount ** torch.arange(reward.shape[1] + 1, device=reward.device).view(-1, 1)
-    returns = (gamma[:-1] * alive[:, :-1] * reward).sum(1)
-    valid = (returns + imagined.obs.sum((1, 3))).isfinite()
-    return torch.where(valid, returns, -torch.inf), torch.where(valid, gamma[-1] * alive[:, -1], 0.0)
+    returns, _, valid = lookahead(imagined, discount)
+    alive = survival(terminated, reward)[:, -1] * survival(event, reward)[:, -1]
+    weight = discount ** reward.shape[1] * alive
+    return torch.where(valid, returns, -torch.inf), torch.where(valid, weight, 0.0)
 
 
 class PoloAgent(PlanningAgent):
@@ -80,7 +67,7 @@ class PoloAgent(PlanningAgent):
     ):
         super().__init__(None, replay, settings, generator, models, parts, planner_generator, values.value)
         self.values = values
-        self.watched = Watched(parts.model)
+        self.watched = Last(parts.model)
         self.planner = planner(self.settings.planner, replace(parts, model=self.watched), [planner_generator])
         self.visits = Visits(self.settings.online.capacity, self.device)
         self.planned: Plan | None = None
@@ -103,11 +90,15 @@ class PoloAgent(PlanningAgent):
         assert self.watched.last is not None
         seen = self.state(obs)
         state = torch.as_tensor(self.full[0], device=self.device) if self.needs_states else seen
-        returns, going = until_horizon(self.watched.last, self.settings.learner.discount)
         chosen = plan.weights[0].topk(min(self.settings.polo.kept, plan.weights.shape[1])).indices
-        final = self.ensemble.features(self.watched.last.obs[:, -1, chosen])
-        final = torch.where(returns[:, chosen, None].isfinite(), final, 0.0)  # in place of NaN
-        return Visit(seen, state, plan.mean[0], returns[:, chosen], going[:, chosen], final)
+        ends = self._ends(self.watched.last)
+        return Visit(seen, state, plan.mean[0], *(x[:, chosen] for x in ends))
+
+    def _ends(self, imagined: Trajectories) -> tuple[Tensor, Tensor, Tensor]:
+        """Return returns, the weights of the end's value and the end's observations, `[K, M]` and `[K, M, S]`."""
+        returns, going = until_horizon(imagined, self.settings.learner.discount)
+        final = self.ensemble.features(imagined.obs[:, -1])
+        return returns, going, torch.where(returns[..., None].isfinite(), final, 0.0)  # 0 in place of NaN
 
     def update(self) -> Fitted | None:
         """Fit learned models where that is due, then the values: `value_steps` gradient steps every `update_every`."""
@@ -149,15 +140,8 @@ class PoloAgent(PlanningAgent):
         start = start.repeat_interleave(count, 0).expand(k, -1, -1)
         sequences = candidates.flatten(0, 1).transpose(0, 1).expand(k, -1, -1, -1)
         imagined = rollout(model, start, OpenLoop(sequences), horizon, [self.generator])
-        returns, going = until_horizon(imagined, self.settings.learner.discount)
-        final = self.ensemble.features(imagined.obs[:, -1])
-        final = torch.where(returns[..., None].isfinite(), final, 0.0)
-        shape = (k, len(visits.obs), count)
-        return (
-            returns.view(shape).transpose(0, 1),
-            going.view(shape).transpose(0, 1),
-            final.view(*shape, -1).transpose(0, 1),
-        )
+        returns, going, final = (x.unflatten(1, (-1, count)).transpose(0, 1) for x in self._ends(imagined))
+        return returns, going, final
 
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner for evaluation, of as many episodes as there are generators."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from safeloop.data.replay import Batch, Replay
-from safeloop.models.trajectories import Controller, Model, Outcome, Trajectories, rollout, survival
+from safeloop.models.trajectories import Model, Outcome, Trajectories, Watched, rollout, survival
 from safeloop.networks import Generators
 
 
@@ -51,32 +51,15 @@ def branch(
         s = batch.next_obs[batch.terminated == 0]
 
 
-class Witness:
+class Witness(Watched):
     """A wrapper of a model that stores `each` random transitions of every search (workshop paper, appendix D).
 
     It stores no steps beyond the end of an imagined episode.
     """
 
     def __init__(self, model: Model, each: int, into: Replay, generator: torch.Generator):
-        self.model, self.ensemble_size = model, model.ensemble_size
+        super().__init__(model)
         self.each, self.into, self.generator = each, into, generator
-
-    def start(self, start: Any) -> tuple[Any, Tensor]:
-        """Return the result of the model's `start`."""
-        return self.model.start(start)
-
-    def step(self, carry: Any, act: Tensor, generators: Generators) -> tuple[Any, Tensor, Outcome]:
-        """Return the result of the model's `step`."""
-        return self.model.step(carry, act, generators)
-
-    def rollout(
-        self, start: Any, controller: Controller, horizon: int, generators: Generators, judged: bool = True
-    ) -> Trajectories:
-        """Return the model's rollouts, and store some of their transitions where they are judged."""
-        found = rollout(self.model, start, controller, horizon, generators, judged)
-        if judged:
-            self._keep(found)
-        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stored transitions and the generator's state."""
@@ -87,7 +70,8 @@ class Witness:
         self.into.load_state_dict(state["imagined"])
         self.generator.set_state(state["witness"])
 
-    def _keep(self, found: Trajectories) -> None:
+    def saw(self, found: Trajectories) -> None:
+        """Store some of the transitions of rollouts."""
         k, h, m = found.outcome.reward.shape
         rows = torch.randint(h * m, (k, -(-self.each // k)), generator=self.generator, device=found.obs.device)
         models = torch.arange(k, device=rows.device).unsqueeze(1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from safeloop.learners.settings import ValueEnsembleSettings
-from safeloop.networks import EnsembleMLP, initialiser
+from safeloop.networks import EnsembleMLP, initialiser, restored, saved
 
 
 def optimistic(values: Tensor, kappa: float, kind: str = "normalised") -> Tensor:
@@ -44,7 +44,7 @@ class ValueEnsemble:
             self.net.weights[-1].mul_(0.1)
             self.net.biases[-1].zero_()
         self.prior.requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=c.value_learning_rate)
+        self.optimizers = [torch.optim.Adam(self.net.parameters(), lr=c.value_learning_rate)]
 
     def each(self, obs: Tensor) -> Tensor:
         """Return all values `[K, n]` of observations `[n, S]`, or of each network's own, `[K, n, S]`."""
@@ -67,25 +67,18 @@ class ValueEnsemble:
         loss = ((self.each(obs) - target) / c.value_scale).square().mean(1).sum()
         if c.weight_decay:
             loss = loss + c.weight_decay * sum(p.square().sum() for p in self.net.parameters())
-        self.optimizer.zero_grad()
+        (optimizer,) = self.optimizers
+        optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
+        optimizer.step()
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that learning has changed, and the priors."""
-        return {
-            "prior": self.prior.state_dict(),
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
+        return saved(self, "prior", "net")
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore `checkpoint`."""
-        self.prior.load_state_dict(state["prior"])
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        restored(self, state, "prior", "net")
 
 
 @torch.no_grad()

@@ -100,3 +100,31 @@ def survival(chance: Tensor | None, like: Tensor) -> Tensor:
     """
     first = torch.ones_like(like[:, :1])
     return torch.cat((first, (1 - chance).cumprod(1) if chance is not None else torch.ones_like(like)), 1)
+
+
+class Watched:
+    """A wrapper of a model whose judged rollouts are shown to `saw`."""
+
+    def __init__(self, model: Model):
+        self.model, self.ensemble_size = model, model.ensemble_size
+
+    def start(self, start: Any) -> tuple[Any, Tensor]:
+        """Return the result of the model's `start`."""
+        return self.model.start(start)
+
+    def step(self, carry: Any, act: Tensor, generators: Generators) -> tuple[Any, Tensor, Outcome]:
+        """Return the result of the model's `step`."""
+        return self.model.step(carry, act, generators)
+
+    def rollout(
+        self, start: Any, controller: Controller, horizon: int, generators: Generators, judged: bool = True
+    ) -> Trajectories:
+        """Return the model's rollouts, and show them where they are judged."""
+        found = rollout(self.model, start, controller, horizon, generators, judged)
+        if judged:
+            self.saw(found)
+        return found
+
+    def saw(self, found: Trajectories) -> None:
+        """Do something with rollouts."""
+        raise NotImplementedError

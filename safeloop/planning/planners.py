@@ -9,7 +9,7 @@
 | RCE (Liu et al., 2020) | as PETS | elites, feasible first by the worst cost | the same |
 | CCE (Wen & Topcu, 2018) | as PETS | elites, feasible first by the mean cost | the same |
 | MBOP (Argenson & Dulac-Arnold, 2020) | actor's rollouts, mixed with the last solution | softmax | mean |
-| MPPI (Williams et al., 2017) | Gaussian of fixed variance, correlated noise; the last solution | softmax | mean, one iteration |
+| MPPI (Williams et al., 2017) | the last solution, and Gaussian of fixed variance around it | softmax | mean, once |
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class ActionSequences:
     keeps_last: bool = False
     """Whether a warm start ends with the last action of before, or with 0."""
     draws_mean: bool = False
-    """Whether the first sequence drawn is the mean itself, so that a plan can be kept as it is."""
+    """The first sequence drawn is the mean itself, so that a plan can be kept as it is."""
 
     @property
     def size(self) -> tuple[int, ...]:

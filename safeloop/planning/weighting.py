@@ -49,7 +49,7 @@ class Softmax:
     """1/eta, per unit of return (and of cost, where too few candidates are feasible)."""
     constraint: Constraint | None = None
     standardised: bool = False
-    """Whether the unit is the standard deviation of each plan's own finite preferences."""
+    """The unit is the standard deviation of each plan's own finite preferences."""
 
     def __call__(self, scores: Scores) -> Tensor:
         """Return the weights `[B, N]`."""
