@@ -14,6 +14,7 @@ from safeloop.data.replay import Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
 from safeloop.models.lidar_tracks import LidarTracks
+from safeloop.models.perception import Follows
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.position_tracks import PositionTracks
 from safeloop.models.settings import ModelSettings
@@ -116,10 +117,23 @@ def ensemble(
     )  # fmt: skip
 
 
-def simulator(settings: ModelSettings, spec: EnvSpec, obs_dim: int) -> SimulatorModel:
-    """Return the environment's own physics as the model."""
-    assert spec.simulator is not None  # `ModelSettings.privileged`
-    return SimulatorModel(spec.simulator(settings.simulator_threads), obs_dim)
+def models(
+    settings: ModelSettings, planner: PlannerSettings, spec: EnvSpec, constrained: bool, obs_dim: int, act_dim: int,
+    generator: torch.Generator, device: str,
+) -> Ensemble | PointEnsemble | SimulatorModel:  # fmt: skip
+    """Return the models that an agent plans with: the environment's own physics, or an ensemble to fit."""
+    if settings.dynamics == "simulator":
+        assert spec.simulator is not None  # `ModelSettings.privileged`
+        return SimulatorModel(spec.simulator(settings.simulator_threads), obs_dim)
+    assert planner.horizon is not None and planner.cost_margin is not None  # `filled`
+    return ensemble(
+        settings, spec, constrained, obs_dim, act_dim, generator, device, planner.horizon, planner.cost_margin
+    )
+
+
+def followed(models: Ensemble | PointEnsemble | SimulatorModel) -> Follows | None:
+    """Return the models that follow states from observations; a simulator is given its states."""
+    return None if isinstance(models, SimulatorModel) else models
 
 
 def of_features(ensemble: Ensemble | PointEnsemble | SimulatorModel, function: F | None) -> F | None:

@@ -41,18 +41,13 @@ def build(
     from safeloop.learners.imagined import Witness
     from safeloop.learners.value import BehaviourValue
     from safeloop.models.point_ensemble import PointEnsemble
-    from safeloop.models.simulator import SimulatorModel
     from safeloop.planning.planners import Parts
 
     c = settings.filled(spec)
     if c.training.augmentation and torch.device(device).type == "cuda":
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
     g = parts.generators(seed, device, GENERATORS)
-    assert c.planner.horizon is not None and c.planner.cost_margin is not None  # `filled`
-    simulated = c.models.dynamics == "simulator"
-    ensemble = parts.simulator(c.models, spec, obs_dim) if simulated else parts.ensemble(
-        c.models, spec, constrained, obs_dim, act_dim, g[1], device, c.planner.horizon, c.planner.cost_margin
-    )  # fmt: skip
+    ensemble = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device)
     learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
     kind, behaviour, value = c.value_of(constrained, learner is not None), None, None
@@ -75,7 +70,7 @@ def build(
         Parts(
             model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
             parts.of_features(ensemble, actor), parts.of_features(ensemble, value),
-            follows=None if isinstance(ensemble, SimulatorModel) else ensemble,
+            follows=parts.followed(ensemble),
         ),
         g[3], value, behaviour=behaviour, witness=witness, has_events=spec.has_events,
     )  # fmt: skip

@@ -30,19 +30,15 @@ def build(settings: PoloSettings, spec: EnvSpec, obs_dim: int, act_dim: int, see
     from safeloop.agents.polo import PoloAgent
     from safeloop.data.replay import Replay
     from safeloop.learners.value_ensemble import ValueEnsemble
-    from safeloop.models.simulator import SimulatorModel
     from safeloop.planning.planners import Parts
 
     c = settings.filled(spec)
     g = parts.generators(seed, device, GENERATORS)
-    simulated = c.models.dynamics == "simulator"
-    models = parts.simulator(c.models, spec, obs_dim) if simulated else parts.ensemble(
-        c.models, spec, False, obs_dim, act_dim, g[1], device, c.planner.horizon or 1
-    )  # fmt: skip
+    models = parts.models(c.models, c.planner, spec, False, obs_dim, act_dim, g[1], device)
     values = ValueEnsemble(models.feature_size, c.value_ensemble, g[4], device)
     planned = Parts(
         parts.planning_world(models, c.models, c.planner, spec, False), act_dim, c.learner.discount,
-        value=parts.of_features(models, values.value), follows=None if isinstance(models, SimulatorModel) else models,
+        value=parts.of_features(models, values.value), follows=parts.followed(models),
     )  # fmt: skip
     replay = Replay(c.online.capacity, obs_dim, act_dim, device)
     return PoloAgent(replay, c, g[0], models, planned, g[3], values)
