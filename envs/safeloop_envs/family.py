@@ -20,6 +20,8 @@ from safeloop_envs.positions import SHOWN, entities
 if TYPE_CHECKING:
     import gymnasium
 
+    from safeloop.protocols import Simulator
+
 SUITE = "Safety-Gymnasium 1.0.0"
 ROBOTS = ("Point", "Car", "Doggo", "Racecar", "Ant")
 LEVELS = {"Goal": (0, 1, 2), "Button": (0, 1, 2), "Push": (0, 1, 2), "Circle": (0, 1, 2), "Run": (0,)}
@@ -171,8 +173,32 @@ class SafetyGymnasium:
             options=asdict(chosen),
             lidars=_lidars(task) if shown == "task" else None,
             entities=None if shown == "task" else entities(f"{task.kind}{task.level}"),
+            simulator=partial(_simulate, task, repeat, shown) if _simulated(task) else None,
             **(_known(task) if shown == "paper" else {}),
         )
+
+
+def _simulated(task: Task) -> bool:
+    """Return whether states give a task's results and observation.
+
+    Those of HumanoidVelocity have forces; an Ant that falls and the objects of other navigation tasks are not modelled.
+    """
+    if task.kind == "Velocity":
+        return task.robot != "Humanoid"
+    return task.kind == "Goal" and task.robot != "Ant"
+
+
+def _simulate(task: Task, repeat: int, observation: str, threads: int) -> Simulator:
+    from safeloop_envs.shim import import_safety_gymnasium
+
+    import_safety_gymnasium()
+    if task.kind == "Velocity":
+        from safeloop_envs.velocity import make_velocity
+
+        return make_velocity(task.full_id, repeat, task.episode_steps).simulator(task.robot, threads)
+    from safeloop_envs.goal_physics import GoalEnv, GoalSimulator
+
+    return GoalSimulator(GoalEnv(task.full_id, repeat, observation), threads)
 
 
 def nearest(name: str, count: int = 5) -> list[str]:
@@ -216,6 +242,10 @@ def _make(task: Task, action_repeat: int, observation: str, render_mode: str | N
         from safeloop_envs.velocity import make_velocity
 
         return make_velocity(task.full_id, action_repeat, task.episode_steps, render_mode)
+    if task.kind == "Goal":
+        from safeloop_envs.goal_physics import GoalEnv
+
+        return GoalEnv(task.full_id, action_repeat, observation, render_mode)
     from safeloop_envs.navigation import NavigationEnv
 
     return NavigationEnv(task.full_id, action_repeat, observation, render_mode)

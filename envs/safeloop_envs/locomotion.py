@@ -19,8 +19,10 @@ from safeloop.settings import build, nearest
 from safeloop_envs.options import Options
 
 if TYPE_CHECKING:
-    import gymnasium
     from torch import Tensor
+
+    from safeloop.protocols import Simulator
+    from safeloop_envs.mujoco_task import MujocoTask
 
 GYMNASIUM, ROBOTICS = f"Gymnasium {version('gymnasium')} MuJoCo, v4", "gymnasium-robotics 1.2.2"
 
@@ -128,11 +130,21 @@ class Locomotion:
             reference_returns=task.reference_returns,
             references="D4RL (arXiv 2004.07219): random policy, expert" if task.reference_returns else "",
             terminated=fallen(task.healthy) if task.healthy else None,
+            simulator=partial(_simulate, short, chosen) if _simulated(task, chosen) else None,
             options=asdict(chosen),
         )
 
 
-def _make(short: str, chosen: Options, render_mode: str | None = None) -> gymnasium.Env:
+def _simulated(task: Task, chosen: Options) -> bool:
+    """Return whether states give a task's observation: Humanoid's own one has forces, the pen's a goal."""
+    return task is not TASKS["PenGoal"] and (task is not TASKS["Humanoid"] or chosen.observation == "truncated")
+
+
+def _simulate(short: str, chosen: Options, threads: int) -> Simulator:
+    return _make(short, chosen).simulator(short, threads)
+
+
+def _make(short: str, chosen: Options, render_mode: str | None = None) -> MujocoTask:
     """Make the environment. Raises `UsageError` for an unknown render mode."""
     if render_mode not in (None, "rgb_array"):
         raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")

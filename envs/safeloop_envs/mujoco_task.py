@@ -11,8 +11,10 @@ import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 
+from safeloop_envs import physics
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.rendering import add_marker
+from safeloop_envs.running import Running
 
 INCLUDE = re.compile(r"""<include file=["']([^"']+)["']\s*/>""")
 OUTDATED = re.compile(r"""\s(collision="predefined"|apirate="\d+")|</?mujocoinclude\s*>""")
@@ -43,7 +45,8 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
     numbers (None: all) of the task's own, float32 [S]. Action: float32 [A] in [-1, 1], clipped beyond, mapped linearly
     to the task's own bounds (Humanoid's are 0.4). Cost is the stock environment's, where its step returns one.
     Reward and cost are sums over the decision. An episode is truncated after `episode_steps` simulator steps and
-    terminates where the stock environment does.
+    terminates where the stock environment does. `reset(options={"state": state})` starts from a full state, as
+    `get_state` returns it; the goal of the pen's task is no part of that.
     """
 
     def __init__(
@@ -67,10 +70,13 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode: observation [S] float32 and an empty info. `options` has no effect."""
+        """Start an episode at random, or at `options={"state": state}`: observation [S] float32 and an empty info."""
         super().reset(seed=seed)
         observation, _ = self._stock.reset(seed=seed)
         self._steps, self._ended = 0, False
+        if options is not None and "state" in options:
+            self.set_state(options["state"])
+            observation = self._stock._get_obs()
         return self._seen(observation), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -92,6 +98,18 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
             "costs": costs,
         }  # fmt: skip
         return self._seen(observation), total, bool(terminated), truncated, info
+
+    def get_state(self) -> np.ndarray:
+        """Return the full state `[F]`, float64."""
+        return physics.get_state(self._stock.model, self._stock.data)
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Continue from a full state `[F]`. Raises `ValueError` for another size or a number that is not finite."""
+        physics.set_state(self._stock.model, self._stock.data, physics.checked(state, len(self.get_state())))
+
+    def simulator(self, robot: str, threads: int) -> physics.TaskSimulator:
+        """Return the simulator of a robot's task, which makes its decisions as this environment does."""
+        return physics.TaskSimulator(Running(robot, self._stock, self._repeat, self._observed), threads)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Return a frame, uint8 [480, 480, 3]; None without `render_mode="rgb_array"`."""

@@ -9,7 +9,7 @@ Letters: M rollouts, H decisions, T steps of the physics, F full state, A action
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -48,6 +48,14 @@ def set_state(model: mujoco.MjModel, data: mujoco.MjData, state: np.ndarray) -> 
     forward(model, data, state[size:])
 
 
+def checked(state: np.ndarray, size: int) -> np.ndarray:
+    """Return a full state as `[size]` float64. Raises `ValueError` for another size or a number that is not finite."""
+    given = np.asarray(state, np.float64)
+    if given.shape != (size,) or not np.isfinite(given).all():
+        raise ValueError(f"a full state of this environment has {size} finite numbers, got {given.tolist()}")
+    return given
+
+
 def forward(model: mujoco.MjModel, data: mujoco.MjData, warm_start: np.ndarray | None = None) -> None:
     """Compute everything that follows from the state in `data`, which keeps its warm start (or is given one)."""
     kept = data.qacc_warmstart.copy() if warm_start is None else np.array(warm_start)
@@ -56,19 +64,35 @@ def forward(model: mujoco.MjModel, data: mujoco.MjData, warm_start: np.ndarray |
     data.qacc_warmstart[:] = kept
 
 
+def own_copy(model: mujoco.MjModel) -> mujoco.MjModel:
+    """Return a copy of a model for imagined rollouts, where a state that diverges stays as it is.
+
+    By default it is replaced by the model's first one: on its feet, say, and a full reward.
+    """
+    found = copy.copy(model)
+    found.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    return found
+
+
 class Physics:
     """Rollouts of a MuJoCo model, in one thread or several; their number changes no digit of the results."""
 
     def __init__(self, model: mujoco.MjModel, threads: int = 1):
-        self.model = copy.copy(model)
-        # By default a state that diverges is replaced by the model's first one: on its feet, say, and a full reward.
-        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        self.model = own_copy(model)
         self.size = mujoco.mj_stateSize(self.model, FULL)
         self._data = [mujoco.MjData(self.model) for _ in range(threads)]
         self._rollout = Rollout(nthread=threads if threads > 1 else 0)
 
-    def path(self, state: np.ndarray, controls: np.ndarray, sensors: bool = True) -> Path:
+    def path(
+        self,
+        state: np.ndarray,
+        controls: np.ndarray,
+        sensors: bool = True,
+        models: Sequence[mujoco.MjModel] | None = None,
+    ) -> Path:
         """Return the paths of controls `[M, T, U]` from full states `[M, F]`; T may be 0 with sensors.
+
+        `models`: one for each path, with other constants than the model of the class.
 
         Sensors belong to a step's beginning in MuJoCo. For those of the end one more step is taken, whose state is left
         out; without `sensors` they are NaN there.
@@ -80,7 +104,11 @@ class Physics:
         physics, warm_start = state[:, : self.size], np.ascontiguousarray(state[:, self.size :])
         with quiet(), np.errstate(all="ignore"):
             states, sensed = self._rollout.rollout(
-                self.model, self._data, np.ascontiguousarray(physics), controls, initial_warmstart=warm_start
+                self.model if models is None else models,
+                self._data,
+                np.ascontiguousarray(physics),
+                controls,
+                initial_warmstart=warm_start,
             )
             seen = np.concatenate((physics[:, None], states[:, :steps]), 1)
             positions, velocities = self.model.nq, self.model.nv

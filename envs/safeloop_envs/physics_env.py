@@ -118,10 +118,7 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def set_state(self, state: np.ndarray) -> None:
         """Continue from a full state `[F]`. Raises `ValueError` for another size or a number that is not finite."""
-        given = np.asarray(state, np.float64)
-        wanted = self.get_state().shape
-        if given.shape != wanted or not np.isfinite(given).all():
-            raise ValueError(f"a full state of this environment has {wanted[0]} finite numbers, got {given.tolist()}")
+        given = physics.checked(state, len(self.get_state()))
         size = len(given) - len(self._own)
         physics.set_state(self.model, self.data, given[:size])
         self._own = given[size:]

@@ -24,6 +24,30 @@ def _quaternion(rotation: float) -> np.ndarray:
     return quat
 
 
+def move_body(model: mujoco.MjModel, name: str, position: np.ndarray, quat: np.ndarray) -> None:
+    """Set the first pose of a body; `settle` has to follow."""
+    body = model.body(name)
+    body.pos[:] = position
+    body.quat[:] = quat
+    if body.mass[0] == 0.0:  # the compiler leaves the pose behind as the inertial frame
+        body.ipos[:] = position
+        body.iquat[:] = quat
+    if body.jntnum[0] and model.jnt_type[body.jntadr[0]] == mujoco.mjtJoint.mjJNT_FREE:
+        start = model.jnt_qposadr[body.jntadr[0]]
+        for initial in (model.qpos0, model.qpos_spring):
+            initial[start : start + 3] = position
+            initial[start + 3 : start + 7] = quat
+
+
+def settle(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    """Compute the model's values that follow from the first poses."""
+    # A weld whose relative pose is zero is filled in by mj_setConst from the initial state; the compiler leaves the
+    # pose behind in eq_data[3:10], so it is cleared before.
+    model.eq_data[model.eq_type == mujoco.mjtEq.mjEQ_WELD, 3:10] = 0.0
+    mujoco.mj_resetData(model, data)  # mj_setConst reads mocap poses from the state
+    mujoco.mj_setConst(model, data)
+
+
 def _without_skybox(unparse: Callable[..., str], xml: dict[str, Any]) -> str:
     """Return the world's XML without its skybox, whose six images take most of the compile time and a gigabyte."""
     asset = xml["mujoco"]["asset"]
@@ -38,39 +62,21 @@ class MovedWorld:
         self.robot_height = world._agent.z_height
         self.model = world.model
         self.data = world.data
-        # A weld whose relative pose is zero is filled in by mj_setConst from the initial state; the
-        # compiler leaves the pose behind in eq_data[3:10], so it is cleared before every episode.
-        self.welds = np.flatnonzero(self.model.eq_type == mujoco.mjtEq.mjEQ_WELD)
 
     def __call__(self, config: dict[str, Any], state: bool = False) -> None:
         """Move everything to its place in `config`, a world configuration of Safety-Gymnasium."""
         model = self.model
         position = np.r_[config["agent_xy"], self.robot_height]
-        self._move_body("agent", position, _quaternion(config["agent_rot"]))
+        move_body(model, "agent", position, _quaternion(config["agent_rot"]))
         self._move_tracking_camera(config["agent_rot"])
         for group in ("free_geoms", "geoms"):
             for name, item in config[group].items():
-                self._move_body(name, item["pos"], _quaternion(item["rot"]))
+                move_body(model, name, item["pos"], _quaternion(item["rot"]))
         for name, item in config["mocaps"].items():
             self._move_mocap(name, item["pos"], _quaternion(item["rot"]))
-        model.eq_data[self.welds, 3:10] = 0.0
-        mujoco.mj_resetData(model, self.data)  # mj_setConst reads mocap poses from the state
-        mujoco.mj_setConst(model, self.data)
+        settle(model, self.data)
         mujoco.mj_resetData(model, self.data)
         mujoco.mj_forward(model, self.data)
-
-    def _move_body(self, name: str, position: np.ndarray, quat: np.ndarray) -> None:
-        body = self.model.body(name)
-        body.pos[:] = position
-        body.quat[:] = quat
-        if body.mass[0] == 0.0:  # the compiler leaves the pose behind as the inertial frame
-            body.ipos[:] = position
-            body.iquat[:] = quat
-        if body.jntnum[0] and self.model.jnt_type[body.jntadr[0]] == mujoco.mjtJoint.mjJNT_FREE:
-            start = self.model.jnt_qposadr[body.jntadr[0]]
-            for initial in (self.model.qpos0, self.model.qpos_spring):
-                initial[start : start + 3] = position
-                initial[start + 3 : start + 7] = quat
 
     def _move_mocap(self, name: str, position: np.ndarray, quat: np.ndarray) -> None:
         """Set the pose of a mocap body's only geom; the body itself stays at the origin."""
