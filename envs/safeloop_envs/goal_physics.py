@@ -1,8 +1,7 @@
 """Safety-Gymnasium's Goal tasks with full states, and their simulator.
 
-A full state is the physics' (see `safeloop_envs.physics`), then the layout (first position and orientation of the
-robot, the goal and all objects), then the last control, which the accelerometer shows. Where a goal will be after it is
-met is in no state, so a rollout never sees it.
+A full state is the physics' (see `safeloop_envs.physics`) and the layout: first position and orientation of the robot,
+the goal and all objects. Where a goal will be after it is met is in no state, so a rollout never sees it.
 
 Letters: M rollouts, H decisions, N simulator steps, T steps of the physics, F full state, L numbers of a layout.
 """
@@ -48,15 +47,13 @@ class GoalEnv(NavigationEnv):
 
     def get_state(self) -> np.ndarray:
         """Return the full state `[F]`, float64."""
-        layout = self.layout.read(self._model)
-        return np.concatenate((physics.get_state(self._model, self._data), layout, self._ctrl))
+        return np.concatenate((physics.get_state(self._model, self._data), self.layout.read(self._model)))
 
     def set_state(self, state: np.ndarray) -> None:
         """Continue from a full state `[F]`. Raises `ValueError` for another size or a number that is not finite."""
         given = physics.checked(state, len(self.get_state()))
-        moving, layout, control = np.split(given, [-self.layout.size - len(self._ctrl), -len(self._ctrl)])
+        moving, layout = np.split(given, [-self.layout.size])
         self.layout.write(self._model, self._data, layout)
-        self._ctrl[:] = control
         physics.set_state(self._model, self._data, moving)
         self._task.last_dist_goal = self._task.dist_goal()
 
@@ -94,8 +91,8 @@ class GoalSimulator:
         self._env, self.layout = env, env.layout
         self.physics = physics.Physics(env._model, threads)
         self.task, self.repeat = env._task, env._repeat
-        self.own = self.physics.size + env._model.nv
-        """The place of the layout in a full state, before which is the state of the physics."""
+        self.own = self.physics.full
+        """The place of the layout in a full state."""
         self._each = env._frameskip[0]
         self._models = OrderedDict[bytes, mujoco.MjModel]()
         agent = env._model.body("agent")
@@ -110,14 +107,13 @@ class GoalSimulator:
         """Return the rollouts of actions `[M, H, A]` from full states `[M, F]`."""
         actions, every = self._env._actions, self.repeat * self._each
         controls = actions.centre + actions.half * np.clip(act, -1.0, 1.0)
-        layout = state[:, self.own : self.own + self.layout.size]
+        layout = state[:, self.own :]
         models = [self._model(row) for row in layout]
         path = self.physics.path(state[:, : self.own], controls.repeat(every, 1), sensors=False, models=models)
         with np.errstate(all="ignore"):
             reward, cost, event = self._judge(path, layout, act.shape[1])
         stays = np.broadcast_to(layout[:, None], (len(act), act.shape[1] + 1, self.layout.size))
-        last = np.concatenate((state[:, None, self.own + self.layout.size :], controls), 1)
-        states = np.concatenate((path.state[:, ::every], stays, last), 2)
+        states = np.concatenate((path.state[:, ::every], stays), 2)
         return Simulated(states, reward, cost, None, event, path.valid)
 
     def _judge(self, path: physics.Path, layout: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,9 +1,9 @@
 """MuJoCo as a simulator of many rollouts at once, from full states.
 
-A full state is time, positions, velocities and activations, followed by the solver's warm start, `[F]` float64. With it
-a rollout repeats the steps of an environment bit for bit.
+A full state is time, positions, velocities and activations, then the solver's warm start and the last control, which
+sensors of forces show: `[F]` float64. With it a rollout repeats the steps of an environment bit for bit.
 
-Letters: M rollouts, H decisions, T steps of the physics, F full state, A action.
+Letters: M rollouts, H decisions, T steps of the physics, F full state, U control, A action.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ def get_state(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
     """Return the full state `[F]` of `data`."""
     physics = np.empty(mujoco.mj_stateSize(model, FULL))
     mujoco.mj_getState(model, data, physics, FULL)
-    return np.concatenate((physics, data.qacc_warmstart))
+    return np.concatenate((physics, data.qacc_warmstart, data.ctrl))
 
 
 def set_state(model: mujoco.MjModel, data: mujoco.MjData, state: np.ndarray) -> None:
     """Put a full state `[F]` into `data`, and compute everything that follows from it."""
     size = mujoco.mj_stateSize(model, FULL)
-    mujoco.mj_setState(model, data, np.asarray(state[:size], np.float64), FULL)
-    forward(model, data, state[size:])
+    moving, warm_start, data.ctrl[:] = np.split(np.asarray(state, np.float64), [size, size + model.nv])
+    mujoco.mj_setState(model, data, moving, FULL)
+    forward(model, data, warm_start)
 
 
 def checked(state: np.ndarray, size: int) -> np.ndarray:
@@ -80,6 +81,8 @@ class Physics:
     def __init__(self, model: mujoco.MjModel, threads: int = 1):
         self.model = own_copy(model)
         self.size = mujoco.mj_stateSize(self.model, FULL)
+        self.full = self.size + model.nv + model.nu
+        """F, with the solver's warm start and the last control."""
         self._data = [mujoco.MjData(self.model) for _ in range(threads)]
         self._rollout = Rollout(nthread=threads if threads > 1 else 0)
 
@@ -98,17 +101,17 @@ class Physics:
         out; without `sensors` they are NaN there.
         """
         rows, steps = controls.shape[:2]
+        physics, warm_start, control = np.split(state, [self.size, self.full - self.model.nu], 1)
+        last = np.concatenate((control[:, None], controls), 1)  # before each state
         if sensors:
-            last = controls[:, -1:] if steps else np.zeros((rows, 1, self.model.nu))
-            controls = np.concatenate((controls, last), 1)
-        physics, warm_start = state[:, : self.size], np.ascontiguousarray(state[:, self.size :])
+            controls = np.concatenate((controls, last[:, -1:]), 1)
         with quiet(), np.errstate(all="ignore"):
             states, sensed = self._rollout.rollout(
                 self.model if models is None else models,
                 self._data,
                 np.ascontiguousarray(physics),
                 controls,
-                initial_warmstart=warm_start,
+                initial_warmstart=np.ascontiguousarray(warm_start),
             )
             seen = np.concatenate((physics[:, None], states[:, :steps]), 1)
             positions, velocities = self.model.nq, self.model.nv
@@ -120,7 +123,7 @@ class Physics:
             sensed = np.concatenate((sensed, np.full_like(sensed[:, :1], np.nan)), 1)
         blank = np.zeros((rows, steps, warm_start.shape[1]))
         warm = np.concatenate((warm_start[:, None], blank), 1)
-        return Path(np.concatenate((seen, warm), 2), qpos, qvel, sensed, valid)
+        return Path(np.concatenate((seen, warm, last), 2), qpos, qvel, sensed, valid)
 
 
 @contextmanager
@@ -173,7 +176,7 @@ class TaskSimulator:
 
     def __init__(self, task: Task, threads: int = 1):
         self.task, self.physics = task, Physics(task.model, threads)
-        self.own = self.physics.size + task.model.nv
+        self.own = self.physics.full
         """The place of the task's own numbers in a full state."""
 
     def rollout(self, state: np.ndarray, act: np.ndarray) -> Simulated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from safeloop.checks import contract
+from safeloop.checks import contract, simulated
 from safeloop.checks.driving import Trial
 from safeloop.checks.findings import FAILED, OK, Check, Finding, judged, told
 from safeloop.cmdp import EnvSpec
@@ -64,5 +64,5 @@ def examine(
     yield Finding("make", OK, f"{spec.id}, {spec.suite}")
     from safeloop.checks import known  # torch takes a second to import
 
-    checks = (*contract.CHECKS, *known.CHECKS, Check("close", contract.close))
+    checks = (*contract.CHECKS, *known.CHECKS, *simulated.CHECKS, Check("close", contract.close))
     yield from judged(checks, Trial(spec, env, wanted))

@@ -18,7 +18,7 @@ from safeloop.checks.environment import check, examine
 from safeloop.checks.findings import FAILED, NOT_APPLICABLE, OK
 from safeloop.cmdp import Entities, Lidars
 from safeloop.errors import UsageError
-from tests.checks.toy import EPISODE, SPEC, Fragile, Slider, depth, met, progress, with_env
+from tests.checks.toy import EPISODE, SPEC, Fragile, Slider, SliderSimulator, depth, met, progress, with_env
 from tests.cli.conftest import main  # noqa: F401  (a fixture)
 
 POINT = registry.find_env("PointGoal1")
@@ -38,10 +38,11 @@ def failures(spec, **sizes):
 @pytest.mark.parametrize(
     ("name", "options", "apply"),
     [
-        ("PointGoal1", {}, {"length", "parts", "batches", "known cost", "known reward", "known event"}),
-        ("PointGoal1", {"observation": "task", "action_repeat": "20"}, {"length", "parts"}),
+        ("PointGoal1", {}, {"length", "parts", "batches", "known cost", "known reward", "known event", "simulator"}),
+        ("PointGoal1", {"observation": "task", "action_repeat": "20"}, {"length", "parts", "simulator"}),
         ("RCCarDrift", ["observation=path"], {"length", "batches", "known cost", "known reward"}),
-        ("Hopper", (), {"batches", "known terminated"}),
+        ("Hopper", (), {"batches", "known terminated", "simulator"}),
+        ("AntVelocity", (), {"simulator"}),
     ],
 )
 def test_environments_of_the_suite_keep_the_contract(name, options, apply):
@@ -53,7 +54,7 @@ def test_environments_of_the_suite_keep_the_contract(name, options, apply):
 def test_every_check_applies_to_the_toy():
     found = check(SPEC, decisions=300)
     assert {finding.state for finding in found} == {OK}
-    assert len({finding.name for finding in found}) == len(found) == 22
+    assert len({finding.name for finding in found}) == len(found) == 23
     assert all(finding.line.isprintable() and finding.detail for finding in found)
 
 
@@ -90,6 +91,16 @@ def stepped(**results):
         return tuple({**found, **{name: change(env, found[name]) for name, change in results.items()}}.values())
 
     return with_env(changed(step=step))
+
+
+def simulated(**changes):
+    """A `Slider` whose simulator's results are changed, each by a function of its own result."""
+
+    def method(name):
+        return lambda self, *given: changes[name](getattr(SliderSimulator, name)(self, *given))
+
+    wrong = type("Wrong", (SliderSimulator,), {name: method(name) for name in changes})
+    return replace(SPEC, simulator=lambda threads: wrong())
 
 
 def informed(without=(), **values):
@@ -248,6 +259,16 @@ MISTAKES = [
     ("known reward", replace(POINT, reward=lambda o, a, n: POINT.reward(o, a, n) + 1e-7 * n[..., 25]), "hazard move"),
     ("known terminated", replace(SPEC, terminated=lambda o, a, n: n[..., 0] > 2.0), "terminated differs in"),
     ("known event", replace(SPEC, event=lambda o, a, n: n[..., 2].abs() < 0.2), "where info['event'] is not"),
+    ("simulator", simulated(rollout=lambda found: found._replace(reward=1.1 * found.reward)), "rewards of the"),
+    ("simulator", simulated(rollout=lambda found: found._replace(cost=found.cost + 1)), "cost of the"),
+    ("simulator", simulated(rollout=lambda found: found._replace(event=~found.event)), "event of the"),
+    ("simulator", simulated(rollout=lambda found: found._replace(reward=found.reward[0])), "have shapes [[1, "),
+    ("simulator", simulated(rollout=lambda found: found._replace(valid=~found.valid)), "is not valid"),
+    ("simulator", simulated(rollout=lambda found: found / 0), "rollout raised TypeError"),
+    ("simulator", simulated(observe=lambda found: found + 0.1), "observation of the state after decision"),
+    ("simulator", replace(SPEC, simulator=lambda threads: 1 / 0), "EnvSpec.simulator(1) raised ZeroDivisionError"),
+    ("simulator", with_env(type("Stateless", (Slider,), {"get_state": None})), "get_state() raised TypeError"),
+    ("simulator", with_env(changed(get_state=lambda of, env: of().tolist())), "returned no vector of float64"),
     ("close", with_env(type("Stuck", (Slider,), {"close": fail})), "RuntimeError: the device is gone"),
 ]  # fmt: skip
 
@@ -294,6 +315,7 @@ CALM = informed(without=["event"])
         ("event bonus", replace(CALM, has_events=False, event=None), "the environment has no events"),
         ("event bonus", replace(SPEC, reward=None, event_bonus=0.0), "none is given"),
         ("parts", replace(SPEC, entities=None), "no entities or lidars"),
+        ("simulator", replace(SPEC, simulator=None), "EnvSpec.simulator is None"),
     ],
 )
 def test_a_check_that_does_not_apply_says_why(name, spec, reason):
@@ -350,8 +372,8 @@ def test_the_command_prints_a_line_a_check(main, installed):  # noqa: F811
     code, out, errors = main("check", "env", "Slider")
     assert code == 0 and not errors
     *lines, blank, last = out.splitlines()
-    assert len(lines) == 22 and all(line.startswith("ok      ") for line in lines)
-    assert (blank, last) == ("", "22 ok, 0 failed, 0 not applicable")
+    assert len(lines) == 23 and all(line.startswith("ok      ") for line in lines)
+    assert (blank, last) == ("", "23 ok, 0 failed, 0 not applicable")
 
 
 def test_an_exception_inside_the_environment_is_one_line_and_exit_code_1(main, installed):  # noqa: F811

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from safeloop.cmdp import Entities, EnvSpec
+from safeloop.protocols import Simulated
 
 REPEAT, EPISODE, EDGE, HAZARD, GOAL = 2, 41, 2.5, 0.3, 0.1
 
@@ -43,9 +44,40 @@ class Slider(gymnasium.Env):
         }  # fmt: skip
         return self.observe(), float(reward), terminated, self.steps >= EPISODE, info
 
+    def get_state(self):
+        return np.array([self.position, self.velocity, self.hazard, self.goal])
+
+    def set_state(self, state):
+        self.position, self.velocity, self.hazard, self.goal = state
+
     def observe(self):
         numbers = [self.position, self.velocity, self.goal - self.position, self.hazard - self.position]
         return np.array(numbers, np.float32)
+
+
+class SliderSimulator:
+    """The slider's physics: the environment itself, put into each state in turn."""
+
+    def rollout(self, state, act):
+        rows = [self._row(*pair) for pair in zip(state, act, strict=True)]
+        states, reward, cost, terminated, event = (np.stack(column) for column in zip(*rows, strict=True))
+        return Simulated(states, reward, cost, terminated, event, np.ones(len(state), bool))
+
+    def _row(self, state, act):
+        env = Slider()
+        env.reset(seed=0)
+        env.set_state(state)
+        states, results = [state], []
+        for action in act:
+            env.steps = 0
+            _, reward, terminated, _, info = env.step(action)
+            states.append(env.get_state())
+            results.append((reward, info["cost"], terminated, info["event"]))
+        reward, cost, terminated, event = zip(*results, strict=True)
+        return states, reward, cost, terminated, event
+
+    def observe(self, state):
+        return np.stack([[p, v, goal - p, hazard - p] for p, v, hazard, goal in state]).astype(np.float32)
 
 
 def depth(obs, act, next_obs, margin=0.0):
@@ -68,7 +100,7 @@ SPEC = EnvSpec(
     id="Slider", suite="tests", make=lambda render_mode=None: Slider(), action_repeat=REPEAT, episode_steps=EPISODE,
     cost_meaning="a simulator step near the hazard", budget=5.0, cost=depth, reward=progress, terminated=beyond,
     terminates=True, event=met, event_bonus=1.0, has_events=True,
-    entities=Entities((0, 1), ((2,), (3,)), ("goal", "hazard"), 0),
+    entities=Entities((0, 1), ((2,), (3,)), ("goal", "hazard"), 0), simulator=lambda threads: SliderSimulator(),
 )  # fmt: skip
 
 

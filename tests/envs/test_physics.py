@@ -65,9 +65,9 @@ def test_a_state_put_back_goes_on_as_before():
     assert np.array_equal(first, [other.step(a)[0] for a in actions])
 
 
-@pytest.mark.parametrize("state", [np.zeros(3), np.full(7, np.nan)])
+@pytest.mark.parametrize("state", [np.zeros(3), np.full(9, np.nan)])
 def test_a_state_of_another_size_or_not_finite_is_refused(state):
-    with pytest.raises(ValueError, match="a full state of this environment has 7 finite numbers"):
+    with pytest.raises(ValueError, match="a full state of this environment has 9 finite numbers"):
         driven()[0].set_state(state)
 
 
@@ -95,7 +95,7 @@ def test_a_rollout_that_diverges_is_not_valid_and_never_scores(capfd):
 def test_a_diverged_state_is_not_replaced_by_the_first_one():
     task = PointMass("box")
     rollouts = Physics(task.model)
-    state = np.array([0.0, 0.2, 0.3, 1e11, 0.0, 0.0, 0.0])
+    state = np.array([0.0, 0.2, 0.3, 1e11, 0.0, 0.0, 0.0, 0.0, 0.0])
     found = rollouts.path(state[None], np.zeros((1, 8, 2)))
     assert not found.valid[0] and not np.allclose(found.qpos[0, -1], 0)
 
@@ -130,7 +130,7 @@ def test_sensors_are_those_of_each_state_and_of_the_last():
       <geom size=".1"/></body></worldbody><actuator><motor joint="j"/></actuator>
       <sensor><jointpos joint="j"/><jointvel joint="j"/></sensor></mujoco>""")
     random = np.random.default_rng(0)
-    found = Physics(model).path(random.normal(size=(3, 4)), random.normal(size=(3, 6, 1)))
+    found = Physics(model).path(random.normal(size=(3, 5)), random.normal(size=(3, 6, 1)))
     assert found.sensors.shape == (3, 7, 2)
     assert np.allclose(found.sensors[..., 0], found.qpos[..., 0]) and np.allclose(
         found.sensors[..., 1], found.qvel[..., 0]

@@ -161,6 +161,15 @@ def test_the_lidar_can_be_observed_from_states():
     assert np.array_equal(found[:, simulator.own :], states[:, simulator.own :])  # the layout and the last control
 
 
+def test_the_last_control_is_part_of_a_state():
+    """The accelerometer shows the force of the motor."""
+    states, _, _, seen = goal_drive("PointGoal1", {"observation": "task"}, 0, decisions=3)
+    simulator, without = find_env("PointGoal1", {"observation": "task"}).simulator(1), states[-1:].copy()
+    without[:, simulator.own - 2 : simulator.own] = 0
+    assert np.array_equal(simulator.observe(states[-1:])[0], seen[-1])
+    assert not np.allclose(simulator.observe(without)[0, 0], seen[-1][0])
+
+
 def test_a_goal_episode_can_start_from_a_state():
     states, actions, results, seen = goal_drive("CarGoal1", {}, 1, decisions=8)
     env = find_env("CarGoal1", {}).make()

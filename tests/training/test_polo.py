@@ -141,7 +141,7 @@ def test_evaluation_gives_policies_full_states_and_plans_alike_together_and_alon
 
 def test_evaluation_may_plan_with_the_mean_value():
     agents = [make(evaluation=kind)[0] for kind in ("optimistic", "mean")]
-    states = torch.randn(1, 6, 7, dtype=torch.float64)
+    states = torch.randn(1, 6, 9, dtype=torch.float64)
     values = [a.new_planner([torch.Generator()]).search.objective.value(states) for a in agents]
     seen = agents[0].ensemble.features(states)
     torch.testing.assert_close(values[0], agents[0].values.value(seen))
