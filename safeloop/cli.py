@@ -87,7 +87,7 @@ def _print(comparison: Any) -> None:
 
 @app.command(epilog=RUN_EXAMPLES)
 @options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
-         "eval_episodes", "jobs", "threads", "variant", "keep_every", "quiet")  # fmt: skip
+         "eval_episodes", "jobs", "threads", "variant", "keep_every", "reset_free", "quiet")  # fmt: skip
 def run(
     env: Annotated[str | None, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")] = None,
     config: Annotated[

@@ -82,6 +82,9 @@ KeepEvery = Annotated[
     int,
     typer.Option(metavar="N", parser=whole, help="Simulator steps between checkpoints that are kept; 0: the last."),
 ]
+ResetFree = Annotated[
+    bool, typer.Option("--reset-free", help="One life: an episode of training begins where the last one ended.")
+]
 Sweep = Annotated[
     int,
     typer.Option(
@@ -95,7 +98,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "preset": (Preset, "default"), "out": (Out, Path("runs")), "budget": (Budget, None), "device": (Device, "cpu"),
     "set_": (Set, None), "env_set": (EnvSet, None), "eval_every": (EvalEvery, 0), "eval_episodes": (EvalEpisodes, None),
     "jobs": (Jobs, None), "threads": (Threads, 1), "variant": (Variant, ""), "keep_every": (KeepEvery, 0),
-    "sweep": (Sweep, 0), "quiet": (Quiet, False),
+    "reset_free": (ResetFree, False), "sweep": (Sweep, 0), "quiet": (Quiet, False),
 }  # fmt: skip
 """Options that commands share, with their defaults: the fields of `experiments.specify.Request`."""
 

@@ -89,6 +89,8 @@ class Request:
     """A part of the runs' names and folders, so that several settings of an algorithm can be compared."""
     keep_every: int = 0
     """Simulator steps between checkpoints that are kept for good; 0: the last only."""
+    reset_free: bool = False
+    """Whether each episode of training begins where the last one ended: one life without resets."""
     out: str | Path = "runs"
     """The folder that the comparison's folder is in."""
     jobs: int | None = None
@@ -101,7 +103,18 @@ class Request:
     """A file that holds what a run's `settings.json` does: its values stand where nothing else is asked for."""
 
 
-FROM_CONFIG = ("budget", "preset", "device", "eval_every", "eval_episodes", "threads", "variant", "keep_every", "steps")
+FROM_CONFIG = (
+    "budget",
+    "preset",
+    "device",
+    "eval_every",
+    "eval_episodes",
+    "threads",
+    "variant",
+    "keep_every",
+    "reset_free",
+    "steps",
+)
 """Fields of a request that `settings.json` has under the same name."""
 
 
@@ -170,6 +183,8 @@ def specify(
         raise UsageError(
             f"--keep-every {numbers['keep_every']}: {', '.join(unable)} keeps no earlier checkpoints; leave it out"
         )
+    if asked.reset_free:
+        check_reset_free(spec, found)
     if not any(preset in algorithm.info.presets for algorithm in found.values()):
         known = dict.fromkeys(name for algorithm in found.values() for name in algorithm.info.presets)
         raise UsageError(f"no selected algorithm has the preset {preset!r}; nearest: {nearest(preset, known)}")
@@ -188,10 +203,20 @@ def specify(
                 env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
                 env_options={**given, **spec.options}, algo_settings=flat(resolved.settings),
                 privileged=resolved.privileged, device=asked.device, variant=asked.variant,
-                dataset=dataset.name if dataset else "", data=data, **numbers,
+                dataset=dataset.name if dataset else "", data=data, reset_free=asked.reset_free, **numbers,
             )  # fmt: skip
             result.append(RunSettings(**json.loads(json.dumps(asdict(settings)))))
     return result
+
+
+def check_reset_free(spec: EnvSpec, algorithms: Mapping[str, Algorithm]) -> None:
+    """Raise `UsageError` where an episode can't begin where the last one ended."""
+    if spec.simulator is None:
+        raise UsageError(f"--reset-free: {spec.id} has no full states to begin an episode with; leave it out")
+    if spec.terminates:
+        raise UsageError(f"--reset-free: {spec.id} ends episodes by termination, after which there is no life to go on")
+    if unable := [name for name, each in algorithms.items() if not each.info.keeps_checkpoints]:
+        raise UsageError(f"--reset-free: {', '.join(unable)} resets the environment at will; leave it out")
 
 
 def checked_seeds(seeds: Any) -> list[int]:

@@ -62,10 +62,12 @@ def open_run(path: str | Path) -> Run:
 
 
 def _check_settings(settings: RunSettings) -> None:
-    types: dict[str, tuple[type, ...]] = {"int": (int,), "float | None": (int, float, type(None)), "str": (str,)}
+    types: dict[str, tuple[type, ...]] = {
+        "int": (int,), "float | None": (int, float, type(None)), "str": (str,), "bool": (bool,),
+    }  # fmt: skip
     for field in fields(settings):
         value, kind = getattr(settings, field.name), str(field.type)
-        if not isinstance(value, types.get(kind, (dict,))) or isinstance(value, bool):
+        if not isinstance(value, types.get(kind, (dict,))) or isinstance(value, bool) != (kind == "bool"):
             raise ValueError(f"settings.json: {field.name}={value!r} is not {kind}")
         if value is not None and (expected := mistake(field, value)):
             raise ValueError(f"settings.json: {field.name}={value!r}, expected {expected}")

@@ -23,8 +23,10 @@ class Recorder(gymnasium.Wrapper):
 
     Episode i of a run starts from `derived_seed(seed, TRAINING, i)` whatever the algorithm, so that all algorithms of a
     comparison have the same sequence of episodes and a resumed run has the rest of it. For that reason a `seed` given
-    to `reset` is ignored. The steps of an episode that the algorithm abandons by an early `reset` count, but its row is
-    not written, since its return is not that of a whole episode.
+    to `reset` is ignored. In a run without resets an episode begins in the full state that the last one ended in.
+
+    The steps of an episode that the algorithm abandons by an early `reset` count, but its row is not written, since its
+    return is not that of a whole episode.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec, run: Run):
@@ -33,6 +35,8 @@ class Recorder(gymnasium.Wrapper):
         self.after_episode: Callable[[Episode], None] = lambda episode: None
         """Called after each finished episode's row is written."""
         self.episode, self.simulator_steps, self.decisions, self.wall_seconds = 0, 0, 0, 0.0
+        self.ended_in: list[float] | None = None
+        """The full state at the end of the last episode, in a run without resets."""
         self._clock = time.perf_counter()
         self._begin()
 
@@ -43,6 +47,8 @@ class Recorder(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start the next episode (`seed` is ignored, see above)."""
         self._begin()
+        if self.ended_in is not None:
+            options = {**(options or {}), "state": self.ended_in}
         return self.env.reset(seed=derived_seed(self.run.settings.seed, TRAINING, self.episode), options=options)
 
     def step(self, action: Any) -> Any:
@@ -72,6 +78,8 @@ class Recorder(gymnasium.Wrapper):
         for name, values in self._diagnostics.items():
             self.run.diagnostics.append(Diagnostic(self.simulator_steps, self.episode, name, fmean(values)))
         self.run.episodes.append(row)
+        if self.run.settings.reset_free:
+            self.ended_in = self.env.unwrapped.get_state().tolist()  # type: ignore[attr-defined]
         cost = {} if self.run.settings.budget is None else {"cost_return": total.cost_return}
         self.run.report({"steps": self.simulator_steps, "return": total.return_, **cost})
         self.episode += 1
@@ -94,7 +102,7 @@ class Recorder(gymnasium.Wrapper):
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, to be restored between episodes."""
         self._tick()
-        names = ("episode", "simulator_steps", "decisions", "wall_seconds")
+        names = ("episode", "simulator_steps", "decisions", "wall_seconds", "ended_in")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -85,6 +85,8 @@ class RunSettings:
     """The description of the dataset (`Dataset.summary`)."""
     keep_every: int = column(least=0, default=0)
     """Simulator steps between checkpoints that are kept permanently; 0: only the last one is kept."""
+    reset_free: bool = False
+    """Whether each episode of training begins where the last one ended: one life. Evaluations have resets."""
     schema: int = SCHEMA
 
     @property

@@ -33,6 +33,8 @@ def command(settings: RunSettings) -> str:
             words += ["--env-set", f"{name}={_text(value)}"]
     if budget is not None:
         words += ["--budget", _text(budget)]
+    if settings.reset_free:
+        words.append("--reset-free")
     for name, usual in {**USUAL, **({"eval_episodes": 20} if settings.dataset else {})}.items():
         if (value := getattr(settings, name)) != usual:
             words += [f"--{name.replace('_', '-')}", _text(value)]

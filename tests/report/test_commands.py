@@ -50,6 +50,7 @@ def asked_for(monkeypatch):
         ("PointGoal1", "safeloop", {"preset": "paper", "settings": {"inverse_temperature": 50}, "eval_every": 1000}),
         ("RCCarDrift", "safeloop", {"preset": "rc-car", "settings": {"penalty": None}, "env_options": {"limit": 1.1}}),
         ("HalfCheetah", "loop-sac", {"keep_every": 10_000, "threads": 2, "eval_episodes": 0}),
+        ("HumanoidGetup", "polo", {"reset_free": True}),
         ("HalfCheetah", "td3", {"settings": {"layer_norm": False, "discount": 0.9}}),
     ],
 )
