@@ -25,13 +25,17 @@ CAMERA = "track"
 """The camera that follows the robot, the default of Gymnasium before 1.0 but not of 1.x."""
 
 
-def simulation(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    """Return the model and data of gymnasium's `MujocoEnv`, from a model file that MuJoCo 3 refuses."""
-    path = Path(env.fullpath)
+def sources(path: Path) -> tuple[str, str, dict[str, bytes]]:
+    """Return a model file with the files that it includes: as it is, as MuJoCo 3 reads it, and the assets by name."""
     xml = INCLUDE.sub(lambda found: (path.parent / found[1]).read_text("utf-8"), path.read_text("utf-8"))
     files = (file for file in path.parent.glob("resources/**/*") if file.is_file())
-    assets = {str(file.relative_to(path.parent)): file.read_bytes() for file in files}
-    model = mujoco.MjModel.from_xml_string(OUTDATED.sub("", xml), assets)
+    return xml, OUTDATED.sub("", xml), {str(file.relative_to(path.parent)): file.read_bytes() for file in files}
+
+
+def simulation(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    """Return the model and data of gymnasium's `MujocoEnv`, from a model file that MuJoCo 3 refuses."""
+    xml, readable, assets = sources(Path(env.fullpath))
+    model = mujoco.MjModel.from_xml_string(readable, assets)
     if 'collision="predefined"' in xml:
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
     model.vis.global_.offwidth, model.vis.global_.offheight = env.width, env.height

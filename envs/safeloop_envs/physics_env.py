@@ -51,12 +51,11 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             choose_backend()
         self.task, self.render_mode = task, render_mode
         self.model, self.data = task.model, mujoco.MjData(task.model)
-        self._own = np.zeros(0)
         self._viewer: Any = None
         self._actions = ActionRange(np.tile([-1.0, 1.0], (self.model.nu, 1)))
         self.action_space = self._actions.space
         self._steps = task.episode_steps
-        task.start(self.data, np.random.default_rng(0))
+        self._own = task.start(self.data, np.random.default_rng(0))
         physics.forward(self.model, self.data)
         self.observation_space = Box(-np.inf, np.inf, self._observe().shape, np.float32)
         seconds = self.model.opt.timestep * task.substeps

@@ -21,7 +21,8 @@ WORLDS = {"PointBox": "box", "PointMaze": "maze"}
 """The worlds of a point mass without reward."""
 HUMANOIDS = {"HumanoidGetup": "getup", "HumanoidWalk": "walk", "HumanoidBox": "box"}
 """The humanoid's tasks."""
-TASKS = [*WORLDS, *HUMANOIDS]
+HAND = "HandReorient"
+TASKS = [*WORLDS, *HUMANOIDS, HAND]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class SimulatedTasks:
             make = partial(_humanoid, HUMANOIDS[name], **chosen)
         elif options:
             raise UsageError(f"{name}: it has no options, got {', '.join(options)}")
+        elif name == HAND:
+            make = _hand
         return EnvSpec(
             id=name,
             suite="POLO (arXiv 1811.01848)",
@@ -92,7 +95,17 @@ def _humanoid(kind: str, **options: Any) -> Playable:
     return Humanoid(kind, **options)
 
 
+def _hand() -> Playable:
+    from safeloop_envs.hand import Hand
+
+    return Hand()
+
+
 def _make(name: str, task: Callable[[], Playable], render_mode: str | None = None) -> gymnasium.Env:
+    if name == HAND:
+        from safeloop_envs.hand import HandEnv
+
+        return HandEnv(render_mode)
     from safeloop_envs.physics_env import PhysicsEnv
     from safeloop_envs.point_mass import PointMassEnv
 
