@@ -95,6 +95,8 @@ class ValueEnsembleSettings:
     """Hidden layers of each, of tanh units."""
     value_width: int = 64
     """Units of each hidden layer; the paper has 16 for the humanoid, 64 for the hand."""
+    value_inputs: int = 0
+    """Numbers of the observation, the first ones, that values see; 0: all."""
     value_learning_rate: float = 1e-3
     """Adam's learning rate."""
     value_scale: float = 1.0
@@ -119,6 +121,7 @@ class ValueEnsembleSettings:
         """Raise `ValueError` for a value out of range."""
         check_range(self, "value_ensemble_size", "value_layers", least=1, most=100)
         check_range(self, "value_width", least=1, most=MANY)
+        check_range(self, "value_inputs", least=0, most=MANY)
         check_range(self, "value_learning_rate", "value_scale", "input_gain", "kappa", more_than=0)
         check_range(self, "prior_scale", "target_noise", "weight_decay", least=0)
 

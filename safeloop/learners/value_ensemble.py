@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from safeloop.errors import UsageError
 from safeloop.learners.settings import ValueEnsembleSettings
 from safeloop.networks import EnsembleMLP, initialiser, restored, saved
 
@@ -28,12 +29,18 @@ def optimistic(values: Tensor, kappa: float, kind: str = "normalised") -> Tensor
 
 
 class ValueEnsemble:
-    """K values, each a network plus a fixed random one, its prior (Osband et al., 2018)."""
+    """K values, each a network plus a fixed random one, its prior (Osband et al., 2018).
+
+    Raises `UsageError` where values are to see more numbers than an observation has.
+    """
 
     def __init__(self, obs_dim: int, settings: ValueEnsembleSettings, generator: torch.Generator, device: str):
         c = settings
         self.settings, self.generator = c, generator
-        sizes = [obs_dim, *[c.value_width] * c.value_layers, 1]
+        if c.value_inputs > obs_dim:
+            raise UsageError(f"value_inputs={c.value_inputs}: an observation has {obs_dim} numbers; give fewer, or 0")
+        self.inputs = c.value_inputs or obs_dim
+        sizes = [self.inputs, *[c.value_width] * c.value_layers, 1]
         weights = initialiser(generator)
         self.prior, self.net = (
             EnsembleMLP(c.value_ensemble_size, sizes, torch.tanh, weights).to(device) for _ in range(2)
@@ -48,7 +55,7 @@ class ValueEnsemble:
 
     def each(self, obs: Tensor) -> Tensor:
         """Return all values `[K, n]` of observations `[n, S]`, or of each network's own, `[K, n, S]`."""
-        x = obs.expand(self.settings.value_ensemble_size, *obs.shape[-2:])
+        x = obs[..., : self.inputs].expand(self.settings.value_ensemble_size, -1, -1)
         return self.settings.value_scale * (self.net(x) + self.settings.prior_scale * self.prior(x))[..., 0]
 
     def value(self, obs: Tensor, kind: str | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 import torch
 
+from safeloop.errors import UsageError
 from safeloop.learners.settings import ValueEnsembleSettings
 from safeloop.learners.value_ensemble import ValueEnsemble, optimistic
 
@@ -99,6 +100,19 @@ def test_a_gain_makes_values_differ_over_shorter_distances():
         return ((e.each(x + 0.05) - e.each(x)).square().mean() / e.each(x).var()).item()
 
     assert change(6.0) > 4 * change(1.0)
+
+
+def test_values_can_see_the_first_numbers_of_an_observation_alone():
+    values, seen = ensemble(value_inputs=2), states(N)
+    changed = seen.clone()
+    changed[:, 2:] += 1
+    torch.testing.assert_close(values.each(seen), values.each(changed), rtol=0, atol=0)
+    changed[:, 1] += 1
+    assert not torch.allclose(values.each(seen), values.each(changed))
+    each = states(K, N)
+    torch.testing.assert_close(values.each(each)[1], values.each(each[1])[1])
+    with pytest.raises(UsageError, match="value_inputs=5: an observation has 4 numbers"):
+        ensemble(value_inputs=5)
 
 
 def test_a_restored_ensemble_goes_on_as_it_would_have():
