@@ -55,7 +55,7 @@ def arc(c: PlannerSettings, parts: Parts) -> Search:
         objective=Objective(
             p.model, p.discount, c.particles, p.value, p.cost_value, c.pessimism, c.cost_over == "worst"
         ),
-        weighting=Softmax(c.inverse_temperature, p.constraint, c.standardised),
+        weighting=Softmax(c.inverse_temperature, p.constraint, c.standardised, c.effective_size),
         refit=Momentum(0.0 if alone else c.momentum),
         population=0 if alone else c.population,
         iterations=1 if alone else c.iterations,

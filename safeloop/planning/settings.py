@@ -64,6 +64,9 @@ class PlannerSettings:
     """1/eta, per unit of return (and of cost, where too few sequences are feasible)."""
     standardised: bool = False
     """The unit of the temperature is the standard deviation of each plan's own scores (but for search=cem)."""
+    effective_size: float | None = None
+    """Effective number of sequences that the temperature of each plan is chosen for (search=arc or mppi); None: that of
+    `inverse_temperature`."""
     elites: int | None = None
     """Best sequences that count alike, others not at all (search=cem); None: 20."""
     momentum: float = 0.1
@@ -102,6 +105,11 @@ class PlannerSettings:
         check_range(self, "cost_margin", "threshold", "penalty", "pessimism", "actor_noise", least=0)
         check_range(self, "actor_fraction", "actor_mixture", "noise_correlation", least=0, most=1)
         check_range(self, "momentum", least=0, below=1)
+        check_range(self, "effective_size", least=1)
+        if self.effective_size is not None and self.search not in ("arc", "mppi"):
+            raise ValueError(
+                f"effective_size={self.effective_size}: search={self.search} has no temperature of its own"
+            )
         if self.elites is not None and self.search != "cem":
             raise ValueError(f"elites={self.elites}: only search=cem has elites, this is search={self.search}")
         if self.actor_mixture and self.search != "mbop":

@@ -50,10 +50,14 @@ class Softmax:
     constraint: Constraint | None = None
     standardised: bool = False
     """The unit is the standard deviation of each plan's own finite preferences."""
+    size: float | None = None
+    """Effective size that the temperature of each plan is chosen for; None: that of `inverse_temperature`."""
 
     def __call__(self, scores: Scores) -> Tensor:
         """Return the weights `[B, N]`."""
         preference = feasible_first(scores, self.constraint)
+        if self.size is not None:
+            return weights_of_size(preference, self.size)
         if self.standardised:
             preference = standardised(preference)
         return torch.softmax(self.inverse_temperature * preference, 1)
@@ -72,6 +76,25 @@ def standardised(preference: Tensor) -> Tensor:
 def effective_size(weights: Tensor) -> Tensor:
     """Return the number of equally weighed candidates that weights `[B, N]` are worth, `1 / sum w^2`, `[B]`."""
     return 1 / weights.square().sum(1)
+
+
+HALVINGS = 24
+"""Halvings of the range in which the logarithm of a temperature is looked for."""
+
+
+def weights_of_size(preference: Tensor, size: float) -> Tensor:
+    """Return softmax weights `[B, N]` of preferences `[B, N]` at temperatures that give them an effective size.
+
+    The size of a plan's weights can't be beyond the number of its finite preferences, nor below that of its best ones
+    that are equal.
+    """
+    unit = standardised(preference)
+    low, high = (torch.full_like(unit[:, :1], bound) for bound in (-8.0, 12.0))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        wide = (effective_size(torch.softmax(middle.exp() * unit, 1)) > size)[:, None]
+        low, high = torch.where(wide, middle, low), torch.where(wide, high, middle)
+    return torch.softmax(((low + high) / 2).exp() * unit, 1)
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,23 @@ def test_standardised_weights_by_hand_are_the_same_for_any_scale_of_scores():
     torch.testing.assert_close(weights, again, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [1.5, 4.0, 6.5])
+def test_weights_of_a_given_effective_size(size):
+    returns = torch.randn(3, 7, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0], [100.0], [1e-3]])
+    weights = Softmax(1.0, size=size)(Scores(returns, torch.zeros(3, 7)))
+    torch.testing.assert_close(effective_size(weights), torch.full((3,), size), atol=1e-2, rtol=0)
+    torch.testing.assert_close(weights.sum(1), torch.ones(3))
+    assert torch.equal(weights.argsort(1), returns.argsort(1))
+
+
+def test_weights_of_a_size_have_as_many_candidates_as_there_are():
+    returns = torch.tensor([[1.0, 2.0, -torch.inf, 3.0]])
+    weights = Softmax(1.0, size=9.0)(Scores(returns, torch.zeros(1, 4)))
+    torch.testing.assert_close(weights, torch.tensor([[1 / 3, 1 / 3, 0.0, 1 / 3]]), atol=1e-3, rtol=0)
+    equal = Softmax(1.0, size=1.0)(Scores(torch.tensor([[2.0, 2.0, 1.0]]), torch.zeros(1, 3)))
+    torch.testing.assert_close(equal, torch.tensor([[0.5, 0.5, 0.0]]), atol=1e-3, rtol=0)
+
+
 def test_standardised_weights_where_nothing_is_finite_are_nan():
     scores = Scores(torch.full((1, 3), -torch.inf), torch.zeros(1, 3))
     assert Softmax(2.0, standardised=True)(scores).isnan().all()
