@@ -4,7 +4,8 @@ Takes runs of `polo` and `polo-greedy` in `PointBox` and `PointMaze`, and explor
 (uniform in each decision) from the same number of seeds. Writes into FOLDER
 
 - `coverage.csv`: the share of cells visited, for each world, explorer, seed and number of decisions;
-- `values.csv`: of seed 0 of each, the value of a point at rest in the middle of each cell, and whether it was visited;
+- `values.csv`: of the first seed of each, the value of a point at rest in the middle of each cell, and whether it was
+  visited;
 - `coverage.png` and `values.png`, pictures of both.
 """
 
@@ -52,6 +53,7 @@ def random_path(world: str, seed: int, decisions: int) -> np.ndarray:
 def explored(runs: list[str]) -> tuple[list, list]:
     """Return the rows of `coverage.csv` and of `values.csv`."""
     shares, values, longest = [], [], defaultdict(int)
+    first = min(opened(path)[0].settings.seed for path in runs)
     for path in runs:
         settings, agent = opened(path)[0].settings, trained_agent(path)
         data = agent.replay.data
@@ -60,7 +62,7 @@ def explored(runs: list[str]) -> tuple[list, list]:
         found, cells = visited(way)
         shares += [(settings.env, settings.name, settings.seed, t, found[t]) for t in range(0, stored + 1, EVERY)]
         longest[settings.env, settings.seed] = max(longest[settings.env, settings.seed], stored)
-        if settings.seed == 0:
+        if settings.seed == first:
             x, y = np.meshgrid(CENTRES, CENTRES, indexing="ij")
             at_rest = torch.as_tensor(np.stack((x, y, 0 * x, 0 * x), -1), dtype=torch.float32)
             with torch.no_grad():
@@ -69,7 +71,7 @@ def explored(runs: list[str]) -> tuple[list, list]:
     for (world, seed), decisions in sorted(longest.items()):
         found, cells = visited(random_path(world, seed, decisions))
         shares += [(world, RANDOM, seed, t, found[t]) for t in range(0, decisions + 1, EVERY)]
-        if seed == 0:
+        if seed == first:
             values += _map(world, RANDOM, np.zeros((CELLS, CELLS)), cells)
     return shares, values
 
@@ -87,7 +89,7 @@ def draw_coverage(rows: list[dict[str, str]], path: Path) -> None:
     figure = style.Figure(figsize=(9, 4), layout="constrained")
     for axes, world in zip(figure.subplots(1, 2, sharey=True), WORLDS, strict=True):
         mine = [row for row in rows if row["world"] == world]
-        for index, name in enumerate(dict.fromkeys(row["explorer"] for row in mine)):
+        for index, name in enumerate(_explorers(mine)):
             by_time = defaultdict(list)
             for row in mine:
                 if row["explorer"] == name:
@@ -107,9 +109,9 @@ def draw_coverage(rows: list[dict[str, str]], path: Path) -> None:
 
 
 def draw_values(rows: list[dict[str, str]], path: Path) -> None:
-    """Draw the values of each explorer's seed 0 as a map, with a dot in each cell that it visited."""
-    names = list(dict.fromkeys(row["explorer"] for row in rows))
-    figure = style.Figure(figsize=(3.2 * len(names), 6.6), layout="constrained")
+    """Draw the values of each explorer's first seed as a map, with a dot in each cell that it visited."""
+    names = _explorers(rows)
+    figure = style.Figure(figsize=(3.4 * len(names), 6), layout="constrained")
     grid = figure.subplots(len(WORLDS), len(names), squeeze=False)
     for row_of_axes, world in zip(grid, WORLDS, strict=True):
         for axes, name in zip(row_of_axes, names, strict=True):
@@ -117,7 +119,7 @@ def draw_values(rows: list[dict[str, str]], path: Path) -> None:
             value = np.array([float(r["value"]) for r in mine]).reshape(CELLS, CELLS)
             seen = np.array([int(r["visited"]) for r in mine]).reshape(CELLS, CELLS)
             if name == RANDOM:
-                axes.imshow(np.ones((CELLS, CELLS)), extent=(-1, 1, -1, 1), cmap="Greys", vmin=0, vmax=4)
+                axes.imshow(np.ones((CELLS, CELLS)), extent=(-1, 1, -1, 1), cmap="Greys", vmin=0, vmax=8)
             else:
                 image = axes.imshow(value.T, origin="lower", extent=(-1, 1, -1, 1), cmap="viridis")
                 figure.colorbar(image, ax=axes, shrink=0.8, label="value")
@@ -127,6 +129,11 @@ def draw_values(rows: list[dict[str, str]], path: Path) -> None:
                 axes.plot([x, x], [y - HALF_WALL[1], y + HALF_WALL[1]], color="black", linewidth=2)
             axes.set(title=f"{world}: {name}", xlabel="x (m)", ylabel="y (m)")
     figure.savefig(path, dpi=100)
+
+
+def _explorers(rows: list[dict[str, str]]) -> list[str]:
+    """Return the names of the explorers, by length and random actions last: `polo` comes before its variants."""
+    return sorted({row["explorer"] for row in rows}, key=lambda name: (name == RANDOM, len(name), name))
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -21,6 +21,18 @@ MPPI = {
     "inverse_temperature": 5.0,
 }  # fmt: skip
 """POLO's planner, at a size for two cores; the paper's humanoid has 120 sequences of 64 decisions."""
+EXPLORATION = {
+    "value_inputs": 2, "input_gain": 6.0, "value_learning_rate": 0.01, "inverse_temperature": 100.0,
+    "noise_correlation": 0.8,
+}  # fmt: skip
+"""For a point mass without reward. Values see the place alone: else they are highest at places with a certain velocity,
+for which a plan takes a run-up, and each next plan takes it later."""
+HAND = {
+    "population": 80, "horizon": 16, "inverse_temperature": 10.0, "noise_correlation": 0.8, "update_every": 25,
+    "value_steps": 16, "value_batch": 16,
+}  # fmt: skip
+"""For the hand (appendix B); its temperature of 10 is read as 1/eta."""
+PRESETS = {"default": MPPI, "exploration": {**MPPI, **EXPLORATION}, "hand": {**MPPI, **HAND}}
 SIMULATOR = {"dynamics": "simulator"}
 
 
@@ -46,7 +58,7 @@ def build(settings: PoloSettings, spec: EnvSpec, obs_dim: int, act_dim: int, see
 
 def _named(name: str, summary: str, own: dict[str, Any]) -> Online:
     info = AlgorithmInfo(
-        name, summary, PoloSettings, ONLINE_STEPS, presets({"default": {}}, PoloSettings, {**MPPI, **own}),
+        name, summary, PoloSettings, ONLINE_STEPS, presets(PRESETS, PoloSettings, own),
         keeps_checkpoints=True, explores=True,
     )  # fmt: skip
     return Online(info, build, partial(privileged))
@@ -56,6 +68,6 @@ polo = _named("polo", "MPPI + value ensemble, on the simulator (Lowrey et al. 20
 polo_greedy = _named("polo-greedy", "POLO with a lookahead of one decision (3.1)", {**SIMULATOR, "horizon": 1})
 polo_model = _named("polo-model", "POLO on learned models (CoRL 2021, D.2)", {})
 mpc = named(
-    "mpc", "MPPI on the simulator, without a value (Lowrey et al. 2019)", {**MPPI, **SIMULATOR, "value": "none"},
-    OnlinePlanning, groups={"default": {}},
+    "mpc", "MPPI on the simulator, without a value (Lowrey et al. 2019)", {**SIMULATOR, "value": "none"},
+    OnlinePlanning, groups=PRESETS,
 )  # fmt: skip

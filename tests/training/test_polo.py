@@ -201,3 +201,15 @@ def test_settings_that_can_not_be_are_refused(changes, message):
 def test_random_decisions_are_needed_where_models_are_learned():
     with pytest.raises((UsageError, ValueError), match="warmup=0: expected at least 1"):
         resolved("polo-model", "HalfCheetah", warmup=0)
+
+
+def test_presets_change_the_planner_and_leave_an_algorithm_what_it_is():
+    def values(name, preset):
+        algorithm = find_algorithm(name)
+        return build(algorithm.info.settings, algorithm.info.presets[preset], owner=name)
+
+    explored, greedy = values("polo", "exploration"), values("polo-greedy", "exploration")
+    assert explored.value_ensemble.value_inputs == greedy.value_ensemble.value_inputs == 2
+    assert (explored.planner.horizon, greedy.planner.horizon) == (32, 1)
+    assert values("polo", "hand").polo.update_every == 25 and values("mpc", "hand").planner.population == 80
+    assert values("polo", "default").planner.inverse_temperature == 5.0
