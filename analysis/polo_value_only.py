@@ -1,0 +1,53 @@
+"""Plan with POLO's value alone: python analysis/polo_value_only.py OUT.csv RUN [RUN ...]
+
+Takes runs of `polo` on `HumanoidGetup`. Drives one evaluation episode of each run's seed in three ways: as it was
+trained; with plans of `LONG` decisions that see no reward, so that the value at their end is all that they are scored by; and
+greedily, by the value after one decision. Writes the height of the root and the reward of every `EVERY`-th decision.
+"""
+
+from dataclasses import replace
+
+import torch
+from rows import label, opened, trained_agent, write_rows
+
+from safeloop.models.trajectories import Watched
+from safeloop.planning.planners import planner
+from safeloop.rng import EVALUATION, derived_seed
+
+LONG, EVERY = 64, 5
+
+
+class Unrewarded(Watched):
+    """A model whose rewards are 0."""
+
+    def rollout(self, *arguments, **named):
+        """The model's rollouts without their rewards."""
+        found = super().rollout(*arguments, **named)
+        return found._replace(outcome=found.outcome._replace(reward=0 * found.outcome.reward))  # NaN stays NaN
+
+    def saw(self, found):
+        """Nothing is kept."""
+
+
+def rows(path):
+    """Yield the rows of a run."""
+    run, spec = opened(path)
+    agent, seed = trained_agent(path), run.settings.seed
+    for way, horizon in (("trained", agent.settings.planner.horizon), ("value alone", LONG), ("greedy", 1)):
+        model = agent.parts.model if way == "trained" else Unrewarded(agent.parts.model)
+        plans = planner(
+            replace(agent.settings.planner, horizon=horizon), replace(agent.parts, model=model),
+            [torch.Generator().manual_seed(seed)],
+        )  # fmt: skip
+        env, done, decision = spec.make(), False, 0
+        env.reset(seed=derived_seed(seed, EVALUATION, 0))
+        while not done:
+            plan = agent.plan(env.get_state()[None], decision == 0, plans)
+            _, reward, terminated, truncated, _ = env.step(plan.action[0].numpy())
+            decision, done = decision + 1, terminated or truncated
+            if decision % EVERY == 0:
+                yield label(path, 2), way, horizon, decision, f"{env.data.qpos[2]:.3f}", f"{reward:.3f}"
+
+
+if __name__ == "__main__":
+    write_rows(__doc__, ("run", "way", "horizon", "decision", "height", "reward"), rows)
