@@ -1,7 +1,7 @@
 """Plan with POLO's value alone: python analysis/polo_value_only.py OUT.csv RUN [RUN ...]
 
 Takes runs of `polo` on `HumanoidGetup`. Drives one evaluation episode of each run's seed in three ways: as it was
-trained; with plans of `LONG` decisions that see no reward, so that the value at their end is all that they are scored by; and
+trained; with plans of `LONG` decisions that see no reward, so that they are scored by the value at their end alone; and
 greedily, by the value after one decision. Writes the height of the root and the reward of every `EVERY`-th decision.
 """
 
