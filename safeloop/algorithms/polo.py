@@ -27,12 +27,19 @@ EXPLORATION = {
 }  # fmt: skip
 """For a point mass without reward. Values see the place alone: else they are highest at places with a certain velocity,
 for which a plan takes a run-up, and each next plan takes it later."""
+HUMANOID = {"initial_variance": 0.04, "noise_correlation": 0.9, "value_scale": 30.0}
+"""For the humanoid (appendix A): its noise, and values of the size of 100 decisions' rewards."""
 HAND = {
     "population": 80, "horizon": 16, "inverse_temperature": 10.0, "noise_correlation": 0.8, "update_every": 25,
     "value_steps": 16, "value_batch": 16,
 }  # fmt: skip
 """For the hand (appendix B); its temperature of 10 is read as 1/eta."""
-PRESETS = {"default": MPPI, "exploration": {**MPPI, **EXPLORATION}, "hand": {**MPPI, **HAND}}
+PRESETS = {
+    "default": MPPI,
+    "exploration": {**MPPI, **EXPLORATION},
+    "humanoid": {**MPPI, **HUMANOID},
+    "hand": {**MPPI, **HAND},
+}
 SIMULATOR = {"dynamics": "simulator"}
 
 

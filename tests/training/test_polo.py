@@ -212,4 +212,5 @@ def test_presets_change_the_planner_and_leave_an_algorithm_what_it_is():
     assert explored.value_ensemble.value_inputs == greedy.value_ensemble.value_inputs == 2
     assert (explored.planner.horizon, greedy.planner.horizon) == (32, 1)
     assert values("polo", "hand").polo.update_every == 25 and values("mpc", "hand").planner.population == 80
+    assert values("mpc", "humanoid").planner.initial_variance == 0.04
     assert values("polo", "default").planner.inverse_temperature == 5.0
