@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from safeloop.models.simulator import SimulatorModel
+from safeloop.planning.objective import Objective
+from safeloop.planning.spaces import ActionSequences
 from safeloop.registry import find_env
 
 RUNNERS = ["HalfCheetah", "Walker2d", "Hopper", "Swimmer", "InvertedPendulum"]
@@ -183,3 +187,34 @@ def test_a_goal_episode_can_start_from_a_state():
 @pytest.mark.parametrize("name", ["AntGoal1", "PointButton1", "PointPush1", "PointCircle1"])
 def test_other_navigation_tasks_have_no_simulator(name):
     assert find_env(name, {}).simulator is None
+
+
+@pytest.mark.parametrize(("name", "gamma"), [("PointGoal1", 0.9), ("HalfCheetahVelocity", 0.8)])
+def test_a_planner_scores_candidates_as_the_environment_would(name, gamma):
+    env, random = find_env(name, {}).make(), np.random.default_rng(0)
+    size = env.action_space.shape[0]
+    if name == "HalfCheetahVelocity":
+        slowed(env._stock)
+        env.reset(seed=2)
+        state = env.get_state()
+    else:  # just before it is in a hazard
+        states, _, results, _ = goal_drive(name, {}, 4)
+        state = states[np.flatnonzero(results[:, 1])[0] - 1]
+    candidates = np.repeat(random.uniform(-1, 1, (M, 3, 1, size)), 4, 2).reshape(M, 12, size)  # held, to get somewhere
+    simulator = find_env(name, {}).simulator(1)
+    if name == "HalfCheetahVelocity":
+        slowed(simulator.task.stock)
+    objective = Objective(SimulatorModel(simulator, env.observation_space.shape[0]), gamma, value=None)
+    scores = objective(
+        torch.as_tensor(state)[None], ActionSequences(12, size),
+        torch.as_tensor(candidates, dtype=torch.float32)[None], [torch.Generator()],
+    )  # fmt: skip
+    for row, actions in enumerate(np.float32(candidates)):
+        env.reset(seed=0, options={"state": state})
+        found = [env.step(action) for action in actions]
+        assert not any(info.get("event") for *_, info in found)
+        returns = sum(gamma**t * step[1] for t, step in enumerate(found))
+        costs = sum(gamma**t * step[-1]["cost"] for t, step in enumerate(found))
+        assert scores.returns[0, row].item() == pytest.approx(returns, abs=1e-5)
+        assert scores.costs[0, row].item() == pytest.approx(costs, abs=1e-5)
+    assert scores.costs.max() > 0 and len(set(scores.returns[0].tolist())) == M
