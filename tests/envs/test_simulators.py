@@ -198,15 +198,15 @@ def test_a_planner_scores_candidates_as_the_environment_would(name, gamma):
         env.reset(seed=2)
         state = env.get_state()
     else:  # just before it is in a hazard
-        states, _, results, _ = goal_drive(name, {}, 4)
+        states, _, results, _ = goal_drive(name, {}, 3)
         state = states[np.flatnonzero(results[:, 1])[0] - 1]
-    candidates = np.repeat(random.uniform(-1, 1, (M, 3, 1, size)), 4, 2).reshape(M, 12, size)  # held, to get somewhere
+    candidates = np.repeat(random.uniform(-1, 1, (M, 2, 1, size)), 3, 2).reshape(M, 6, size)  # held, to get somewhere
     simulator = find_env(name, {}).simulator(1)
     if name == "HalfCheetahVelocity":
         slowed(simulator.task.stock)
     objective = Objective(SimulatorModel(simulator, env.observation_space.shape[0]), gamma, value=None)
     scores = objective(
-        torch.as_tensor(state)[None], ActionSequences(12, size),
+        torch.as_tensor(state)[None], ActionSequences(6, size),
         torch.as_tensor(candidates, dtype=torch.float32)[None], [torch.Generator()],
     )  # fmt: skip
     for row, actions in enumerate(np.float32(candidates)):
