@@ -135,17 +135,18 @@ class Planner:
 
     def _search(self, obs: Tensor, mean: Tensor, value_after_event: Tensor) -> Plan:
         c, generators = self.search, self.generators
+        space = c.space.at(obs, generators)
         variance, usage = torch.full_like(mean, c.initial_variance), mean.new_zeros(len(mean))
-        proposed = c.proposals(obs, mean, generators) if c.proposals else mean.new_empty(len(mean), 0, *c.space.size)
+        proposed = c.proposals(obs, mean, generators) if c.proposals else mean.new_empty(len(mean), 0, *space.size)
         for _ in range(c.iterations):
-            candidates = torch.cat((c.space.draw(mean, variance, c.population, generators), proposed), 1)
-            scores = c.objective(obs, c.space, candidates, generators, value_after_event)
+            candidates = torch.cat((space.draw(mean, variance, c.population, generators), proposed), 1)
+            scores = c.objective(obs, space, candidates, generators, value_after_event)
             weights = c.weighting(scores)
             usage = usage + weights[:, c.population :].sum(1) / c.iterations
             mean, variance = c.refit(candidates, weights, mean, variance)
         if c.draws:  # where nothing is finite the mean is NaN, and stays so
             mean = torch.where(mean.isfinite(), draw(candidates, weights, generators), mean)
-        action, allowed = c.space.action(mean, obs), feasible(scores, c.constraint)
+        action, allowed = space.action(mean, obs), feasible(scores, c.constraint)
         considered = allowed | ~allowed.any(1, keepdim=True)
         return Plan(
             action=action,

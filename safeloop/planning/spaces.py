@@ -29,6 +29,10 @@ class Space(Protocol):
         """The shape of one candidate."""
         ...
 
+    def at(self, obs: Tensor, generators: Generators) -> Space:
+        """Return the space for plans from `obs [B, S]`, where it depends on them."""
+        ...
+
     def draw(self, mean: Tensor, variance: Tensor, count: int, generators: Generators) -> Tensor:
         """Draw `[B, count, *size]` from the distribution of `mean` and `variance`, `[B, *size]` each."""
         ...
@@ -65,6 +69,10 @@ class ActionSequences:
     def size(self) -> tuple[int, ...]:
         """`[H, A]`."""
         return self.horizon, self.act_dim
+
+    def at(self, obs: Tensor, generators: Generators) -> ActionSequences:
+        """Return itself: it does not depend on observations."""
+        return self
 
     def draw(self, mean: Tensor, variance: Tensor, count: int, generators: Generators) -> Tensor:
         """Draw `[B, count, H, A]` around `mean [B, H, A]`, clamped to the action limits."""
