@@ -31,9 +31,10 @@ HUMANOID = {"initial_variance": 0.04, "noise_correlation": 0.9, "value_scale": 3
 """For the humanoid (appendix A): its noise, and values of the size of 100 decisions' rewards."""
 HAND = {
     "population": 80, "horizon": 16, "inverse_temperature": 10.0, "noise_correlation": 0.8, "update_every": 25,
-    "value_steps": 16, "value_batch": 16,
+    "value_steps": 16, "value_batch": 16, "value_scale": 0.1,
 }  # fmt: skip
-"""For the hand (appendix B); its temperature of 10 is read as 1/eta."""
+"""For the hand (appendix B); its temperature of 10 is read as 1/eta. Priors of the size of a decision's rewards: beside
+larger ones a dice that falls off the hand is worth trying."""
 PRESETS = {
     "default": MPPI,
     "exploration": {**MPPI, **EXPLORATION},

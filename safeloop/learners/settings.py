@@ -176,3 +176,39 @@ class MBOPSettings:
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""
         check_range(self, "return_horizon", least=1, most=MANY)
+
+
+@dataclass(frozen=True)
+class DistillationSettings:
+    """Settings of POPLIN's policy and of its distillation (safeloop/learners/distillation.py)."""
+
+    policy_layers: int = 1
+    """Hidden layers of the policy, of tanh units."""
+    policy_width: int = 32
+    """Units of each hidden layer."""
+    policy_learning_rate: float = 3e-3
+    """Adam's learning rate of the policy."""
+    distillation: Literal["bc", "gan", "avg"] = "bc"
+    """The way from plans to a policy: behaviour cloning (Eq. 7), a generative adversarial network (Eq. 8), or the mean
+    of the noise on the weights."""
+    averaged: Literal["added", "replaced"] = "added"
+    """Whether the mean noise is added to the weights, as in the paper, or takes their place, as in its program."""
+    distilled_steps: int = 100
+    """Gradient steps of a distillation."""
+    distilled_batch: int = 64
+    """Decisions of a gradient step."""
+    discriminator_width: int = 64
+    """Units of each of the discriminator's two hidden layers."""
+    discriminator_learning_rate: float = 3e-3
+    """Adam's learning rate of the discriminator."""
+    entropy_penalty: float = 1e-3
+    """Weight of the discriminator's entropy, which it is rewarded for (5.4)."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "policy_layers", least=0, most=100)
+        check_range(
+            self, "policy_width", "distilled_steps", "distilled_batch", "discriminator_width", least=1, most=MANY
+        )
+        check_range(self, "policy_learning_rate", "discriminator_learning_rate", more_than=0)
+        check_range(self, "entropy_penalty", least=0)
