@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from safeloop.cmdp import EnvSpec
 from safeloop.learners.settings import (
     CRRSettings,
+    DistillationSettings,
     LearnerSettings,
     MBOPSettings,
     PLASSettings,
@@ -277,6 +278,40 @@ class PoloSettings(OnlinePlanning):
         super().__post_init__()
         if self.value.value != "auto":
             raise ValueError(f"value={self.value.value}: POLO's value is its ensemble; leave it out, or use mpc")
+
+
+@dataclass(frozen=True)
+class PoplinLearning:
+    """Settings of POPLIN's search around its policy (Wang & Ba, 2020)."""
+
+    search_space: Literal["init", "replan", "sep", "uni"] = "replan"
+    """The things that are searched: noise on actions that the policy proposes once (`init`), on its actions in the loop
+    (`replan`), on its weights in each decision (`sep`), or on its weights for all decisions of a plan (`uni`)."""
+    hallucination: bool = False
+    """Whether the first decisions of all elite candidates are distilled too."""
+
+
+@dataclass(frozen=True)
+class PoplinSettings(OnlinePlanning):
+    """Settings of POPLIN."""
+
+    planner: PlannerSettings = PlannerSettings(search="cem", actor_fraction=0.0)
+    poplin: PoplinLearning = PoplinLearning()
+    policy: DistillationSettings = DistillationSettings()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that can't be together."""
+        super().__post_init__()
+        if self.policy.distillation != "bc" and self.poplin.search_space in ("init", "replan"):
+            raise ValueError(
+                f"distillation={self.policy.distillation}: it needs noise on weights, search_space=sep or uni; this "
+                f"is search_space={self.poplin.search_space}"
+            )
+        if self.value.value != "auto":
+            raise ValueError(f"value={self.value.value}: POPLIN has no value at the horizon; leave it out")
+        if self.planner.search != "cem" or self.planner.actor_fraction:
+            given = f"search={self.planner.search}, actor_fraction={self.planner.actor_fraction:g}"
+            raise ValueError(f"{given}: POPLIN's search is cem, without an actor's sequences; leave them out")
 
 
 # Agents that learn from a dataset

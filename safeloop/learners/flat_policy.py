@@ -45,10 +45,11 @@ class FlatPolicy:
         return self._forward(obs, self.weights + noise)
 
     def _forward(self, obs: Tensor, weights: Tensor) -> Tensor:
-        x, used = (obs - self.mean) / self.scale, 0
-        for n_in, n_out in self.shapes:
-            matrix = weights[:, used : used + n_in * n_out].view(-1, n_in, n_out)
-            used += n_in * n_out
-            x = torch.tanh(torch.baddbmm(weights[:, None, used : used + n_out], x, matrix))
-            used += n_out
+        x, used = (obs.float() - self.mean) / self.scale, 0
+        with torch.autocast(obs.device.type, enabled=False):  # the noise on weights is too small for bfloat16
+            for n_in, n_out in self.shapes:
+                matrix = weights[:, used : used + n_in * n_out].view(-1, n_in, n_out)
+                used += n_in * n_out
+                x = torch.tanh(torch.baddbmm(weights[:, None, used : used + n_out], x, matrix))
+                used += n_out
         return x

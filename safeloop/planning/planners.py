@@ -25,7 +25,7 @@ from safeloop.planning.objective import Objective, Value
 from safeloop.planning.proposals import Actor, ActorRollouts
 from safeloop.planning.search import Momentum, Planner, Search, refit_mean
 from safeloop.planning.settings import ELITES, PlannerSettings
-from safeloop.planning.spaces import ActionSequences
+from safeloop.planning.spaces import ActionSequences, Space
 from safeloop.planning.weighting import Elites, Softmax
 
 
@@ -91,11 +91,18 @@ def mppi(c: PlannerSettings, parts: Parts) -> Search:
 PLANNERS: dict[str, Callable[[PlannerSettings, Parts], Search]] = {"arc": arc, "cem": cem, "mbop": mbop, "mppi": mppi}
 
 
-def planner(settings: PlannerSettings, parts: Parts, generators: Generators, draws: bool = False) -> Planner:
-    """Return the planner that the settings name, of as many episodes as there are generators."""
+def planner(
+    settings: PlannerSettings, parts: Parts, generators: Generators, draws: bool = False, space: Space | None = None
+) -> Planner:
+    """Return the planner that the settings name, of as many episodes as there are generators.
+
+    It searches in `space` where one is given, in place of action sequences.
+    """
     bf16 = settings.precision == "bfloat16"
     if settings.precision == "auto":
         bf16 = bf16_is_fast(str(generators[0].device))
     search = replace(PLANNERS[settings.search](settings, parts), draws=draws, bf16=bf16)
+    if space is not None:
+        search = replace(search, space=space)
     perception = Perception(parts.follows) if parts.follows else None
     return Planner(search, generators, parts.actor, perception)

@@ -6,13 +6,15 @@ Letters: K models, B plans at once, P particles, N candidates, H steps, S observ
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from safeloop.models.trajectories import Controller, Model, OpenLoop, rollout
 from safeloop.networks import Generators, normals
+
+T = TypeVar("T", bound="NoiseSpace")
 
 
 class Policy(Protocol):
@@ -43,7 +45,7 @@ class NoiseSpace:
         """`[H, A]`."""
         return self.horizon, self.act_dim
 
-    def at(self, obs: Tensor, generators: Generators) -> NoiseSpace:
+    def at(self: T, obs: Tensor, generators: Generators) -> T:
         """Return the space for plans from `obs [B, S]`: itself."""
         return self
 
