@@ -65,7 +65,7 @@ class Family:
             raise UsageError(f"WallStop has no option {sorted(unknown)[0]!r}; it has: wall")
         try:
             position = float(wall)
-        except ValueError:
+        except (TypeError, ValueError):
             raise UsageError(f"WallStop: wall={wall}: expected a number of metres") from None
         return EnvSpec(
             id="WallStop",
