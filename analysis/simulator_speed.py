@@ -37,7 +37,6 @@ def measured(name):
     simulators, state, act = started(name)
     one = simulators[0]
     model = one.physics.model
-    substeps = one.repeat * one._each if hasattr(one, "_each") else one.task.substeps
     low, high = model.actuator_ctrlrange.T
     controls = (low + high) / 2 + (high - low) / 2 * act
     data = mujoco.MjData(model)
@@ -47,16 +46,16 @@ def measured(name):
             mujoco.mj_setState(model, data, state[row, : one.physics.size], mujoco.mjtState.mjSTATE_FULLPHYSICS)
             for control in controls[row]:
                 data.ctrl[:] = control
-                mujoco.mj_step(model, data, substeps)
+                mujoco.mj_step(model, data, one.substeps)
 
     found = in_turns(
         {"alone": alone, **{threads: lambda s=s: s.rollout(state, act) for threads, s in enumerate(simulators, 1)}},
         ROUNDS,
     )
-    steps = ROLLOUTS * DECISIONS * substeps
+    steps = ROLLOUTS * DECISIONS * one.substeps
     rates = {key: round(steps / spread(seconds, 6)["median"]) for key, seconds in found.items()}
     shares = ratio(found["alone"], found[1]), ratio(found[1], found[2])
-    return name, substeps, rates["alone"], rates[1], rates[2], *shares
+    return name, one.substeps, rates["alone"], rates[1], rates[2], *shares
 
 
 if __name__ == "__main__":

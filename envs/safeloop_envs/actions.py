@@ -24,4 +24,8 @@ class ActionRange:
             raise ValueError(f"an action of this environment has shape {self.centre.shape}, got {values.shape}")
         if not np.isfinite(values).all():
             raise ValueError(f"an action must be finite, got {values.tolist()}")
-        return self.centre + self.half * np.minimum(np.maximum(values, -1.0), 1.0)
+        return self.scaled(values)
+
+    def scaled(self, act: np.ndarray) -> np.ndarray:
+        """Return the controls `[..., A]` of actions `[..., A]`, unchecked; those beyond [-1, 1] are clipped."""
+        return self.centre + self.half * np.minimum(np.maximum(act, -1.0), 1.0)

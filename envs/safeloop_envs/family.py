@@ -189,16 +189,13 @@ def _simulated(task: Task) -> bool:
 
 
 def _simulate(task: Task, repeat: int, observation: str, threads: int) -> Simulator:
-    from safeloop_envs.shim import import_safety_gymnasium
-
-    import_safety_gymnasium()
+    env: Any = _make(task, repeat, observation)
     if task.kind == "Velocity":
-        from safeloop_envs.velocity import make_velocity
+        found: Simulator = env.simulator(task.robot, threads)
+        return found
+    from safeloop_envs.goal_physics import GoalSimulator
 
-        return make_velocity(task.full_id, repeat, task.episode_steps).simulator(task.robot, threads)
-    from safeloop_envs.goal_physics import GoalEnv, GoalSimulator
-
-    return GoalSimulator(GoalEnv(task.full_id, repeat, observation), threads)
+    return GoalSimulator(env, threads)
 
 
 def nearest(name: str, count: int = 5) -> list[str]:

@@ -94,6 +94,7 @@ class GoalSimulator:
         self.own = self.physics.full
         """The place of the layout in a full state."""
         self._each = env._frameskip[0]
+        self.substeps = self.repeat * self._each
         self._models = OrderedDict[bytes, mujoco.MjModel]()
         agent = env._model.body("agent")
         self._free = env._model.jnt_type[agent.jntadr[0]] == mujoco.mjtJoint.mjJNT_FREE
@@ -105,15 +106,14 @@ class GoalSimulator:
 
     def rollout(self, state: np.ndarray, act: np.ndarray) -> Simulated:
         """Return the rollouts of actions `[M, H, A]` from full states `[M, F]`."""
-        actions, every = self._env._actions, self.repeat * self._each
-        controls = actions.centre + actions.half * np.clip(act, -1.0, 1.0)
+        controls = self._env._actions.scaled(act)
         layout = state[:, self.own :]
         models = [self._model(row) for row in layout]
-        path = self.physics.path(state[:, : self.own], controls.repeat(every, 1), sensors=False, models=models)
+        path = self.physics.path(state[:, : self.own], controls.repeat(self.substeps, 1), sensors=False, models=models)
         with np.errstate(all="ignore"):
             reward, cost, event = self._judge(path, layout, act.shape[1])
         stays = np.broadcast_to(layout[:, None], (len(act), act.shape[1] + 1, self.layout.size))
-        states = np.concatenate((path.state[:, ::every], stays), 2)
+        states = np.concatenate((path.state[:, :: self.substeps], stays), 2)
         return Simulated(states, reward, cost, None, event, path.valid)
 
     def _judge(self, path: physics.Path, layout: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,9 +133,7 @@ class GoalSimulator:
             violated |= self._vases(path, layout, robot)
         by_decision = len(met), horizon, self.repeat
         met = met.reshape(by_decision)
-        before = np.cumsum(met, -1) - met > 0  # the goal has been met before this simulator step
-        reward = np.where(before, 0.0, reward.reshape(by_decision)).sum(-1)
-        return reward, violated.reshape(by_decision).sum(-1).astype(float), met.any(-1)
+        return physics.summed_until(met, reward), violated.reshape(by_decision).sum(-1).astype(float), met.any(-1)
 
     def _robot(self, qpos: np.ndarray, layout: np.ndarray) -> np.ndarray:
         """Return the robot's centre `[M, N+1, 2]`: of its free joint, or of two slides in its first frame."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import mujoco
 import numpy as np
 
-from safeloop.errors import UsageError
-from safeloop_envs.mujoco_task import sources
-from safeloop_envs.physics import Judged
-from safeloop_envs.physics import Path as Steps
+from safeloop_envs.actions import ActionRange
+from safeloop_envs.mujoco_task import folder_of, sources
+from safeloop_envs.physics import Judged, Path
 from safeloop_envs.physics_env import PhysicsEnv
 
 EVERY = 75
@@ -32,11 +28,8 @@ def model() -> mujoco.MjModel:
     Motors are position controlled with the gains of that task. MuJoCo's iterations against slip are left out, which
     take half of the time. Raises `UsageError` where gymnasium-robotics is not installed.
     """
-    found = importlib.util.find_spec("gymnasium_robotics")
-    if found is None or not found.submodule_search_locations:
-        raise UsageError("the hand's model file is gymnasium-robotics': run `safeloop doctor`")
-    folder = Path(found.submodule_search_locations[0]) / "envs" / "assets" / "adroit_hand"
-    _, xml, assets = sources(folder / "adroit_pen.xml")
+    folder = folder_of("gymnasium_robotics", "the hand's model file is gymnasium-robotics': run `safeloop doctor`")
+    _, xml, assets = sources(folder / "envs" / "assets" / "adroit_hand" / "adroit_pen.xml")
     spec = mujoco.MjSpec.from_string(xml, assets)
     spec.assets = assets
     for name in ("Object", "target", "table", "vive_tracker"):
@@ -73,8 +66,8 @@ class Hand:
 
     def __init__(self) -> None:
         self.model = model()
-        low, high = self.model.actuator_ctrlrange.T
-        self._centre, self._half = (high + low) / 2, (high - low) / 2
+        self.control = ActionRange(self.model.actuator_ctrlrange).scaled
+        """The desired angles of the joints, rad: an action of -1 to 1 is the whole range of a joint."""
         data = mujoco.MjData(self.model)
         mujoco.mj_kinematics(self.model, data)
         self.place = data.site("S_grasp").xpos.copy()
@@ -82,11 +75,7 @@ class Hand:
         names = [self.model.actuator(i).name for i in range(self.model.nu)]
         self._curled = np.array([CURLED if n[2] in "FMRL" and n[-1] in "012" else 0.0 for n in names])
 
-    def control(self, act: np.ndarray) -> np.ndarray:
-        """Return the desired angles of the joints, rad: an action of -1 to 1 is the whole range of a joint."""
-        return self._centre + self._half * act
-
-    def observe(self, path: Steps, own: np.ndarray) -> np.ndarray:
+    def observe(self, path: Path, own: np.ndarray) -> np.ndarray:
         """Return the observations `[M, H+1, 69]`."""
         dice, goal = matrix(path.qpos[..., -4:]), matrix(own)[:, None]
         parts = [
@@ -95,7 +84,7 @@ class Hand:
         ]  # fmt: skip
         return np.concatenate(parts, -1)
 
-    def judge(self, path: Steps, act: np.ndarray, own: np.ndarray) -> Judged:
+    def judge(self, path: Path, act: np.ndarray, own: np.ndarray) -> Judged:
         """Return the rewards."""
         after = path.qpos[:, self.substeps :: self.substeps]
         away = np.abs(after[..., -7:-4] - self.place).sum(-1)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 
-from safeloop.errors import UsageError
-from safeloop_envs.physics import Judged
-from safeloop_envs.physics import Path as Steps
+from safeloop_envs.mujoco_task import folder_of
+from safeloop_envs.physics import Judged, Path
 
 TARGET = 1.1
 """Height of the root that counts as standing, m."""
@@ -32,12 +29,10 @@ def model(box: bool = False) -> mujoco.MjModel:
 
     Raises `UsageError` where dm_control, which has the model file, is not installed.
     """
-    found = importlib.util.find_spec("dm_control")
-    if found is None or not found.submodule_search_locations:
-        raise UsageError(
-            "the humanoid's model file is dm_control's: `pip install --no-deps dm-control==1.0.34` in this environment"
-        )
-    folder = Path(found.submodule_search_locations[0]) / "suite"
+    missing = (
+        "the humanoid's model file is dm_control's: `pip install --no-deps dm-control==1.0.34` in this environment"
+    )
+    folder = folder_of("dm_control", missing) / "suite"
     files = {f"./common/{path.name}": path.read_bytes() for path in (folder / "common").glob("*.xml")}
     spec = mujoco.MjSpec.from_string((folder / "humanoid.xml").read_text("utf-8"), files)
     spec.option.timestep = 0.008
@@ -81,7 +76,7 @@ class Humanoid:
         """Return the actions themselves: the motors' range is -1 to 1."""
         return act
 
-    def observe(self, path: Steps, own: np.ndarray) -> np.ndarray:
+    def observe(self, path: Path, own: np.ndarray) -> np.ndarray:
         """Return the observations `[M, H+1, 34]` or `[M, H+1, 37]`."""
         read = path.sensors
         forward, upward, torso, pelvis, right_foot, left_foot, head, right_hand, left_hand, velocity, turning = (
@@ -98,7 +93,7 @@ class Humanoid:
             parts.append(path.qpos[..., -7:-4] - [BOX_TARGET, 0, 0])
         return np.concatenate(parts, -1)
 
-    def judge(self, path: Steps, act: np.ndarray, own: np.ndarray) -> Judged:
+    def judge(self, path: Path, act: np.ndarray, own: np.ndarray) -> Judged:
         """Return the rewards."""
         position, velocity = path.qpos[:, 1:], path.qvel[:, 1:]
         height = position[..., 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 
+from safeloop.errors import UsageError
 from safeloop_envs import physics
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.rendering import add_marker
@@ -23,6 +25,14 @@ none; Adroit's has the rate of a viewer."""
 
 CAMERA = "track"
 """The camera that follows the robot, the default of Gymnasium before 1.0 but not of 1.x."""
+
+
+def folder_of(package: str, missing: str) -> Path:
+    """Return the folder of an installed package, without importing it. Raises `UsageError` with the text `missing`."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(missing)
+    return Path(found.submodule_search_locations[0])
 
 
 def sources(path: Path) -> tuple[str, str, dict[str, bytes]]:
@@ -113,7 +123,7 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def simulator(self, robot: str, threads: int) -> physics.TaskSimulator:
         """Return the simulator of a robot's task, which makes its decisions as this environment does."""
-        return physics.TaskSimulator(Running(robot, self._stock, self._repeat, self._observed), threads)
+        return physics.TaskSimulator(Running(robot, self._stock, self._actions, self._repeat, self._observed), threads)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Return a frame, uint8 [480, 480, 3]; None without `render_mode="rgb_array"`."""

@@ -146,6 +146,12 @@ class Judged(NamedTuple):
     event: np.ndarray | None = None
 
 
+def summed_until(ended: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Return sums `[M, H]` over the simulator steps of decisions, up to the first that has `ended [M, H, steps]`."""
+    late = np.cumsum(ended, -1) - ended > 0
+    return np.where(late, 0.0, each.reshape(ended.shape)).sum(-1)
+
+
 class Task(Protocol):
     """A task as functions of paths. The environment and its simulator use the same ones."""
 
@@ -175,7 +181,7 @@ class TaskSimulator:
     """A task's physics as a `protocols.Simulator`; a full state may end with numbers of the task's own."""
 
     def __init__(self, task: Task, threads: int = 1):
-        self.task, self.physics = task, Physics(task.model, threads)
+        self.task, self.physics, self.substeps = task, Physics(task.model, threads), task.substeps
         self.own = self.physics.full
         """The place of the task's own numbers in a full state."""
 

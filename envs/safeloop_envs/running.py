@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from safeloop_envs.actions import ActionRange
-from safeloop_envs.physics import Judged, Path
+from safeloop_envs.physics import Judged, Path, summed_until
 
 HIDDEN = {"HalfCheetah": 1, "Walker2d": 1, "Hopper": 1, "Swimmer": 2, "Ant": 2, "Humanoid": 2}
 """Number of positions, the first ones, that an observation leaves out."""
@@ -33,16 +33,10 @@ class Running:
 
     senses = False
 
-    def __init__(self, robot: str, stock: Any, repeat: int, observed: slice):
+    def __init__(self, robot: str, stock: Any, actions: ActionRange, repeat: int, observed: slice):
         self.robot, self.stock, self.repeat, self.observed = robot, stock, repeat, observed
-        self.model, self.substeps = stock.model, stock.frame_skip * repeat
-        bounds = stock.action_space
-        self.range = ActionRange(np.stack([bounds.low, bounds.high], axis=1))
+        self.model, self.substeps, self.control = stock.model, stock.frame_skip * repeat, actions.scaled
         self._data = mujoco.MjData(stock.model)
-
-    def control(self, act: np.ndarray) -> np.ndarray:
-        """Return the controls `[..., A]` of actions `[..., A]`."""
-        return self.range.centre + self.range.half * act
 
     def observe(self, path: Path, own: np.ndarray) -> np.ndarray:
         """Return the observations `[M, H+1, S]`."""
@@ -65,13 +59,8 @@ class Running:
             cost = self._cost(velocity)
         ended = np.zeros_like(reward, dtype=bool) if fallen is None else fallen
         ended = ended.reshape(*act.shape[:2], self.repeat)
-        before = np.cumsum(ended, -1) - ended > 0  # the decision had ended before this simulator step
-
-        def summed(x: np.ndarray) -> np.ndarray:
-            return np.where(before, 0.0, x.reshape(before.shape)).sum(-1)
-
         terminated = None if fallen is None else ended.any(-1)
-        return Judged(summed(reward), None if cost is None else summed(cost), terminated)
+        return Judged(summed_until(ended, reward), None if cost is None else summed_until(ended, cost), terminated)
 
     def _weight(self, name: str, otherwise: float) -> float:
         return float(getattr(self.stock, name, otherwise))

@@ -61,6 +61,8 @@ class PlanningAgent(ModelAgent):
         draws = settings.training.exploration == "draw"
         self.planner = planner(settings.planner, watched, [planner_generator], draws)
         self.full = np.empty((1, 0))
+        self.latest: Plan | None = None
+        """The whole plan of the last decision in training."""
         self.plans: list[Plan] = []
         """Plans of the episode under way."""
         self.errors: list[float] = []
@@ -92,7 +94,7 @@ class PlanningAgent(ModelAgent):
 
     def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the planned action `[A]` for `obs [S]` in training."""
-        plan = self.plan(self.full if self.needs_states else obs[None], t0)
+        plan = self.latest = self.plan(self.full if self.needs_states else obs[None], t0)
         self.plans.append(plan._replace(candidates=NOTHING, weights=NOTHING))  # summaries alone
         return plan.action[0].cpu().numpy()
 

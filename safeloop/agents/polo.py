@@ -70,21 +70,13 @@ class PoloAgent(PlanningAgent):
         self.watched = Last(parts.model)
         self.planner = planner(self.settings.planner, replace(parts, model=self.watched), [planner_generator])
         self.visits = Visits(self.settings.online.capacity, self.device)
-        self.planned: Plan | None = None
-
-    def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """Return the planner's decisions for `obs [B, S]`, or for full states `[B, F]` with a simulator."""
-        found = super().plan(obs, t0, planner)
-        if planner is None:
-            self.planned = found
-        return found
 
     def observe(self, transition: Transition) -> None:
         """Store a transition, and the visit of its first state with its plan."""
         super().observe(transition)
-        if self.planned is not None:
-            self.visits.add(self._visit(transition.obs, self.planned))
-            self.planned = None
+        if self.latest is not None:
+            self.visits.add(self._visit(transition.obs, self.latest))
+            self.latest = None
 
     def _visit(self, obs: np.ndarray, plan: Plan) -> Visit:
         assert self.watched.last is not None

@@ -71,18 +71,10 @@ class PoplinAgent(PlanningAgent):
         self.planner = self.new_planner([planner_generator])
         self.planned: list[Planned] = []
         """Decisions of the episode under way."""
-        self.latest: Plan | None = None
 
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner of as many episodes as there are generators."""
         return planner(self.settings.planner, self.parts, generators, draws, self.space)
-
-    def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
-        """Return the planner's decisions for `obs [B, S]`."""
-        found = super().plan(obs, t0, planner)
-        if planner is None:
-            self.latest = found
-        return found
 
     def observe(self, transition: Transition) -> None:
         """Store a transition, and the plan that led to it."""

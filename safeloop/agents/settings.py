@@ -288,7 +288,7 @@ class PoplinLearning:
     """The things that are searched: noise on actions that the policy proposes once (`init`), on its actions in the loop
     (`replan`), on its weights in each decision (`sep`), or on its weights for all decisions of a plan (`uni`)."""
     hallucination: bool = False
-    """Whether the first decisions of all elite candidates are distilled too."""
+    """Distil the first decisions of all elite candidates too."""
 
 
 @dataclass(frozen=True)

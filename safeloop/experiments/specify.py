@@ -90,7 +90,7 @@ class Request:
     keep_every: int = 0
     """Simulator steps between checkpoints that are kept for good; 0: the last only."""
     reset_free: bool = False
-    """Whether each episode of training begins where the last one ended: one life without resets."""
+    """Begin each episode of training where the last one ended: one life without resets."""
     out: str | Path = "runs"
     """The folder that the comparison's folder is in."""
     jobs: int | None = None

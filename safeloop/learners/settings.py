@@ -192,7 +192,7 @@ class DistillationSettings:
     """The way from plans to a policy: behaviour cloning (Eq. 7), a generative adversarial network (Eq. 8), or the mean
     of the noise on the weights."""
     averaged: Literal["added", "replaced"] = "added"
-    """Whether the mean noise is added to the weights, as in the paper, or takes their place, as in its program."""
+    """Use of the mean noise: it is added to the weights, as in the paper, or takes their place, as in its program."""
     distilled_steps: int = 100
     """Gradient steps of a distillation."""
     distilled_batch: int = 64

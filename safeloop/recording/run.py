@@ -86,7 +86,7 @@ class RunSettings:
     keep_every: int = column(least=0, default=0)
     """Simulator steps between checkpoints that are kept permanently; 0: only the last one is kept."""
     reset_free: bool = False
-    """Whether each episode of training begins where the last one ended: one life. Evaluations have resets."""
+    """True: each episode of training begins where the last one ended, in one life. Evaluations have resets."""
     schema: int = SCHEMA
 
     @property
