@@ -121,7 +121,11 @@ class Agent(Protocol):
         ...
 
     def policy(self, seed: int) -> Policy:
-        """Return the agent as it acts in evaluation; `seed` seeds its draws."""
+        """Return the agent as it acts in evaluation; `seed` seeds its draws.
+
+        An agent that makes a policy besides its planner also has `alone()`, which returns that; each evaluation
+        has episodes of both.
+        """
         ...
 
     def checkpoint(self) -> dict[str, Any]:

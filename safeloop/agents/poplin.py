@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from safeloop.agents.planning import PlanningAgent
+from safeloop.agents.policies import ActorPolicy
 from safeloop.agents.settings import PoplinSettings
 from safeloop.data.replay import Replay
 from safeloop.learners.distillation import Distillation, Planned
@@ -75,6 +76,10 @@ class PoplinAgent(PlanningAgent):
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner of as many episodes as there are generators."""
         return planner(self.settings.planner, self.parts, generators, draws, self.space)
+
+    def alone(self) -> ActorPolicy:
+        """Return the policy without the planner (4.4, "policy control")."""
+        return ActorPolicy(self.distillation, self.device, self.reads)
 
     def observe(self, transition: Transition) -> None:
         """Store a transition, and the plan that led to it."""

@@ -18,6 +18,7 @@ from safeloop.checks.findings import FAILED, OK, Check, Fault, Finding, NotAppli
 from safeloop.errors import UsageError
 from safeloop.experiments.specify import Pairs, pairs, preset_for, settings_by_algorithm
 from safeloop.protocols import Algorithm, Resolved
+from safeloop.recording.rows import AGENT
 from safeloop.registry import algorithm_names, find_algorithm, find_env
 from safeloop.settings import build, flat, kinds
 from safeloop.settings import meanings as meanings_of
@@ -224,7 +225,8 @@ def speed(trial: Trial) -> str:
 def evaluations(trial: Trial) -> str:
     """Evaluations were recorded when they were due."""
     run = trial.trained("first")
-    rows, wanted, episodes = run.evaluations.read(), trial.due(run), run.asked.eval_episodes
+    rows = [row for row in run.evaluations.read() if row.control == AGENT]
+    wanted, episodes = trial.due(run), run.asked.eval_episodes
     steps = list(dict.fromkeys(row.simulator_steps for row in rows))
     vary = trial.info.epoch is not None and trial.spec.terminates  # the ends of epochs
     if steps != wanted and not (vary and steps and steps[-1] >= run.asked.steps):

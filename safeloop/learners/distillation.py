@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from safeloop.learners.flat_policy import FlatPolicy
 from safeloop.learners.settings import DistillationSettings
-from safeloop.networks import EnsembleMLP, initialiser, restored, saved
+from safeloop.networks import EnsembleMLP, Generators, initialiser, restored, saved
 
 
 class Planned(NamedTuple):
@@ -56,6 +56,11 @@ class Distillation:
             torch.optim.Adam([policy.weights], lr=c.policy_learning_rate),
             torch.optim.Adam(self.discriminator.parameters(), lr=c.discriminator_learning_rate),
         ]
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, generators: Generators | None = None) -> Tensor:
+        """Return the policy's actions `[..., A]` for observations `[..., S]`."""
+        return self.policy(obs)
 
     def distil(self, planned: Planned) -> None:
         """Change the policy by plans; observations are standardised anew before."""

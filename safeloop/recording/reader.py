@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safeloop.errors import UsageError
 from safeloop.files import check_path
-from safeloop.recording.rows import Diagnostic, Episode, EvaluationEpisode, PlanSummary, Update
+from safeloop.recording.rows import AGENT, POLICY, Diagnostic, Episode, EvaluationEpisode, PlanSummary, Update
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.tables import mistake
 
@@ -28,22 +28,33 @@ class Recorded:
     """`new`, `running`, `interrupted`, `finished`, or `failed: REASON`."""
     episodes: list[Episode]
     evaluations: list[EvaluationEpisode]
+    """Episodes in which the agent acted as it does; those of its policy alone are in `policy_alone`."""
     diagnostics: list[Diagnostic]
     plans: list[PlanSummary]
     updates: list[Update]
+    policy_alone: list[EvaluationEpisode]
 
     @property
     def evaluation_minutes(self) -> float | None:
         """Minutes of all evaluations together; None where they were not recorded."""
-        ends = {row.simulator_steps: row.wall_seconds for row in self.evaluations}  # the last episode of each
+        every = (*self.evaluations, *self.policy_alone)
+        ends = {(row.simulator_steps, row.control): row.wall_seconds for row in every}  # the last episode of each
         minutes = sum(ends.values()) / 60
         return minutes if math.isfinite(minutes) else None
 
     @property
     def last_evaluation(self) -> list[EvaluationEpisode]:
         """The episodes of the last evaluation."""
-        last = self.evaluations[-1].simulator_steps if self.evaluations else 0
-        return [row for row in self.evaluations if row.simulator_steps == last]
+        return _last(self.evaluations)
+
+    @property
+    def last_policy_alone(self) -> list[EvaluationEpisode]:
+        """Those of the policy alone, where there is one."""
+        return _last(self.policy_alone)
+
+
+def _last(rows: list[EvaluationEpisode]) -> list[EvaluationEpisode]:
+    return [row for row in rows if row.simulator_steps == rows[-1].simulator_steps]
 
 
 def open_run(path: str | Path) -> Run:
@@ -65,12 +76,12 @@ def _check_settings(settings: RunSettings) -> None:
     types: dict[str, tuple[type, ...]] = {
         "int": (int,), "float | None": (int, float, type(None)), "str": (str,), "bool": (bool,),
     }  # fmt: skip
-    for field in fields(settings):
-        value, kind = getattr(settings, field.name), str(field.type)
+    for each in fields(settings):
+        value, kind = getattr(settings, each.name), str(each.type)
         if not isinstance(value, types.get(kind, (dict,))) or isinstance(value, bool) != (kind == "bool"):
-            raise ValueError(f"settings.json: {field.name}={value!r} is not {kind}")
-        if value is not None and (expected := mistake(field, value)):
-            raise ValueError(f"settings.json: {field.name}={value!r}, expected {expected}")
+            raise ValueError(f"settings.json: {each.name}={value!r} is not {kind}")
+        if value is not None and (expected := mistake(each, value)):
+            raise ValueError(f"settings.json: {each.name}={value!r}, expected {expected}")
 
 
 def _one_line(error: Exception) -> str:
@@ -117,14 +128,15 @@ def read(run: Run) -> Recorded:
     """Return all data of a run that a report needs. Raises `UsageError` where a table is damaged."""
     try:
         tables = (run.episodes, run.evaluations, run.diagnostics, run.plans, run.updates)
-        state, rows = state_of(run), [table.read() for table in tables]
+        state, (episodes, evaluations, diagnostics, plans, updates) = state_of(run), [table.read() for table in tables]
+        agent, alone = ([row for row in evaluations if row.control == name] for name in (AGENT, POLICY))
         run.fits.read()
         if state == "finished" and (cut := [table for table in run.tables if table.cut]):
             raise UsageError(
                 f"{cut[0].path} is damaged: its last line {cut[0].cut[:80]!r} was cut, and the run had finished; "
                 "restore the file or start a new run"
             )
-        return Recorded(run, state, *rows)
+        return Recorded(run, state, episodes, agent, diagnostics, plans, updates, alone)
     except UsageError:
         raise
     except (OSError, ValueError) as error:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from safeloop.recording.tables import ANY, COUNTS, GROUPS, NEW, RISES, column
 from safeloop.recording.tally import UNKNOWN
 
+AGENT, POLICY = "agent", "policy"
+"""Ways to control an evaluation episode: as the agent does, or by its policy without its planner."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -42,6 +45,8 @@ class EvaluationEpisode:
     """Seconds since the evaluation began; NaN where that was not recorded."""
     longest_run: int = column(least=UNKNOWN, default=UNKNOWN)
     """Largest number of simulator steps in a row with a cost; -1 where that was not recorded."""
+    control: str = column(order=GROUPS, default=AGENT)
+    """`agent`: the agent acted as it does; `policy`: its policy acted alone, without its planner."""
 
 
 @dataclass(frozen=True)

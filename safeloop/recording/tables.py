@@ -167,7 +167,7 @@ class Table:
     def _rows(self, reader: Any, columns: list[Field[Any]]) -> Iterator[Any]:
         order, shown = _Order(columns), [c.name.rstrip("_") for c in columns]
         checks = [  # looked up once, as there are many rows
-            (each, each.name, KINDS[kind], TEXTS[kind].fullmatch, _limits(each), bool(each.metadata.get("order")))
+            (each, each.name, KINDS[kind], TEXTS[kind].fullmatch, _limits(each))
             for each, kind in ((c, str(c.type)) for c in columns)
         ]
         for texts in reader:
@@ -175,19 +175,20 @@ class Table:
                 name = shown[min(len(texts), len(shown) - 1)]
                 raise self._damaged(reader.line_num, f"{len(texts)} values, expected {len(columns)}", name)
             row: dict[str, Any] = {}
-            for (each, name, make, matches, limits, ordered), text in zip(checks, texts, strict=True):
+            for (each, name, make, matches, limits), text in zip(checks, texts, strict=True):
                 value = make(text) if matches(text) else None
                 if value is None:
                     expected = _NOUNS[str(each.type)]
                 else:
                     outside = limits is not None and not limits[0] <= value <= limits[1]
                     expected = mistake(each, value) if outside else ""
-                    if ordered and not expected:
-                        expected = order.mistake(each, value)
                 if expected:
-                    column_name = name.rstrip("_")
-                    raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", column_name)
+                    raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", name.rstrip("_"))
                 row[name] = value
+            for each in order.columns:
+                if expected := order.mistake(each, row[each.name]):
+                    text = texts[columns.index(each)]
+                    raise self._damaged(reader.line_num, f"{text[:40]!r}, expected {expected}", each.name.rstrip("_"))
             order.add(row)
             yield self.row_type(**row)
 
@@ -199,17 +200,20 @@ class _Order:
     """The order of a table's rows, as its columns require it."""
 
     def __init__(self, columns: list[Field[Any]]):
-        self.columns = [c for c in columns if c.metadata.get("order")]
+        ordered = [c for c in columns if c.metadata.get("order")]
+        self.columns = sorted(ordered, key=lambda c: c.metadata["order"] != GROUPS)
+        """Columns with an order, those of groups first: the others depend on them."""
         self.last: dict[str, Any] = {}
         self.seen: set[Any] = set()
         self.fresh = True
         """Whether a group has just begun."""
 
     def mistake(self, of: Field[Any], value: Any) -> str:
-        """Return the expectation that the next row's `value` does not meet, or ""; call it column by column."""
+        """Return the expectation that the next row's `value` does not meet, or "". Call it by `columns`."""
         order, last = of.metadata.get("order"), self.last.get(of.name)
         if order == GROUPS and last != value:
-            if last is not None and value < last:
+            again = self.fresh and isinstance(value, str)  # names, in each group of the columns before
+            if last is not None and value < last and not again:
                 return f"at least {last}, as in the row before"
             self.fresh, self.seen = True, set()
         if order == RISES and last is not None and value <= last:

@@ -40,7 +40,7 @@ def results(folders: Sequence[Path]) -> Results:
         groups += [aggregates.columns(group) for group in aggregates.aggregates(records)]
         for r in records:
             episodes += _labelled(r, r.episodes)
-            evaluations += _labelled(r, r.evaluations)
+            evaluations += _labelled(r, [*r.evaluations, *r.policy_alone])
     return Results(*(_frame(lines) for lines in (runs, groups, episodes, evaluations)))
 
 

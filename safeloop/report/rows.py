@@ -78,7 +78,8 @@ class Row:
     evaluation_minutes: float | None
     """Minutes of all evaluations."""
     diagnostics: dict[str, float]
-    """The environment's diagnostics by name, a column each: means over the last training episodes."""
+    """Further numbers by name, a column each: the environment's diagnostics, means over the last training episodes; and
+    where the last evaluation has episodes of the policy alone, their mean return (and cost return)."""
 
 
 def row(recorded: Recorded) -> Row:
@@ -119,10 +120,21 @@ def row(recorded: Recorded) -> Row:
         training_minutes=progress[-1].wall_seconds / 60 if progress else 0.0,
         evaluation_minutes=recorded.evaluation_minutes,
         diagnostics={
-            name: fmean([d.mean for d in recorded.diagnostics if d.name == name][-LAST:])
-            for name in sorted({d.name for d in recorded.diagnostics})
+            **{
+                name: fmean([d.mean for d in recorded.diagnostics if d.name == name][-LAST:])
+                for name in sorted({d.name for d in recorded.diagnostics})
+            },
+            **_policy_alone(recorded, budget is not None),
         },
     )  # fmt: skip
+
+
+def _policy_alone(recorded: Recorded, has_cost: bool) -> dict[str, float]:
+    """Return the numbers of the policy alone in the last evaluation, where there are any."""
+    if not (final := recorded.last_policy_alone):
+        return {}
+    cost = {"policy_cost_return": fmean(e.cost_return for e in final)} if has_cost else {}
+    return {"policy_return": fmean(e.return_ for e in final), **cost}
 
 
 def rows(records: Iterable[Recorded]) -> list[Row]:

@@ -22,7 +22,7 @@ from rich.text import Text
 from safeloop.errors import UsageError
 from safeloop.files import check_path
 from safeloop.recording.reader import folders_under, in_use, open_run
-from safeloop.recording.rows import EvaluationEpisode
+from safeloop.recording.rows import AGENT, EvaluationEpisode
 from safeloop.recording.run import Run
 from safeloop.recording.tables import Table
 from safeloop.registry import whole_steps
@@ -139,7 +139,7 @@ class Watcher:
             returns=averages([row.return_ for row in episodes]),
             costs=[] if settings.budget is None else averages([row.cost_return for row in episodes]),
             values=[row.value for row in updates],
-            evaluation=[row for row in evaluations if row.simulator_steps == last],
+            evaluation=[row for row in evaluations if row.simulator_steps == last and row.control == AGENT],
             age=max(0.0, time.time() - max(times) / 1e9) if times else None,
             reason=one_line(run.status["reason"]) if state == "failed" else "",
         )

@@ -13,7 +13,7 @@ import numpy as np
 from safeloop.activity import EVALUATING, Activity, doing
 from safeloop.cmdp import EnvSpec, complete
 from safeloop.protocols import Policy, needs_states
-from safeloop.recording.rows import EvaluationEpisode
+from safeloop.recording.rows import AGENT, POLICY, EvaluationEpisode
 from safeloop.recording.run import Run
 from safeloop.recording.tally import Tally
 from safeloop.rng import EVALUATION, derived_seed
@@ -140,33 +140,43 @@ def together(
         running = [running[row] for row in going]
 
 
-def evaluate_when_due(env: Recorder, run: Run, before: int, make_policy: Callable[[], Policy]) -> None:
+def evaluate_when_due(
+    env: Recorder,
+    run: Run,
+    before: int,
+    make_policy: Callable[[], Policy],
+    make_alone: Callable[[], Policy] | None = None,
+) -> None:
     """Evaluate and record if an evaluation has become due since `before` simulator steps, or at the end.
 
-    Call it between episodes. The schedule depends on simulator steps alone, so a resumed run keeps it.
+    Call it between episodes. The schedule depends on simulator steps alone, so a resumed run keeps it. `make_alone`
+    makes the agent's policy without its planner, which is evaluated too.
     """
     every, steps = run.settings.eval_every, env.simulator_steps
     last = steps >= run.settings.steps
     due = last or (every > 0 and steps // every > before // every)
     if not due or run.settings.eval_episodes == 0:
         return
-    record_evaluation(env, run, make_policy())
+    record_evaluation(env, run, make_policy(), make_alone and make_alone())
 
 
-def record_evaluation(env: Recorder, run: Run, policy: Policy) -> None:
-    """Evaluate `policy` now and append the episodes to the run's; this time does not count as training.
+def record_evaluation(env: Recorder, run: Run, policy: Policy, alone: Policy | None = None) -> None:
+    """Evaluate `policy`, and `alone` where it is given, and append the episodes to the run's.
 
-    An earlier evaluation at the same simulator step, of a policy that has learned since, is replaced.
+    This time does not count as training. An earlier evaluation at the same simulator step, of a policy that has learned
+    since, is replaced.
     """
     with env.clock_stopped():
         before = run.evaluations.read()
         if before and before[-1].simulator_steps == env.simulator_steps:
             run.evaluations.keep([row for row in before if row.simulator_steps < env.simulator_steps])
         timed_evaluation(policy, env.safeloop_spec, run, env.simulator_steps)
+        if alone is not None:
+            timed_evaluation(alone, env.safeloop_spec, run, env.simulator_steps, POLICY)
 
 
-def timed_evaluation(policy: Policy, spec: EnvSpec, run: Run, steps: int) -> None:
+def timed_evaluation(policy: Policy, spec: EnvSpec, run: Run, steps: int, control: str = AGENT) -> None:
     """Evaluate `policy` by the run's settings at step `steps`, and append the episodes with their seconds."""
     begun = time.perf_counter()
     for row in evaluate(policy, spec, run.settings.eval_episodes, run.settings.seed, steps):
-        run.evaluations.append(replace(row, wall_seconds=time.perf_counter() - begun))
+        run.evaluations.append(replace(row, wall_seconds=time.perf_counter() - begun, control=control))

@@ -31,7 +31,7 @@ def train(agent: Agent, env: Recorder, run: Run) -> None:
     while env.simulator_steps < run.settings.steps:
         before = env.simulator_steps
         train_episode(agent, env, run)
-        evaluate_when_due(env, run, before, lambda: agent.policy(run.settings.seed))
+        evaluate_when_due(env, run, before, lambda: agent.policy(run.settings.seed), getattr(agent, "alone", None))
         keep = every and env.simulator_steps // every > before // every
         if env.decisions - saved >= CHECKPOINT_EVERY or env.simulator_steps >= run.settings.steps or keep:
             run.save_checkpoint({"agent": agent.checkpoint(), "recorder": env.state_dict()})

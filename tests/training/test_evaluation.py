@@ -1,4 +1,5 @@
 from dataclasses import replace
+from statistics import fmean
 from types import SimpleNamespace
 
 import gymnasium
@@ -9,10 +10,13 @@ import torch
 from safeloop.activity import under_way
 from safeloop.agents.policies import Checked, PlannerPolicy
 from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.settings import PlannerSettings
+from safeloop.recording import reader
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
+from safeloop.report.rows import row as row_of
 from safeloop.training import evaluation
 from tests.core.toy import LinearModel
 
@@ -148,6 +152,37 @@ def test_an_evaluation_after_as_many_steps_is_replaced(tmp_path):
     env.simulator_steps = 10
     evaluation.record_evaluation(env, run, Follow())
     assert [(row.simulator_steps, row.episode) for row in run.evaluations.read()] == [(0, 0), (0, 1), (10, 0), (10, 1)]
+
+
+def test_a_policy_alone_is_evaluated_beside_the_agent(tmp_path):
+    settings = RunSettings("Countdown", "follow", 10, seed=0, budget=1.0, eval_every=5, eval_episodes=2)
+    run = Run.create(tmp_path, settings)
+    env = Recorder(Countdown(), spec(), run)
+
+    class Still(Follow):
+        def act(self, obs):
+            return 0 * super().act(obs)
+
+    for before, now in ((0, 5), (5, 10)):
+        env.simulator_steps = now
+        evaluation.evaluate_when_due(env, run, before, Follow, Still)
+    rows = run.evaluations.read()
+    found = [(row.simulator_steps, row.control, row.episode) for row in rows]
+    assert found == [(s, control, i) for s in (5, 10) for control in ("agent", "policy") for i in (0, 1)]
+    recorded = reader.read(run)
+    assert recorded.evaluations == [row for row in rows if row.control == "agent"]
+    assert recorded.last_policy_alone == rows[-2:] and recorded.last_evaluation == rows[-4:-2]
+    assert rows[-1].return_ != rows[-3].return_
+    summary = row_of(recorded)
+    assert summary.evaluation_return == fmean(row.return_ for row in rows[-4:-2])
+    assert summary.diagnostics["policy_return"] == fmean(row.return_ for row in rows[-2:])
+    assert "policy_cost_return" in summary.diagnostics
+
+    lines = run.evaluations.path.read_text().splitlines()
+    for wrong in ([0, 1, 3, 4, 2], [0, 1, 2, 4]):  # back to the agent within an evaluation; an episode left out
+        run.evaluations.path.write_text("".join(f"{lines[i]}\n" for i in wrong))
+        with pytest.raises(UsageError, match="expected"):
+            run.evaluations.read()
 
 
 def test_the_seconds_of_an_evaluation_are_recorded_with_its_episodes(tmp_path, monkeypatch):

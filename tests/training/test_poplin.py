@@ -117,3 +117,14 @@ def test_plans_under_a_constraint_count_feasible_candidates(name, options):
 def test_settings_that_can_not_be_are_refused(name, changes, message):
     with pytest.raises(UsageError, match=message):
         make(name, "InvertedPendulum", **changes)
+
+
+def test_the_policy_alone_acts_without_a_plan():
+    agent, env = make(horizon=3)
+    drive(agent, env, 30)
+    alone, obs = agent.alone(), np.array(env.reset(seed=1)[0])
+    found = alone.act(obs)
+    policy = agent.distillation.policy
+    seen = agent.ensemble.features(agent.ensemble.first(torch.as_tensor(obs[None])))
+    assert np.array_equal(found, policy(seen)[0].detach().numpy())
+    assert len(alone.act(np.stack([obs, 2 * obs]))) == 2 and np.abs(found).max() <= 1
