@@ -157,6 +157,7 @@ def world(
     spec: EnvSpec,
     cost: Known | None = zero_cost,
     noise: bool = True,
+    expected: bool = False,
 ) -> World:
     """Return the ensemble with known models beside it; `cost` None: it is learned."""
     known_reward = settings.reward == "known"
@@ -168,6 +169,7 @@ def world(
         event=spec.event if known_reward else None,
         event_bonus=spec.event_bonus,
         noise=noise,
+        expected=expected,
     )
 
 
@@ -190,7 +192,8 @@ def planning_world(
         cost = None
     elif constrained and spec.cost is not None:
         cost = partial(spec.cost, margin=planner.cost_margin)
-    return world(models, settings, spec, cost, planner.model_noise)
+    expected = planner.propagation == "expectation"
+    return world(models, settings, spec, cost, planner.model_noise and not expected, expected)
 
 
 def constraint(

@@ -101,7 +101,7 @@ class Offline:
         if settings.models.dynamics == "simulator":
             raise UsageError(f"dynamics=simulator: {self.info.name} learns from a dataset alone; use dynamics=auto")
         settings = settings.filled(spec)
-        check_threshold(settings, spec, self.info.constrained)
+        check_planner(settings, spec, self.info.constrained)
         return Resolved(settings, ", ".join(settings.models.privileged(spec, self.info.constrained)))
 
     def train_on(self, dataset: Any, run: Any) -> None:
@@ -131,8 +131,11 @@ class Offline:
         return spec, self.build(changed(settings, changes), spec, *numbers, c.seed, c.device, dataset, c.steps)
 
 
-def check_threshold(settings: Any, spec: EnvSpec, constrained: bool) -> None:
-    """Raise `UsageError` for a threshold that no sequence can be below."""
+def check_planner(settings: Any, spec: EnvSpec, constrained: bool) -> None:
+    """Raise `UsageError` for a threshold that no sequence can be below, and for states that have no mean."""
+    kind = settings.models.kind(spec)
+    if settings.planner.propagation == "expectation" and kind != "full":
+        raise UsageError(f"propagation=expectation: it needs dynamics=full, in {spec.id} they are over {kind}")
     if constrained and settings.planner.threshold == 0 and not settings.models.knows_cost(spec):
         raise UsageError(
             f"threshold=0: the cost in {spec.id} is learned, as a probability, which is never 0; "

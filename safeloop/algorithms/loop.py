@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from safeloop.agents.settings import OnlinePlanning, OnlinePlanningSAC, OnlinePlanningTD3
-from safeloop.algorithms.base import Online, check_threshold, presets
+from safeloop.algorithms.base import Online, check_planner, presets
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
 from safeloop.algorithms.presets import PRESETS
 from safeloop.cmdp import EnvSpec
@@ -93,7 +93,7 @@ def privileged(
     if kind in ("points", "simulator") and c.training.augmentation:
         other = "factored" if kind == "points" else "auto"
         raise UsageError(f"augmentation: imagined states of dynamics={kind} are no observations; use dynamics={other}")
-    check_threshold(c, spec, info.constrained)
+    check_planner(c, spec, info.constrained)
     known = c.models.privileged(spec, info.constrained)
     if c.value.value_sees == "entities" and spec.entities is None and kind != "points":
         raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")

@@ -9,16 +9,13 @@ from safeloop.agents.settings import PoplinSettings
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.loop import CEM, privileged
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS
+from safeloop.algorithms.presets import POPLIN, POPLIN_PAPER, SMALL_SEARCH
 from safeloop.cmdp import EnvSpec
 from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
     from safeloop.agents.poplin import PoplinAgent
 
-SEARCH = {**CEM, "initial_variance": 0.1, "momentum": 0.1, "noise_correlation": 0.0, "noise_narrowed": False}
-PAPER = {"horizon": 30, "population": 500, "iterations": 5, "elites": 50}
-AFFORDABLE = {"horizon": 20, "population": 100, "iterations": 3, "elites": 10}
-"""About a twelfth of the paper's arithmetic."""
 A = {"search_space": "replan", "distillation": "bc"}
 P = {"search_space": "sep", "distillation": "avg"}
 
@@ -51,7 +48,8 @@ def build(
 
 
 def _named(name: str, summary: str, own: dict[str, Any], constrained: bool = False) -> Online:
-    groups = {"default": {**SEARCH, **AFFORDABLE}, "paper": {**SEARCH, **PAPER}}
+    own = {**CEM, "value": "auto", **own}
+    groups = {"default": SMALL_SEARCH, "poplin": POPLIN, "paper": POPLIN_PAPER}
     info = AlgorithmInfo(
         name, summary, PoplinSettings, ONLINE_STEPS, presets(groups, PoplinSettings, own),
         constrained=constrained, keeps_checkpoints=True, explores=True,

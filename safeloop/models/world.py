@@ -30,10 +30,12 @@ class World:
         event: Known | None = None,
         event_bonus: float = 0.0,
         noise: bool = True,
+        expected: bool = False,
     ):
+        """Keep the known models; with `expected` every model goes on from the mean of all models' predictions."""
         self.ensemble, self.ensemble_size = ensemble, ensemble.ensemble_size
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
-        self.event_bonus, self.noise = event_bonus, noise
+        self.event_bonus, self.noise, self.expected = event_bonus, noise, expected
         self.reads = any(known not in (None, zero_cost) for known in (reward, cost, terminated, event))
         """True where a known model reads observations."""
 
@@ -43,8 +45,12 @@ class World:
 
     def step(self, carry: Tensor, act: Tensor, generators: Generators) -> tuple[Tensor, Tensor, Outcome]:
         """Return the ensemble's next observations (its means without `noise`) and their outcome."""
-        following, memory = self.ensemble.step(carry, act, generators if self.noise else None)
+        following, memory = self._next(carry, act, generators)
         return following, following, self._outcome(carry, act, following, memory)
+
+    def _next(self, obs: Tensor, act: Tensor, generators: Generators) -> tuple[Tensor, Tensor]:
+        following, memory = self.ensemble.step(obs, act, generators if self.noise else None)
+        return following.mean(0, keepdim=True).expand_as(following) if self.expected else following, memory
 
     def rollout(
         self, start: Tensor, controller: Controller, horizon: int, generators: Generators, judged: bool = True
@@ -53,7 +59,7 @@ class World:
         path, actions, memories = [start], [], []
         for t in range(horizon):
             act = controller(t, path[-1])
-            following, memory = self.ensemble.step(path[-1], act, generators if self.noise else None)
+            following, memory = self._next(path[-1], act, generators)
             path.append(following)
             actions.append(act)
             memories.append(memory)

@@ -10,6 +10,7 @@
 | CCE (Wen & Topcu, 2018) | as PETS | elites, feasible first by the mean cost | the same |
 | MBOP (Argenson & Dulac-Arnold, 2020) | actor's rollouts, mixed with the last solution | softmax | mean |
 | MPPI (Williams et al., 2017) | the last solution, and Gaussian of fixed variance around it | softmax | mean, once |
+| RS (Richards, 2005) | uniform, no value at the horizon | the best one | once |
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from safeloop.planning.objective import Objective, Value
 from safeloop.planning.proposals import Actor, ActorRollouts
 from safeloop.planning.search import Momentum, Planner, Search, refit_mean
 from safeloop.planning.settings import ELITES, PlannerSettings
-from safeloop.planning.spaces import ActionSequences, Space
+from safeloop.planning.spaces import ActionSequences, Space, UniformSequences
 from safeloop.planning.weighting import Elites, Softmax
 
 
@@ -88,7 +89,17 @@ def mppi(c: PlannerSettings, parts: Parts) -> Search:
     return replace(arc(c, parts), space=space, refit=refit_mean, iterations=1)
 
 
-PLANNERS: dict[str, Callable[[PlannerSettings, Parts], Search]] = {"arc": arc, "cem": cem, "mbop": mbop, "mppi": mppi}
+def random_shooting(c: PlannerSettings, parts: Parts) -> Search:
+    """Return random shooting: the best of sequences that are drawn uniformly, once."""
+    assert c.horizon is not None
+    best = Elites(1, parts.constraint)
+    space = UniformSequences(c.horizon, parts.act_dim)
+    return replace(arc(c, parts), space=space, weighting=best, refit=refit_mean, iterations=1)
+
+
+PLANNERS: dict[str, Callable[[PlannerSettings, Parts], Search]] = {
+    "arc": arc, "cem": cem, "mbop": mbop, "mppi": mppi, "random": random_shooting,
+}  # fmt: skip
 
 
 def planner(

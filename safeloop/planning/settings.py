@@ -43,8 +43,9 @@ err by less: a narrower margin of a known cost is enough."""
 class PlannerSettings:
     """Settings of a planner over models and a learner (safeloop/planning). Actions are in [-1, 1]."""
 
-    search: Literal["arc", "cem", "mbop", "mppi"] = "arc"
-    """The planner (safeloop/planning/planners.py): CoRL 2021's ARC; the cross-entropy method; MBOP; MPPI."""
+    search: Literal["arc", "cem", "mbop", "mppi", "random"] = "arc"
+    """The planner (safeloop/planning/planners.py): CoRL 2021's ARC; the cross-entropy method; MBOP; MPPI; random
+    shooting."""
     horizon: int | None = None
     """H, decisions; None: by the dynamics, longer where the model can be trusted for longer."""
     population: int = 100
@@ -81,6 +82,9 @@ class PlannerSettings:
     model_noise: bool | None = None
     """Whether imagined states are drawn with the models' noise, as in the paper, or are their means; None: by the
     dynamics."""
+    propagation: Literal["infinity", "expectation"] = "infinity"
+    """Prediction that each model's next imagined step starts from: its own (PETS's TS-infinity), or the mean of all
+    models' (its E; with full dynamics alone)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of matrix products in planning; `auto`: bfloat16 where the device has it in hardware, but for dynamics
     over points, whose products are too narrow to gain by it."""

@@ -97,6 +97,15 @@ class ActionSequences:
         return torch.cat((mean[:, 1:], last), 1)
 
 
+@dataclass(frozen=True)
+class UniformSequences(ActionSequences):
+    """Sequences of H actions, all being equally likely, whatever the mean and the variance are."""
+
+    def draw(self, mean: Tensor, variance: Tensor, count: int, generators: Generators) -> Tensor:
+        """Draw `[B, count, H, A]`."""
+        return 2 * torch.special.ndtr(normals((len(mean), count, *self.size), generators)) - 1
+
+
 def bounded(mean: Tensor, variance: Tensor) -> Tensor:
     """Return the variance, at most the square of half the distance from the mean to the nearer action limit."""
     room = ((1 - mean.abs()).clamp(min=0) / 2).square()

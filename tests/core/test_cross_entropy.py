@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from safeloop.algorithms.pets import cce, pets, rce
+from safeloop.algorithms.pets import cce, pets, rce, rs
 from safeloop.algorithms.presets import OMNISAFE, PRESETS
 from safeloop.errors import UsageError
 from safeloop.experiments.specify import Request, specify
@@ -99,3 +99,36 @@ def test_the_preset_has_omnisafes_numbers_where_they_have_a_counterpart(name):
     }  # fmt: skip
     ours = {"fit_steps", "first_fit_steps", "discount", "cost_margin"}
     assert OMNISAFE.keys() == {*counterparts, *in_its_code, *ours}
+
+
+def test_random_shooting_executes_the_best_of_uniform_sequences():
+    settings = resolved(rs, env="InvertedPendulum", horizon=H, population=2000)
+    seen = []
+
+    class Looking(LinearModel):
+        def step(self, carry, act, generators):
+            seen.append(act)
+            return super().step(carry, act, generators)
+
+    p = planner(settings.planner, Parts(Looking(DRIFT), A, settings.learner.discount), [torch.Generator()] * B)
+    plan = p.plan(torch.zeros(B, S), t0=True)
+    acts = torch.stack(seen)[:, 0].view(H, B, -1, A)
+    assert acts.shape[2] == 2000 and len(seen) == H  # one iteration, one particle
+    assert acts.abs().max() <= 1 and acts.mean().abs() < 0.01 and acts.std() == pytest.approx(3**-0.5, abs=0.01)
+    worth = torch.arange(H - 1, -1, -1).float()  # the sum of an action counts in every later step
+    best = (acts.sum(-1) * worth[:, None, None]).sum(0).argmax(1)
+    torch.testing.assert_close(plan.action, acts[0, torch.arange(B), best])
+    spread = p.plan(torch.zeros(B, S), t0=False).mean.std().item()  # without a warm start
+    assert spread == pytest.approx(plan.mean.std().item(), rel=0.3)
+
+
+def test_random_shooting_draws_as_many_sequences_as_pets_in_all_iterations():
+    for preset in ("poplin", "paper"):
+        one, other = resolved(rs, preset, "PetsCheetah").planner, resolved(pets, preset, "PetsCheetah").planner
+        assert one.population == other.population * other.iterations and one.horizon == other.horizon
+
+
+def test_the_mean_of_all_predictions_needs_full_dynamics():
+    assert resolved(pets, env="InvertedPendulum", propagation="expectation").planner.propagation == "expectation"
+    with pytest.raises(UsageError, match="propagation=expectation: it needs dynamics=full, in PointGoal1 they are"):
+        resolved(pets, propagation="expectation")

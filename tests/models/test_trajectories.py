@@ -51,10 +51,10 @@ def test_the_carry_is_the_models_own():
     assert found.outcome.reward.flatten().tolist() == [21, 61, 141] and (found.outcome.cost == 7).all()
 
 
-def world(noise):
+def world(noise, expected=False):
     heads = Heads(event=True, terminated=True, violated=True)
     ensemble = Ensemble(S, A, ensemble_size=K, sizes=[16, 16], heads=heads, generator=torch.Generator().manual_seed(0))
-    return World(ensemble, noise=noise)
+    return World(ensemble, noise=noise, expected=expected)
 
 
 @pytest.mark.parametrize("noise", [False, True])
@@ -99,3 +99,18 @@ def test_survival_is_the_product_of_what_did_not_happen_before():
     chance = torch.tensor([0.5, 0.25, 1.0]).view(1, 3, 1)
     assert survival(chance, chance).flatten().tolist() == [1.0, 0.5, 0.375, 0.0]
     assert survival(None, chance).flatten().tolist() == [1.0] * 4
+
+
+@torch.no_grad()
+def test_by_expectation_every_model_goes_on_from_the_mean_of_all_predictions():
+    one, start = world(noise=False, expected=True), torch.randn(1, M, S).expand(K, -1, -1)
+    act = 0.3 * torch.randn(K, H, M, A)
+    found = rollout(one, start, lambda t, obs: act[:, t], H, [])
+    obs = start
+    for t in range(H):
+        own, _ = one.ensemble.step(obs, act[:, t], None)
+        assert own.std(0).max() > 1e-4
+        obs = own.mean(0).expand(K, -1, -1)
+        torch.testing.assert_close(found.obs[:, t + 1], obs)
+    carry, _ = one.start(start)
+    torch.testing.assert_close(one.step(carry, act[:, 0], [])[1], found.obs[:, 1])
