@@ -40,17 +40,17 @@ OMNISAFE = {
 }  # fmt: skip
 """OmniSafe 0.5.0's settings of RCEPETS and CCEPETS on navigation tasks, of `rce` and `cce` alone (docs/algorithms)."""
 
-SMALL_SEARCH = {
+SMALL_SEARCH: dict[str, Any] = {
     "horizon": 20, "population": 100, "iterations": 3, "elites": 10, "momentum": 0.1, "initial_variance": 0.1,
     "noise_correlation": 0.0, "noise_narrowed": False, "particles": 1, "model_noise": False, "discount": 1.0,
     "warmup_hold": 1, "value": "none",
 }  # fmt: skip
 """Searches of PETS, random shooting and POPLIN with about a twelfth of the paper's arithmetic."""
 
-POPLIN = {**SMALL_SEARCH, "dynamics": "full", "layers": 3, "width": 128, "reward": "known", "warmup": 200}
+POPLIN: dict[str, Any] = {**SMALL_SEARCH, "dynamics": "full", "layers": 3, "width": 128, "reward": "known", "warmup": 200}
 """The same on the tasks of POPLIN, with models that are smaller, too."""
 
-POPLIN_PAPER = {
+POPLIN_PAPER: dict[str, Any] = {
     **POPLIN, "layers": 4, "width": 200, "ensemble_size": 5, "propagation": "expectation",
     "horizon": 30, "population": 500, "iterations": 5, "elites": 50,
 }  # fmt: skip
