@@ -47,7 +47,9 @@ SMALL_SEARCH: dict[str, Any] = {
 }  # fmt: skip
 """Searches of PETS, random shooting and POPLIN with about a twelfth of the paper's arithmetic."""
 
-POPLIN: dict[str, Any] = {**SMALL_SEARCH, "dynamics": "full", "layers": 3, "width": 128, "reward": "known", "warmup": 200}
+POPLIN: dict[str, Any] = {
+    **SMALL_SEARCH, "dynamics": "full", "layers": 3, "width": 128, "reward": "known", "warmup": 200,
+}  # fmt: skip
 """The same on the tasks of POPLIN, with models that are smaller, too."""
 
 POPLIN_PAPER: dict[str, Any] = {
