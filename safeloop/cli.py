@@ -209,12 +209,23 @@ def plot(
         bool,
         typer.Option("--diagnostics", help="Also planning.png: actor divergence and usage, model and value errors."),
     ] = False,
+    surface: Annotated[
+        bool, typer.Option("--surface", help="DIR is a run: draw the returns that it expects around a plan.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Redraw the pictures and tables of a folder of runs."""
     from safeloop import api
     from safeloop.experiments.progress import heartbeat
 
+    if surface:
+        from safeloop.experiments.surface import draw_surface
+
+        with heartbeat("plot", quiet):
+            file = draw_surface(folder)
+        if not quiet:
+            print(f"picture: {file}")
+        return
     with heartbeat("plot", quiet):
         found = api.plot(folder, diagnostics)
     for comparison in found:

@@ -16,7 +16,7 @@ from torch import Tensor
 from safeloop.cmdp import Constraint
 from safeloop.models.perception import Perception
 from safeloop.networks import Captured, Generators, normals
-from safeloop.planning.objective import Objective, Scores
+from safeloop.planning.objective import Scores
 from safeloop.planning.proposals import Actor
 from safeloop.planning.spaces import Space
 from safeloop.planning.weighting import effective_size, feasible
@@ -30,7 +30,8 @@ class Search:
     """The parts of a search."""
 
     space: Space
-    objective: Objective
+    objective: Callable[..., Scores]
+    """An `Objective`, or something else that is called like one."""
     weighting: Callable[[Scores], Tensor]
     refit: Refit
     population: int

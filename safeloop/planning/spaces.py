@@ -25,6 +25,11 @@ class Space(Protocol):
         ...
 
     @property
+    def act_dim(self) -> int:
+        """A, numbers of an action."""
+        ...
+
+    @property
     def size(self) -> tuple[int, ...]:
         """The shape of one candidate."""
         ...
