@@ -302,7 +302,7 @@ class PoplinSettings(OnlinePlanning):
     def __post_init__(self) -> None:
         """Raise `ValueError` for values that can't be together."""
         super().__post_init__()
-        if self.policy.distillation != "bc" and self.poplin.search_space in ("init", "replan"):
+        if self.policy.distillation in ("avg", "gan") and self.poplin.search_space in ("init", "replan"):
             raise ValueError(
                 f"distillation={self.policy.distillation}: it needs noise on weights, search_space=sep or uni; this "
                 f"is search_space={self.poplin.search_space}"

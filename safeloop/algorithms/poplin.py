@@ -36,7 +36,7 @@ def build(
     g = parts.generators(seed, device, GENERATORS)
     models = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device)
     hidden = [c.policy.policy_width] * c.policy.policy_layers
-    policy = FlatPolicy([models.feature_size, *hidden, act_dim], g[2], device)
+    policy = FlatPolicy([models.feature_size, *hidden, act_dim], g[2], device, zero=c.policy.distillation == "zero")
     planned = Parts(
         parts.planning_world(models, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
         parts.constraint(c.models, c.planner, spec, constrained), follows=parts.followed(models),

@@ -65,6 +65,8 @@ class Distillation:
     def distil(self, planned: Planned) -> None:
         """Change the policy by plans; observations are standardised anew before."""
         self.policy.standardise(planned.obs)
+        if self.settings.distillation == "zero":
+            return
         if self.settings.distillation == "avg":
             self._average(planned.noise)
             return

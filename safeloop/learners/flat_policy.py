@@ -16,15 +16,20 @@ class FlatPolicy:
     Letters: S observation, A action, D weights, R rows with weights of their own, M observations of each.
     """
 
-    def __init__(self, sizes: list[int], generator: torch.Generator, device: str, last: float = 0.01):
-        """Make a policy of layers `sizes`, from S to A; the last layer's weights begin `last` times as large."""
+    def __init__(
+        self, sizes: list[int], generator: torch.Generator, device: str, last: float = 0.01, zero: bool = False
+    ):
+        """Make a policy of layers `sizes`, from S to A; the last layer's weights begin `last` times as large.
+
+        With `zero` all weights are 0.
+        """
         self.shapes = list(pairwise(sizes))
         weights = initialiser(generator)
         parts = []
         for i, (n_in, n_out) in enumerate(self.shapes):
             scale = n_in**-0.5 * (last if i == len(self.shapes) - 1 else 1.0)
             parts += [scale * torch.randn(n_in * n_out, generator=weights), torch.zeros(n_out)]
-        self.weights = torch.cat(parts).to(device).requires_grad_()
+        self.weights = (0 * torch.cat(parts) if zero else torch.cat(parts)).to(device).requires_grad_()
         """`[D]`."""
         self.size = len(self.weights)
         self.mean, self.scale = torch.zeros(sizes[0], device=device), torch.ones(sizes[0], device=device)

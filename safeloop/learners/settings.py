@@ -188,9 +188,9 @@ class DistillationSettings:
     """Units of each hidden layer."""
     policy_learning_rate: float = 3e-3
     """Adam's learning rate of the policy."""
-    distillation: Literal["bc", "gan", "avg"] = "bc"
+    distillation: Literal["bc", "gan", "avg", "zero"] = "bc"
     """The way from plans to a policy: behaviour cloning (Eq. 7), a generative adversarial network (Eq. 8), or the mean
-    of the noise on the weights."""
+    of the noise on the weights; with `zero` all weights are and stay 0 (Figure 12e)."""
     averaged: Literal["added", "replaced"] = "added"
     """Use of the mean noise: it is added to the weights, as in the paper, or takes their place, as in its program."""
     distilled_steps: int = 100

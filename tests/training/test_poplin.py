@@ -128,3 +128,11 @@ def test_the_policy_alone_acts_without_a_plan():
     seen = agent.ensemble.features(agent.ensemble.first(torch.as_tensor(obs[None])))
     assert np.array_equal(found, policy(seen)[0].detach().numpy())
     assert len(alone.act(np.stack([obs, 2 * obs]))) == 2 and np.abs(found).max() <= 1
+
+
+def test_a_policy_of_zeros_stays_one():
+    agent, env = make(distillation="zero")
+    acts = drive(agent, env, 60)
+    assert not agent.distillation.policy.weights.any() and agent.distillation.policy.mean.any()
+    assert len(np.unique(acts[20:])) > 20  # the planner acts, around it
+    assert not agent.alone().act(np.ones(4)).any()
