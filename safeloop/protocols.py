@@ -117,7 +117,10 @@ class Agent(Protocol):
         ...
 
     def diagnostics(self) -> dict[str, float] | None:
-        """Return numbers about the plans of the episode that has ended (`rows.PlanSummary`); None without plans."""
+        """Return numbers about the plans of the episode that has ended (`rows.PlanSummary`); None without plans.
+
+        An agent that measures its learning also has `measured()`, which returns means over that episode by name.
+        """
         ...
 
     def policy(self, seed: int) -> Policy:

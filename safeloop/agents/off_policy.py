@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.agents.imagination_settings import MBPOSettings, ValueExpansionSettings
 from safeloop.agents.parts import Fitted, Learner
 from safeloop.agents.policies import ActorPolicy, Exploring
-from safeloop.agents.settings import MBPOSettings, OffPolicy, OnlinePlanning, ValueExpansionSettings
+from safeloop.agents.settings import OffPolicy, OnlinePlanning
 from safeloop.data.replay import Batch, Replay
 from safeloop.learners.expansion import expanded
 from safeloop.learners.imagined import branch, mixed
@@ -199,17 +200,22 @@ class MBPOAgent(ModelAgent):
         found, c = super().fit(), self.settings
         assert self.learner is not None
         self.imagined.added = 0
+        if c.branches.real_fraction == 1:
+            return found
         start = self.replay.sample(c.refits.fit_every * c.branches.rollouts, self.generator).obs
         branch(self.model, self.learner.explore, start, c.branches.rollout_length, self.generator, self.imagined)
         return found
 
     def learn(self, batch: Batch) -> None:
         """Take one gradient step, on imagined transitions but for a `real_fraction`."""
+        super().learn(self.mixed(batch))
+
+    def mixed(self, batch: Batch) -> Batch:
+        """Return the first part of a real batch with imagined transitions in place of the rest."""
+        if not len(self.imagined):
+            return batch
         n = round(self.settings.branches.real_fraction * len(batch.reward))
-        if len(self.imagined):
-            some = self.imagined.sample(len(batch.reward) - n, self.generator)
-            batch = mixed(Batch(*(x[:n] for x in batch)), some)
-        super().learn(batch)
+        return mixed(Batch(*(x[:n] for x in batch)), self.imagined.sample(len(batch.reward) - n, self.generator))
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.settings import MBPOSettings, ValueExpansionSettings
+from safeloop.agents.imagination_settings import MBPOSettings, ValueExpansionSettings
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.loop import no_imagination
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from safeloop.agents.off_policy import ModelAgent
 
 
-def _parts(c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str) -> tuple[Any, ...]:
+def parts(c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str) -> tuple[Any, ...]:
     """Return a learner, its replay buffer, the settings, a generator, the ensemble and the world around it."""
     from safeloop.agents.parts import ensemble, generators, world
     from safeloop.data.replay import Replay
@@ -32,16 +32,16 @@ def _parts(c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device:
 def _mbpo(*arguments: Any) -> ModelAgent:
     from safeloop.agents.off_policy import MBPOAgent
 
-    return MBPOAgent(*_parts(*arguments))
+    return MBPOAgent(*parts(*arguments))
 
 
 def _value_expansion(*arguments: Any) -> ModelAgent:
     from safeloop.agents.off_policy import ValueExpansionAgent
 
-    return ValueExpansionAgent(*_parts(*arguments))
+    return ValueExpansionAgent(*parts(*arguments))
 
 
-def privileged(info: AlgorithmInfo, settings: MBPOSettings | ValueExpansionSettings, spec: EnvSpec) -> list[str]:
+def privileged(info: AlgorithmInfo, settings: Any, spec: EnvSpec) -> list[str]:
     """Return known models in use. Raises `UsageError` in environments whose goals jump when they are met."""
     if spec.has_events:
         raise UsageError(no_imagination(info.name, spec, "loop"))

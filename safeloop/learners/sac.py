@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ from safeloop.networks import (
 )
 
 NETWORKS = ("actor", "critic", "target")
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""A function that returns the actor's objective `[B]` in states `[B, S]`, and `log pi` of its actions there, `[M]`."""
 
 
 class Actor(nn.Module):
@@ -43,10 +46,13 @@ class Actor(nn.Module):
         """Return the squashed mean action, for any leading dimensions."""
         return torch.tanh(self._gaussian(obs)[0]).view(*obs.shape[:-1], -1)
 
-    def sample(self, obs: Tensor, generators: Generators) -> tuple[Tensor, Tensor]:
-        """Draw an action `[B, A]`, and return it with its log-probability `[B]` (differentiable)."""
+    def sample(self, obs: Tensor, generators: Generators, parts: int = 1) -> tuple[Tensor, Tensor]:
+        """Draw an action `[B, A]`, and return it with its log-probability `[B]` (differentiable).
+
+        The rows may be of several `parts` of equal size, which have the same noise.
+        """
         mean, log_std = self._gaussian(obs)
-        noise = normals(mean.shape, generators)
+        noise = normals((len(mean) // parts, mean.shape[1]), generators).repeat(parts, 1)
         u = mean + log_std.exp() * noise
         log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
         # log det of tanh: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
@@ -73,6 +79,8 @@ class SAC:
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
         self.target_entropy = -float(act_dim)
+        self.gradient_norm = math.nan
+        """Norm of the actor's last gradient of an `objective`, before it was bounded."""
         groups = (self.actor.parameters(), self.critic.parameters(), [self.log_temperature])
         self.optimizers = [torch.optim.Adam(list(g), lr=shared.learning_rate, fused=True) for g in groups]
 
@@ -113,21 +121,37 @@ class SAC:
         target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
         return Targets(batch.obs, batch.act, target, torch.ones_like(target))
 
-    def update(self, batch: Batch, targets: Targets | None = None) -> None:
-        """Take a gradient step of critics, actor and temperature on `batch`; `targets` None: its one-step targets."""
+    def worth(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lower critic at drawn actions less `alpha log pi`, `[B]`, and `log pi`, `[B]` (differentiable)."""
+        act, log_prob = self.actor.sample(obs, [self.generator])
+        return q_values(self.critic, obs, act).amin(0) - self.temperature * log_prob, log_prob
+
+    def update(
+        self,
+        batch: Batch,
+        targets: Targets | None = None,
+        objective: Objective | None = None,
+        bound: float = math.inf,
+    ) -> None:
+        """Take a gradient step of critics, actor and temperature on `batch`; `targets` None: its one-step targets.
+
+        The actor's gradient is that of `objective`, with a norm of at most `bound`; the actor stays as it is where the
+        gradient is not finite. `objective` None: that of `worth`, as published.
+        """
         actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
-        temperature = self.temperature
         critic_loss = (targets or self.targets(batch)).loss(self.critic)
         critic_optimizer.zero_grad(set_to_none=True)
         critic_loss.backward()
         critic_optimizer.step()
 
         self.critic.requires_grad_(False)
-        act, log_prob = self.actor.sample(batch.obs, [self.generator])
-        actor_loss = (temperature * log_prob - q_values(self.critic, batch.obs, act).amin(0)).mean()
+        worth, log_prob = (objective or self.worth)(batch.obs)
         actor_optimizer.zero_grad(set_to_none=True)
-        actor_loss.backward()
-        actor_optimizer.step()
+        (-worth.mean()).backward()
+        if objective is not None:
+            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.actor.parameters(), bound).item()
+        if objective is None or math.isfinite(self.gradient_norm):
+            actor_optimizer.step()
         self.critic.requires_grad_(True)
 
         temperature_loss = -(self.log_temperature * (log_prob.detach() + self.target_entropy)).mean()

@@ -94,7 +94,8 @@ def lookahead(
     costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
     if value is not None or cost_value is not None:
         with torch.autocast(reward.device.type, enabled=False):  # a value of hundreds in bfloat16 is off by whole units
-            final = imagined.obs[:, -1].contiguous().float()
+            final = imagined.obs[:, -1].contiguous()
+            final = final.to(torch.promote_types(final.dtype, torch.float32))
             if value is not None:
                 returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(final)
             if cost_value is not None:

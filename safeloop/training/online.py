@@ -8,7 +8,7 @@ import numpy as np
 
 from safeloop.protocols import Agent, Transition, needs_states
 from safeloop.recording.recorder import Recorder
-from safeloop.recording.rows import Fit, PlanSummary
+from safeloop.recording.rows import Diagnostic, Fit, PlanSummary
 from safeloop.recording.run import Run
 from safeloop.training.evaluation import evaluate_when_due
 
@@ -54,6 +54,8 @@ def train_episode(agent: Agent, env: Recorder, run: Run) -> None:
         obs, t0, done = next_obs, False, terminated or truncated
         if fitted := agent.update():
             run.fits.append(Fit(env.simulator_steps, *fitted))
+    for name, mean in getattr(agent, "measured", dict)().items():
+        run.diagnostics.append(Diagnostic(env.simulator_steps, env.episode - 1, name, mean))
     numbers: Any = agent.diagnostics()
     if numbers:
         run.plans.append(PlanSummary(env.simulator_steps, **numbers))

@@ -1,0 +1,118 @@
+"""Settings of learners that models teach: MBPO's branches, value expansion, MAAC. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from safeloop.agents.settings import OffPolicySAC
+from safeloop.cmdp import EnvSpec
+from safeloop.models.settings import ModelSettings, RefitSettings
+from safeloop.settings import MANY, TRANSITIONS, check_range
+
+M = TypeVar("M", bound="MBPOSettings")
+
+NETWORKS = ModelSettings(layers=4, width=200)
+"""Models as large as the papers', whatever the dynamics."""
+
+
+@dataclass(frozen=True)
+class BranchSettings:
+    """Settings of MBPO's branched rollouts (Janner et al., 2019)."""
+
+    rollouts: int = 400
+    """Imagined rollouts for each decision since the last fit."""
+    rollout_length: int = 1
+    """Steps of each."""
+    real_fraction: float = 0.05
+    """Share of a batch that is real."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "rollouts", "rollout_length", least=1, most=MANY)
+        check_range(self, "real_fraction", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class MBPOSettings(OffPolicySAC):
+    """Settings of MBPO, but for the number of updates and of rollouts its paper's."""
+
+    models: ModelSettings = NETWORKS
+    refits: RefitSettings = RefitSettings()
+    branches: BranchSettings = BranchSettings()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that can't be together."""
+        super().__post_init__()
+        if self.imagined > TRANSITIONS:
+            every, b = self.refits.fit_every, self.branches
+            raise ValueError(
+                f"fit_every={every}, rollouts={b.rollouts}, rollout_length={b.rollout_length}: "
+                f"{self.imagined:,} imagined transitions between fits, expected at most {TRANSITIONS:,}"
+            )
+
+    def filled(self: M, spec: EnvSpec) -> M:
+        """Return these settings with numbers in place of None."""
+        return replace(super().filled(spec), models=self.models.observing(spec, "branched rollouts").filled(spec))
+
+    @property
+    def imagined(self) -> int:
+        """Imagined transitions that are kept: all since the last fit."""
+        return self.refits.fit_every * self.branches.rollouts * self.branches.rollout_length
+
+
+@dataclass(frozen=True)
+class ExpansionSettings:
+    """Settings of value expansion."""
+
+    horizon: int = 3
+    """H, imagined decisions after the real one; the papers' lookahead has as many (CoRL 2021, Table 3)."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "horizon", least=1, most=1000)
+
+
+@dataclass(frozen=True)
+class ValueExpansionSettings(OffPolicySAC):
+    """Settings of SAC with value expansion."""
+
+    models: ModelSettings = NETWORKS
+    refits: RefitSettings = RefitSettings()
+    expansion: ExpansionSettings = ExpansionSettings()
+
+    def filled(self, spec: EnvSpec) -> ValueExpansionSettings:
+        """Return these settings with numbers in place of None."""
+        return replace(super().filled(spec), models=self.models.observing(spec, "sac-ve").filled(spec))
+
+
+@dataclass(frozen=True)
+class PathwiseSettings:
+    """Settings of MAAC's gradient and of its critics' targets (Clavera et al., 2020)."""
+
+    gradient_horizon: int = 3
+    """H, imagined decisions that the policy gradient goes through; 0: SAC's."""
+    gradient_samples: int = 5
+    """Imagined rollouts from each state."""
+    gradient_bound: float | None = None
+    """Largest norm of the actor's gradient; None: unbounded, as in the paper."""
+    critic_targets: Literal["steve", "expanded", "plain"] = "steve"
+    """The critics' targets: over several lookaheads, weighed by their agreement (STEVE); over one, at its imagined
+    pairs too (Feinberg's TD-k); or of one decision."""
+    steve_horizon: int = 3
+    """H, imagined decisions of the longest lookahead (critic_targets=steve or expanded)."""
+    steve_collapsed: bool = False
+    """The lower critic stands for each, as in the authors' program: the shortest lookahead then has all the weight."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "gradient_horizon", least=0, most=100)
+        check_range(self, "gradient_samples", "steve_horizon", least=1, most=100)
+        check_range(self, "gradient_bound", more_than=0)
+
+
+@dataclass(frozen=True)
+class MAACSettings(MBPOSettings):
+    """Settings of MAAC."""
+
+    pathwise: PathwiseSettings = PathwiseSettings()

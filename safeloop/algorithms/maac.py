@@ -1,0 +1,47 @@
+"""MAAC and STEVE by name (Clavera et al., 2020; Buckman et al., 2018)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeloop.agents.imagination_settings import MAACSettings
+from safeloop.algorithms.base import Online, presets
+from safeloop.algorithms.imagination import parts, privileged
+from safeloop.algorithms.model_free import ONLINE_STEPS
+from safeloop.protocols import AlgorithmInfo
+
+if TYPE_CHECKING:
+    from safeloop.agents.maac import MAACAgent
+
+PAPER = {
+    "ensemble_size": 8, "layers": 4, "width": 200, "batch_size": 256, "updates_per_decision": 8, "discount": 0.99,
+    "warmup": 5000, "warmup_hold": 1, "fit_steps": 2000, "first_fit_steps": 5000, "fit_patience": 5,
+    "initial_temperature": 1.0,
+}  # fmt: skip
+"""The paper's, and its program's."""
+AFFORDABLE = {
+    **PAPER, "ensemble_size": 4, "batch_size": 128, "updates_per_decision": 2, "warmup": 1000, "fit_steps": 200,
+    "first_fit_steps": 2000, "fit_patience": 0, "rollouts": 40, "initial_temperature": 0.1, "layer_norm": True,
+}  # fmt: skip
+"""About a twentieth of the paper's arithmetic for a decision."""
+STEVE = {"gradient_horizon": 0, "gradient_samples": 1, "real_fraction": 1.0}
+
+
+def build(*arguments: Any) -> MAACAgent:
+    """Return an agent: SAC with MAAC's gradient and targets, an ensemble, and a buffer of imagined transitions."""
+    from safeloop.agents.maac import MAACAgent
+
+    return MAACAgent(*parts(*arguments))
+
+
+def _named(name: str, summary: str, own: dict[str, Any]) -> Online:
+    groups = {"default": AFFORDABLE, "paper": PAPER}
+    info = AlgorithmInfo(
+        name, summary, MAACSettings, ONLINE_STEPS, presets(groups, MAACSettings, own),
+        keeps_checkpoints=True, explores=True,
+    )  # fmt: skip
+    return Online(info, build, privileged)
+
+
+maac = _named("maac", "SAC along the gradient through models, with STEVE's targets (Clavera et al. 2020)", {})
+steve = _named("steve", "SAC with stochastic ensemble value expansion (Buckman et al. 2018)", STEVE)

@@ -1,0 +1,84 @@
+"""MAAC's agent: it learns along the gradient through models, which stay as they are, and goes on from a checkpoint."""
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from safeloop.algorithms.maac import maac, steve
+from safeloop.errors import UsageError
+from safeloop.protocols import Transition
+from safeloop.registry import find_env
+from safeloop.settings import build
+
+SMALL = {
+    "ensemble_size": 2, "layers": 1, "width": 16, "hidden": 16, "batch_size": 16, "warmup": 20, "fit_every": 25,
+    "fit_steps": 5, "first_fit_steps": 10, "rollouts": 4, "updates_per_decision": 1,
+}  # fmt: skip
+
+
+def make(algorithm=maac, env="InvertedPendulum", seed=0, **changes):
+    spec = find_env(env, {})
+    asked = {**algorithm.info.presets["default"], **SMALL, **changes}
+    settings = algorithm.resolve(build(algorithm.info.settings, asked, owner="maac"), spec).settings
+    env = spec.make()
+    return algorithm.build(settings, spec, env.observation_space.shape[0], env.action_space.shape[0], seed, "cpu"), env
+
+
+def drive(agent, env, decisions, seed=0):
+    """The actions of so many decisions, episode after episode."""
+    acts, done, episode = [], True, 0
+    for _ in range(decisions):
+        if done:
+            obs, t0, episode = np.array(env.reset(seed=seed + episode)[0]), True, episode + 1
+        act = agent.act(obs, t0)
+        found, reward, terminated, truncated, info = env.step(act)
+        agent.observe(Transition(obs, act, reward, terminated, truncated, {"cost": 0.0, **info}, np.array(found)))
+        agent.update()
+        obs, t0, done = np.array(found), False, terminated or truncated
+        acts.append(act)
+    return np.stack(acts)
+
+
+def weights(net):
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+@pytest.mark.parametrize("targets", ["steve", "expanded", "plain"])
+def test_it_learns_and_leaves_the_models_to_their_fits(targets):
+    agent, env = make(critic_targets=targets, gradient_bound=1.0)
+    drive(agent, env, 30)
+    assert agent.fitted and agent.objective.horizon == 3
+    actor, models = weights(agent.learner.actor), weights(agent.ensemble)
+    agent.learn(agent.replay.sample(16, agent.generator))
+    assert not torch.equal(actor, weights(agent.learner.actor)) and torch.equal(models, weights(agent.ensemble))
+    assert all(p.requires_grad for p in agent.ensemble.parameters())
+    found = agent.measured()
+    assert found["gradient_norm"] > 0 and ("longest_lookahead" in found) == (targets == "steve")
+    assert agent.measured() == {}
+
+
+def test_a_resumed_agent_acts_as_an_uninterrupted_one():
+    (one, env), (other, again) = make(), make()
+    drive(one, env, 60)
+    state = deepcopy(one.checkpoint())
+    expected = drive(one, env, 40, seed=7)
+    other.restore(state)
+    assert np.array_equal(drive(other, again, 40, seed=7), expected) and math.isfinite(expected.sum())
+
+
+def test_steve_is_sac_with_its_targets_on_real_data():
+    agent, env = make(steve)
+    drive(agent, env, 60)
+    assert agent.objective.horizon == 0 and not len(agent.imagined) and agent.measured()["longest_lookahead"] > 0
+    assert len(make()[0].imagined) == 0
+    agent, env = make()
+    drive(agent, env, 60)
+    assert len(agent.imagined) > 0
+
+
+def test_goals_that_jump_are_refused():
+    with pytest.raises(UsageError, match="can't be imagined"):
+        make(env="PointGoal1")
