@@ -116,3 +116,28 @@ class MAACSettings(MBPOSettings):
     """Settings of MAAC."""
 
     pathwise: PathwiseSettings = PathwiseSettings()
+
+
+@dataclass(frozen=True)
+class RatioSettings:
+    """Settings of SVG(1)'s gradient (Heess et al., 2015)."""
+
+    ratio_bound: float = 10.0
+    """Largest ratio of the actor's density of an action now to that when it was taken, which a transition counts by."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "ratio_bound", more_than=0)
+
+
+@dataclass(frozen=True)
+class SVGSettings(OffPolicySAC):
+    """Settings of SVG(1) on SAC."""
+
+    models: ModelSettings = NETWORKS
+    refits: RefitSettings = RefitSettings()
+    svg: RatioSettings = RatioSettings()
+
+    def filled(self, spec: EnvSpec) -> SVGSettings:
+        """Return these settings with numbers in place of None."""
+        return replace(super().filled(spec), models=self.models.observing(spec, "svg1").filled(spec))

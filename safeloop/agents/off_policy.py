@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safeloop.agents.imagination_settings import MBPOSettings, ValueExpansionSettings
+from safeloop.agents.imagination_settings import MBPOSettings, SVGSettings, ValueExpansionSettings
 from safeloop.agents.parts import Fitted, Learner
 from safeloop.agents.policies import ActorPolicy, Exploring
 from safeloop.agents.settings import OffPolicy, OnlinePlanning
@@ -134,13 +134,13 @@ EARLY = 4
 class ModelAgent(OffPolicyAgent):
     """A learner with an ensemble of models, which is fitted every `fit_every` decisions, at first more often."""
 
-    settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning
+    settings: MBPOSettings | ValueExpansionSettings | SVGSettings | OnlinePlanning
 
     def __init__(
         self,
         learner: OffPolicyLearner | None,
         replay: Replay,
-        settings: MBPOSettings | ValueExpansionSettings | OnlinePlanning,
+        settings: MBPOSettings | ValueExpansionSettings | SVGSettings | OnlinePlanning,
         generator: torch.Generator,
         ensemble: Ensemble | PointEnsemble | SimulatorModel,
         model: Model,

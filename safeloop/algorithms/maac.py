@@ -1,17 +1,18 @@
-"""MAAC and STEVE by name (Clavera et al., 2020; Buckman et al., 2018)."""
+"""MAAC, STEVE and SVG(1) by name (Clavera et al., 2020; Buckman et al., 2018; Heess et al., 2015)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.imagination_settings import MAACSettings
+from safeloop.agents.imagination_settings import MAACSettings, SVGSettings
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.imagination import parts, privileged
 from safeloop.algorithms.model_free import ONLINE_STEPS
 from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
-    from safeloop.agents.maac import MAACAgent
+    from safeloop.agents.maac import MAACAgent, SVGAgent
 
 PAPER = {
     "ensemble_size": 8, "layers": 4, "width": 200, "batch_size": 256, "updates_per_decision": 8, "discount": 0.99,
@@ -27,21 +28,30 @@ AFFORDABLE = {
 STEVE = {"gradient_horizon": 0, "gradient_samples": 1, "real_fraction": 1.0}
 
 
-def build(*arguments: Any) -> MAACAgent:
-    """Return an agent: SAC with MAAC's gradient and targets, an ensemble, and a buffer of imagined transitions."""
+def _maac(*arguments: Any) -> MAACAgent:
     from safeloop.agents.maac import MAACAgent
 
     return MAACAgent(*parts(*arguments))
 
 
-def _named(name: str, summary: str, own: dict[str, Any]) -> Online:
+def _svg(*arguments: Any) -> SVGAgent:
+    from safeloop.agents.maac import SVGAgent
+
+    return SVGAgent(*parts(*arguments))
+
+
+def _named(name: str, summary: str, settings: type, build: Callable[..., Any], own: Mapping[str, Any]) -> Online:
     groups = {"default": AFFORDABLE, "paper": PAPER}
     info = AlgorithmInfo(
-        name, summary, MAACSettings, ONLINE_STEPS, presets(groups, MAACSettings, own),
-        keeps_checkpoints=True, explores=True,
-    )  # fmt: skip
+        name, summary, settings, ONLINE_STEPS, presets(groups, settings, own), keeps_checkpoints=True, explores=True
+    )
     return Online(info, build, privileged)
 
 
-maac = _named("maac", "SAC along the gradient through models, with STEVE's targets (Clavera et al. 2020)", {})
-steve = _named("steve", "SAC with stochastic ensemble value expansion (Buckman et al. 2018)", STEVE)
+maac = _named(
+    "maac", "SAC along the gradient through models, STEVE's targets (Clavera et al. 2020)", MAACSettings, _maac, {}
+)
+steve = _named(
+    "steve", "SAC with stochastic ensemble value expansion (Buckman et al. 2018)", MAACSettings, _maac, STEVE
+)
+svg1 = _named("svg1", "SAC along the gradient through one step of models (Heess et al. 2015)", SVGSettings, _svg, {})

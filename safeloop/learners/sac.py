@@ -26,6 +26,8 @@ from safeloop.networks import (
     twin_critics,
 )
 
+EDGE = 1 - 1e-6
+"""Largest action whose noise is told: that of a limit itself is infinite."""
 NETWORKS = ("actor", "critic", "target")
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function that returns the actor's objective `[B]` in states `[B, S]`, and `log pi` of its actions there, `[M]`."""
@@ -52,7 +54,19 @@ class Actor(nn.Module):
         The rows may be of several `parts` of equal size, which have the same noise.
         """
         mean, log_std = self._gaussian(obs)
-        noise = normals((len(mean) // parts, mean.shape[1]), generators).repeat(parts, 1)
+        return self._squashed(mean, log_std, normals((len(mean) // parts, mean.shape[1]), generators).repeat(parts, 1))
+
+    def drawn_with(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the action `[B, A]` that the noise `[B, A]` draws, and its log-probability `[B]` (differentiable)."""
+        return self._squashed(*self._gaussian(obs), noise)
+
+    def noise_of(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Return the noise `[B, A]` that draws the actions `[B, A]`, which count as just within the limits."""
+        mean, log_std = self._gaussian(obs)
+        return (torch.atanh(act.clamp(-EDGE, EDGE)) - mean) / log_std.exp()
+
+    @staticmethod
+    def _squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         u = mean + log_std.exp() * noise
         log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
         # log det of tanh: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))

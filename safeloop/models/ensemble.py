@@ -130,17 +130,26 @@ class Ensemble(Learned):
         """Return observations as normalised inputs of the networks."""
         return (obs - self.obs_mean) / self.obs_std
 
-    def step(self, obs: Tensor, act: Tensor, generators: Generators | None) -> tuple[Tensor, Tensor]:
+    def step(
+        self, obs: Tensor, act: Tensor, generators: Generators | None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the next observation `[K, B, S]` of `obs, act [K, B, .]`, and the memory that `judge` needs.
 
-        It is drawn with fresh noise from the generators; without generators it is the mean.
+        It is drawn with fresh noise from the generators, or with `noise [K, B, S]`; without both it is the mean.
         """
         mean, raw, memory = self.net.transition(self.normalise(obs), act, self.delta_std)
         change = mean.float()
         if generators is not None:
             noise = normals(mean.shape, generators, dim=1)
+        if noise is not None:
             change = change.addcmul(self._variance(raw.float()).sqrt_(), noise)
         return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
+
+    def noise_of(self, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+        """Return the noise `[K, B, S]` with which `step` would return `next_obs`."""
+        mean, raw, _ = self.net.transition(self.normalise(obs), act, self.delta_std)
+        change = (next_obs - obs - self.delta_mean) / self.delta_std
+        return (change - mean.float()) / self._variance(raw.float()).sqrt()
 
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return mean rewards `[K, B]` (0 where not learned) and probabilities `{name: [K, B]}` of transitions."""

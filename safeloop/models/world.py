@@ -46,7 +46,7 @@ class World:
     def step(self, carry: Tensor, act: Tensor, generators: Generators) -> tuple[Tensor, Tensor, Outcome]:
         """Return the ensemble's next observations (its means without `noise`) and their outcome."""
         following, memory = self._next(carry, act, generators)
-        return following, following, self._outcome(carry, act, following, memory)
+        return following, following, self.outcome(carry, act, following, memory)
 
     def _next(self, obs: Tensor, act: Tensor, generators: Generators) -> tuple[Tensor, Tensor]:
         following, memory = self.ensemble.step(obs, act, generators if self.noise else None)
@@ -67,11 +67,11 @@ class World:
         if not judged:
             return Trajectories(obs, act, UNJUDGED)
         transitions = (obs[:, :-1], act, obs[:, 1:], torch.stack(memories, 1))
-        found = self._outcome(*(x.flatten(1, 2) for x in transitions))
+        found = self.outcome(*(x.flatten(1, 2) for x in transitions))
         steps = (None if x is None else x.view(len(x), horizon, -1) for x in found)
         return Trajectories(obs, act, Outcome(*steps))  # type: ignore[arg-type]
 
-    def _outcome(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Outcome:
+    def outcome(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Outcome:
         """Return the outcome of `[K, M, .]`: from a known model where one is given, else from the ensemble's heads."""
         reward, chance = self.ensemble.judge(obs, act, next_obs, memory)
         if self.reads:

@@ -5,10 +5,15 @@ import math
 import pytest
 import torch
 
+from safeloop.cmdp import zero_cost
 from safeloop.data.replay import Batch
 from safeloop.learners.pathwise import Pathwise
 from safeloop.learners.steve import steve, weighed
+from safeloop.learners.svg import OneStep
+from safeloop.models.ensemble import Ensemble
+from safeloop.models.full import Heads
 from safeloop.models.trajectories import Outcome
+from safeloop.models.world import World
 from safeloop.networks import q_values
 from tests.core.test_sac import A, B, S, batch, make
 
@@ -159,3 +164,56 @@ def test_collapsed_all_of_the_weight_is_on_the_shortest_lookahead():
     assert free[1:].sum() > 0.01
     ended = Batch(*data[:4], torch.ones(B), *data[5:])
     assert torch.allclose(steve(sac, Linear(3), ended, 2)[0].target, data.reward, atol=1e-5)
+
+
+def test_svgs_values_are_the_real_ones_and_its_gradient_is_that_of_differences():
+    data = Batch(*(x.double() for x in batch(7)))
+    sac, generator = doubled(discount=0.9, hidden=8), torch.Generator().manual_seed(5)
+    models = Ensemble(S, A, ensemble_size=3, sizes=[8], heads=Heads(), generator=generator).double()
+    models.delta_std.fill_(0.5)
+    noise = models.noise_of(*rows(data))
+    before, acts, after = rows(data)
+    assert torch.allclose(models.step(before, acts, None, noise)[0], after) and noise.std() > 0.1
+    drawn, log_prob = sac.actor.drawn_with(data.obs, sac.actor.noise_of(data.obs, data.act))
+    assert torch.allclose(drawn, data.act, atol=1e-6)
+
+    old = log_prob.detach() + torch.linspace(-3, 3, 7)
+    world = World(models.requires_grad_(False), cost=zero_cost, noise=False)
+    objective, weights = OneStep(sac, world, data, old, bound=10.0), list(sac.actor.parameters())
+    sac.generator.manual_seed(3)
+    found, _ = objective(data.obs)
+    gradients = torch.autograd.grad(found.sum(), weights)
+    with torch.no_grad():  # what the gradient takes as given
+        of_actor, ratio = sac.actor.noise_of(data.obs, data.act), (log_prob - old).exp().clamp(max=10.0)
+    assert ratio.max() == 10 and ratio.min() < 0.1
+
+    @torch.no_grad()
+    def value():
+        sac.generator.manual_seed(3)
+        sac.actor.sample(data.obs, [sac.generator])  # for the temperature
+        act, log_prob = sac.actor.drawn_with(data.obs, of_actor)
+        acts = act[TWICE].view(3, 3, A)
+        following, memory = models.step(before, acts, None, noise)
+        reward = world.outcome(before, acts, following, memory).reward.flatten()[:7]
+        worth = reward + 0.9 * sac.worth(following.flatten(0, 1))[0][:7] - sac.temperature * log_prob
+        return (ratio * worth).sum()
+
+    assert value().item() == pytest.approx(found.sum().item())
+    for weight, gradient in zip(weights, gradients, strict=True):
+        place, both = (0, weight.shape[1] - 1, 1 % weight.shape[2]), []
+        for step in (1e-3, -1e-3):
+            weight.data[place] += step
+            both.append(value().item())
+            weight.data[place] -= step
+        assert gradient[place].item() == pytest.approx(
+            (both[0] - both[1]) / 2e-3, rel=5e-3, abs=1e-3
+        )  # models are in float32
+
+
+TWICE = torch.arange(9) % 7
+"""Rows of a batch of seven for three models, the first two of them twice."""
+
+
+def rows(data):
+    """States, actions and next states of the batch, by models."""
+    return (x[TWICE].view(3, 3, -1) for x in (data.obs, data.act, data.next_obs))

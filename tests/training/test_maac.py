@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.algorithms.maac import maac, steve
+from safeloop.algorithms.maac import maac, steve, svg1
 from safeloop.errors import UsageError
 from safeloop.protocols import Transition
 from safeloop.registry import find_env
-from safeloop.settings import build
+from safeloop.settings import build, kinds
 
 SMALL = {
     "ensemble_size": 2, "layers": 1, "width": 16, "hidden": 16, "batch_size": 16, "warmup": 20, "fit_every": 25,
@@ -21,7 +21,8 @@ SMALL = {
 
 def make(algorithm=maac, env="InvertedPendulum", seed=0, **changes):
     spec = find_env(env, {})
-    asked = {**algorithm.info.presets["default"], **SMALL, **changes}
+    small = {name: value for name, value in SMALL.items() if name in kinds(algorithm.info.settings)}
+    asked = {**algorithm.info.presets["default"], **small, **changes}
     settings = algorithm.resolve(build(algorithm.info.settings, asked, owner="maac"), spec).settings
     env = spec.make()
     return algorithm.build(settings, spec, env.observation_space.shape[0], env.action_space.shape[0], seed, "cpu"), env
@@ -77,6 +78,17 @@ def test_steve_is_sac_with_its_targets_on_real_data():
     agent, env = make()
     drive(agent, env, 60)
     assert len(agent.imagined) > 0
+
+
+def test_svg_keeps_the_densities_of_actions_and_goes_on_from_a_checkpoint():
+    (one, env), (other, again) = make(svg1, "HalfCheetah"), make(svg1, "HalfCheetah")
+    drive(one, env, 60)
+    assert one.log_prob[:20].tolist() == pytest.approx([-6 * math.log(2)] * 20) and one.log_prob[20:60].std() > 0
+    assert one.measured()["gradient_norm"] > 0 and not one.log_prob[60:].any()
+    state = deepcopy(one.checkpoint())
+    expected = drive(one, env, 40, seed=7)
+    other.restore(state)
+    assert np.array_equal(drive(other, again, 40, seed=7), expected)
 
 
 def test_goals_that_jump_are_refused():
