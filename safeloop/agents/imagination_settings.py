@@ -8,9 +8,11 @@ from typing import Literal, TypeVar
 from safeloop.agents.settings import OffPolicySAC
 from safeloop.cmdp import EnvSpec
 from safeloop.models.settings import ModelSettings, RefitSettings
+from safeloop.planning.settings import BY_DYNAMICS, PlannerSettings
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
 M = TypeVar("M", bound="MBPOSettings")
+P = TypeVar("P", bound="MAACPlanningSettings")
 
 NETWORKS = ModelSettings(layers=4, width=200)
 """Models as large as the papers', whatever the dynamics."""
@@ -116,6 +118,35 @@ class MAACSettings(MBPOSettings):
     """Settings of MAAC."""
 
     pathwise: PathwiseSettings = PathwiseSettings()
+
+
+@dataclass(frozen=True)
+class TestTimeSettings:
+    """Settings of planning with a trained policy, in evaluation alone."""
+
+    around: Literal["policy", "actions"] = "policy"
+    """The search begins at the actions that the policy proposes (MAAC's MPC), or it is the planner's own among action
+    sequences, of which an `actor_fraction` are the policy's."""
+
+
+@dataclass(frozen=True)
+class MAACPlanningSettings(MAACSettings):
+    """Settings of MAAC with planning in evaluation."""
+
+    planner: PlannerSettings = PlannerSettings(search="cem", actor_fraction=0.0)
+    test_time: TestTimeSettings = TestTimeSettings()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that can't be together."""
+        super().__post_init__()
+        if self.test_time.around == "policy" and (self.planner.search != "cem" or self.planner.actor_fraction):
+            given = f"search={self.planner.search}, actor_fraction={self.planner.actor_fraction:g}"
+            raise ValueError(f"{given}: around=policy is a search by cem, without an actor's sequences")
+
+    def filled(self: P, spec: EnvSpec) -> P:
+        """Return these settings with numbers in place of None."""
+        usual = BY_DYNAMICS[self.models.kind(spec)]
+        return replace(super().filled(spec), planner=self.planner.filled(usual))
 
 
 @dataclass(frozen=True)

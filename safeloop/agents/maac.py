@@ -6,10 +6,12 @@ import math
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 
-from safeloop.agents.imagination_settings import MAACSettings, SVGSettings
+from safeloop.agents.imagination_settings import MAACPlanningSettings, MAACSettings, SVGSettings
 from safeloop.agents.off_policy import MBPOAgent, ModelAgent
+from safeloop.agents.policies import PlannerPolicy
 from safeloop.data.replay import Batch
 from safeloop.learners.expansion import expanded
 from safeloop.learners.pathwise import Pathwise
@@ -19,7 +21,11 @@ from safeloop.learners.svg import OneStep
 from safeloop.learners.targets import Targets
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.world import World
-from safeloop.protocols import Transition
+from safeloop.networks import Generators
+from safeloop.planning.planners import Parts, planner
+from safeloop.planning.policy_spaces import ProposalNoise
+from safeloop.planning.search import Plan, Planner
+from safeloop.protocols import Policy, Transition
 
 
 def follow(
@@ -81,6 +87,35 @@ class MAACAgent(MBPOAgent):
     def measured(self) -> dict[str, float]:
         """Return the mean norm of the actor's gradients and the mean weight of STEVE's longest lookahead."""
         return means(self.kept)
+
+
+class MAACPlanner(MAACAgent):
+    """MAAC that plans in evaluation, from its policy or among action sequences, with its critic at the end (5.4)."""
+
+    settings: MAACPlanningSettings
+
+    def new_planner(self, generators: Generators) -> Planner:
+        """Return a planner of as many episodes as there are generators."""
+        c, act_dim = self.settings, self.replay.data.act.shape[1]
+        assert isinstance(self.learner, SAC) and c.planner.horizon is not None  # `filled`
+        parts = Parts(self.model, act_dim, c.learner.discount, actor=self.learner.act, value=self.learner.value)
+        around = None
+        if c.test_time.around == "policy":
+            around = ProposalNoise(c.planner.horizon, act_dim, self.learner.actor.mean, self.model)
+        return planner(c.planner, parts, generators, space=around)
+
+    def plan(self, obs: np.ndarray, t0: bool, planner: Planner | None = None) -> Plan:
+        """Return the planner's decisions for `obs [B, S]`."""
+        assert planner is not None
+        return planner.plan(self.state(obs), t0)
+
+    def policy(self, seed: int) -> Policy:
+        """Return the planner, with generators of its own."""
+        return PlannerPolicy(self, seed)
+
+    def alone(self) -> Policy:
+        """Return the actor without the planner."""
+        return super().policy(0)
 
 
 class SVGAgent(ModelAgent):

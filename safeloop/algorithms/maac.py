@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.imagination_settings import MAACSettings, SVGSettings
+from safeloop.agents.imagination_settings import MAACPlanningSettings, MAACSettings, SVGSettings
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.imagination import parts, privileged
 from safeloop.algorithms.model_free import ONLINE_STEPS
 from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
-    from safeloop.agents.maac import MAACAgent, SVGAgent
+    from safeloop.agents.maac import MAACAgent, MAACPlanner, SVGAgent
 
 PAPER = {
     "ensemble_size": 8, "layers": 4, "width": 200, "batch_size": 256, "updates_per_decision": 8, "discount": 0.99,
@@ -25,6 +25,12 @@ AFFORDABLE = {
     "first_fit_steps": 2000, "fit_patience": 0, "rollouts": 40, "initial_temperature": 0.1, "layer_norm": True,
 }  # fmt: skip
 """About a twentieth of the paper's arithmetic for a decision."""
+MPC = {
+    "search": "cem", "actor_fraction": 0.0, "horizon": 3, "iterations": 3, "population": 100, "elites": 10,
+    "initial_variance": 0.1, "noise_correlation": 0.0, "noise_narrowed": False, "model_noise": False,
+    "precision": "float32",
+}  # fmt: skip
+"""The paper gives no numbers of its search."""
 STEVE = {"gradient_horizon": 0, "gradient_samples": 1, "real_fraction": 1.0}
 
 
@@ -32,6 +38,12 @@ def _maac(*arguments: Any) -> MAACAgent:
     from safeloop.agents.maac import MAACAgent
 
     return MAACAgent(*parts(*arguments))
+
+
+def _maac_mpc(*arguments: Any) -> MAACPlanner:
+    from safeloop.agents.maac import MAACPlanner
+
+    return MAACPlanner(*parts(*arguments))
 
 
 def _svg(*arguments: Any) -> SVGAgent:
@@ -51,6 +63,10 @@ def _named(name: str, summary: str, settings: type, build: Callable[..., Any], o
 maac = _named(
     "maac", "SAC along the gradient through models, STEVE's targets (Clavera et al. 2020)", MAACSettings, _maac, {}
 )
+maac_mpc = _named(
+    "maac-mpc", "MAAC, and in evaluation CEM from its policy (Clavera et al. 2020, 5.4)", MAACPlanningSettings,
+    _maac_mpc, MPC,
+)  # fmt: skip
 steve = _named(
     "steve", "SAC with stochastic ensemble value expansion (Buckman et al. 2018)", MAACSettings, _maac, STEVE
 )

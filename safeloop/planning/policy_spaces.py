@@ -5,6 +5,7 @@ Letters: K models, B plans at once, P particles, N candidates, H steps, S observ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -38,7 +39,8 @@ class NoiseSpace:
 
     horizon: int
     act_dim: int
-    policy: Policy
+    policy: Callable[[Tensor], Tensor]
+    """From observations `[..., S]` to actions `[..., A]`."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -106,6 +108,7 @@ class ProposalNoise(NoiseSpace):
 class WeightNoise(NoiseSpace):
     """Noise on the policy's weights (Eq. 5): another in each decision (POPLIN-P-Sep), or one for all (POPLIN-P-Uni)."""
 
+    policy: Policy
     each: bool = True
 
     @property

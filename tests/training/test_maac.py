@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.algorithms.maac import maac, steve, svg1
+from safeloop.algorithms.maac import maac, maac_mpc, steve, svg1
 from safeloop.errors import UsageError
 from safeloop.protocols import Transition
 from safeloop.registry import find_env
@@ -89,6 +89,30 @@ def test_svg_keeps_the_densities_of_actions_and_goes_on_from_a_checkpoint():
     expected = drive(one, env, 40, seed=7)
     other.restore(state)
     assert np.array_equal(drive(other, again, 40, seed=7), expected)
+
+
+@pytest.mark.parametrize(("changes", "horizon"), [({}, 2), ({"around": "actions", "search": "arc", "elites": None}, 4)])
+def test_it_plans_in_evaluation_from_its_policy(changes, horizon):
+    small = {"population": 7, "iterations": 2, "horizon": horizon, "initial_variance": 1e-8, "elites": 3}
+    agent, env = make(maac_mpc, **{**small, **changes})
+    drive(agent, env, 60)
+    policy, alone = agent.policy(0), agent.alone()
+    policy.reset(2)
+    seen = np.stack([env.reset(seed=i)[0] for i in range(2)])
+    found, mean = policy.act(seen), alone.act(seen)
+    assert found.shape == (2, 1)
+    if not changes:  # the search hardly moves from the policy's actions
+        assert np.allclose(found, mean, atol=1e-3) and np.abs(found).max() > 1e-3
+
+
+def test_planning_in_evaluation_changes_nothing_in_training():
+    (one, env), (other, again) = make(maac), make(maac_mpc)
+    assert np.array_equal(drive(one, env, 60), drive(other, again, 60))
+
+
+def test_around_the_policy_the_search_is_cem():
+    with pytest.raises(UsageError, match="around=policy is a search by cem"):
+        make(maac_mpc, search="arc", elites=None)
 
 
 def test_goals_that_jump_are_refused():
