@@ -12,6 +12,7 @@ from safeloop.planning.settings import BY_DYNAMICS, PlannerSettings
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
 M = TypeVar("M", bound="MBPOSettings")
+Q = TypeVar("Q", bound="SafeMAACSettings")
 P = TypeVar("P", bound="MAACPlanningSettings")
 
 NETWORKS = ModelSettings(layers=4, width=200)
@@ -147,6 +148,39 @@ class MAACPlanningSettings(MAACSettings):
         """Return these settings with numbers in place of None."""
         usual = BY_DYNAMICS[self.models.kind(spec)]
         return replace(super().filled(spec), planner=self.planner.filled(usual))
+
+
+@dataclass(frozen=True)
+class PriceSettings:
+    """Settings of the price of cost (a Lagrange multiplier)."""
+
+    initial_price: float = 1.0
+    """The price at the start: the return that a discounted decision with a cost outweighs."""
+    price_rate: float = 0.02
+    """Change of the price for each unit by which an episode's cost is above the budget (below it, it falls)."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "initial_price", "price_rate", least=0)
+
+
+@dataclass(frozen=True)
+class SafeMAACSettings(MAACSettings):
+    """Settings of MAAC under a budget."""
+
+    price: PriceSettings = PriceSettings()
+
+    def filled(self: Q, spec: EnvSpec) -> Q:
+        """Return these settings with numbers in place of None; the cost is learned.
+
+        Where goals jump, imagined states beyond a goal are no states of the task: critics and actor learn from real
+        ones, and targets are of one decision.
+        """
+        found = replace(super().filled(spec), models=replace(super().filled(spec).models, cost="learned"))
+        if not spec.has_events:
+            return found
+        pathwise = replace(found.pathwise, critic_targets="plain")
+        return replace(found, pathwise=pathwise, branches=replace(found.branches, real_fraction=1.0))
 
 
 @dataclass(frozen=True)

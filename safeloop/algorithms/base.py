@@ -40,6 +40,8 @@ class Online:
     """From settings, spec, observation size, action size, seed and device to the agent (`protocols.Agent`)."""
     privileged: Callable[[AlgorithmInfo, Any, EnvSpec], list[str]] = lambda info, settings, spec: []
     """The privileged information in use. Raises `UsageError` for settings that can't be in this environment."""
+    for_budget: bool = False
+    """Whether the agent is trained for the run's budget, a keyword of `build`."""
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
         """Return the settings for an environment, with the privileged information that they use.
@@ -67,7 +69,8 @@ class Online:
     def agent(self, env: Any, spec: EnvSpec, run: Run) -> Any:
         """Return a new agent for a run."""
         settings: Any = build(self.info.settings, run.settings.algo_settings, owner=self.info.name)
-        return self.build(settings, spec, *sizes(env, spec), run.settings.seed, run.settings.device)
+        budget = {"budget": run.settings.budget} if self.for_budget else {}
+        return self.build(settings, spec, *sizes(env, spec), run.settings.seed, run.settings.device, **budget)
 
     def restored(self, run: Run) -> Any:
         """Return the agent of the run's checkpoint."""

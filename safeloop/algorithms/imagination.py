@@ -10,7 +10,7 @@ from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.loop import no_imagination
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
 from safeloop.algorithms.presets import PRESETS
-from safeloop.cmdp import EnvSpec
+from safeloop.cmdp import EnvSpec, zero_cost
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo
 
@@ -18,15 +18,21 @@ if TYPE_CHECKING:
     from safeloop.agents.off_policy import ModelAgent
 
 
-def parts(c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str) -> tuple[Any, ...]:
-    """Return a learner, its replay buffer, the settings, a generator, the ensemble and the world around it."""
+def parts(
+    c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str, constrained: bool = False
+) -> tuple[Any, ...]:
+    """Return a learner, its replay buffer, the settings, a generator, the ensemble and the world around it.
+
+    With `constrained` the models learn the cost.
+    """
     from safeloop.agents.parts import ensemble, generators, world
     from safeloop.data.replay import Replay
 
     c, g = c.filled(spec), generators(seed, device, GENERATORS)
     learner, replay = learner_of(c, obs_dim, act_dim, g[2], device), Replay(c.online.capacity, obs_dim, act_dim, device)
-    models = ensemble(c.models, spec, False, obs_dim, act_dim, g[1], device)
-    return learner, replay, c, g[0], models, world(models, c.models, spec)
+    models = ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device)
+    known = None if constrained else zero_cost
+    return learner, replay, c, g[0], models, world(models, c.models, spec, known)
 
 
 def _mbpo(*arguments: Any) -> ModelAgent:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.imagination_settings import MAACPlanningSettings, MAACSettings, SVGSettings
+from safeloop.agents.imagination_settings import MAACPlanningSettings, MAACSettings, SafeMAACSettings, SVGSettings
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.imagination import parts, privileged
-from safeloop.algorithms.model_free import ONLINE_STEPS
+from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS
+from safeloop.cmdp import EnvSpec
 from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
     from safeloop.agents.maac import MAACAgent, MAACPlanner, SVGAgent
+    from safeloop.agents.safemaac import SafeMAACAgent
 
 PAPER = {
     "ensemble_size": 8, "layers": 4, "width": 200, "batch_size": 256, "updates_per_decision": 8, "discount": 0.99,
@@ -40,6 +43,22 @@ def _maac(*arguments: Any) -> MAACAgent:
     return MAACAgent(*parts(*arguments))
 
 
+def _safemaac(
+    c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str, budget: float
+) -> SafeMAACAgent:
+    from safeloop.agents.parts import generators
+    from safeloop.agents.safemaac import SafeMAACAgent
+
+    made = parts(c, spec, obs_dim, act_dim, seed, device, constrained=True)
+    return SafeMAACAgent(*made, budget=budget, generator=generators(seed, device, GENERATORS)[4])
+
+
+def _needs_cost(info: AlgorithmInfo, settings: Any, spec: EnvSpec) -> list[str]:
+    """Return known models in use. Raises `UsageError` in environments without a cost."""
+    spec.need_cost(info.name)
+    return settings.filled(spec).models.privileged(spec, True)
+
+
 def _maac_mpc(*arguments: Any) -> MAACPlanner:
     from safeloop.agents.maac import MAACPlanner
 
@@ -63,6 +82,10 @@ def _named(name: str, summary: str, settings: type, build: Callable[..., Any], o
 maac = _named(
     "maac", "SAC along the gradient through models, STEVE's targets (Clavera et al. 2020)", MAACSettings, _maac, {}
 )
+safemaac = replace(
+    _named("safemaac", "MAAC along the gradient of return less a price of cost", SafeMAACSettings, _safemaac, {}),
+    privileged=_needs_cost, for_budget=True,
+)  # fmt: skip
 maac_mpc = _named(
     "maac-mpc", "MAAC, and in evaluation CEM from its policy (Clavera et al. 2020, 5.4)", MAACPlanningSettings,
     _maac_mpc, MPC,

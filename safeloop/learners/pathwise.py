@@ -5,6 +5,7 @@ Letters: K models, B states, P rollouts from each, H steps, M rows of a model, S
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from safeloop.learners.sac import SAC
 from safeloop.models.trajectories import Controller, Model, rollout
+from safeloop.networks import q_values
 from safeloop.planning.objective import lookahead
 
 
@@ -52,6 +54,57 @@ class Pathwise:
         first = slice(0, self.samples * b)
         returns = torch.where(finite, returns, 0.0).flatten()[first].view(self.samples, b)
         return returns.mean(0), log_probs[0].flatten()[first]
+
+
+@dataclass(frozen=True)
+class SafePathwise:
+    """The Lagrangian of MAAC's objective: return less a price of the worst cost over the models. The form is ours.
+
+    Every state starts a rollout in each of the K models, with the same noise of the actor. The maximum over models
+    hands its gradient to the model that attains it. Return and cost are divided by 1 + price, so that the gradient's
+    size stays.
+    """
+
+    sac: SAC
+    model: Model
+    horizon: int
+    samples: int
+    critic: Callable[[Tensor, Tensor], Tensor]
+    """The cost to come of pairs `[B, S], [B, A] -> [B]`."""
+    price: Callable[[], float]
+    """The present price of a unit of cost."""
+    value_after_event: Callable[[], Tensor]
+    """The mean value of the states that followed the latest events."""
+
+    def __call__(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the objective `[B]` in states `[B, S]`, and `log pi` of the first actions, `[P * B]`."""
+        b, k, price = len(obs), self.model.ensemble_size, self.price()
+        rows = obs.repeat(self.samples, 1)  # [P * B, S]
+        last: list[Tensor] = []
+
+        def value(state: Tensor) -> Tensor:
+            act, log_prob = self.sac.actor.sample(state.flatten(0, 1), [self.sac.generator], len(state))
+            last.extend((act, log_prob))
+            worth = q_values(self.sac.critic, state.flatten(0, 1), act).amin(0) - self.sac.temperature * log_prob
+            return worth.view(state.shape[:-1])
+
+        def cost_value(state: Tensor) -> Tensor:  # of the actions that `value` has drawn
+            return self.critic(state.flatten(0, 1), last[0]).view(state.shape[:-1])
+
+        if self.horizon == 0:
+            returns, costs = value(rows[None]), cost_value(rows[None])
+            finite, log_prob = torch.ones_like(returns, dtype=torch.bool), last[1]
+        else:
+            controller, log_probs = sampled(self.sac, k, shared=True)
+            start = rows.expand(k, -1, -1)
+            found = rollout(self.model, start, controller, self.horizon, [self.sac.generator])
+            bonus = self.sac.temperature * torch.stack(log_probs, 1)
+            soft = found._replace(outcome=found.outcome._replace(reward=found.outcome.reward - bonus))
+            discount, after = self.sac.shared.discount, self.value_after_event()
+            returns, costs, finite = lookahead(soft, discount, value, cost_value, after)
+            log_prob = log_probs[0][0]
+        worth = (returns.mean(0) - price * costs.amax(0)) / (1 + price)
+        return torch.where(finite.all(0), worth, 0.0).view(self.samples, b).mean(0), log_prob
 
 
 def sampled(sac: SAC, k: int, shared: bool = False) -> tuple[Controller, list[Tensor]]:

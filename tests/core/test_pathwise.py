@@ -7,7 +7,7 @@ import torch
 
 from safeloop.cmdp import zero_cost
 from safeloop.data.replay import Batch
-from safeloop.learners.pathwise import Pathwise
+from safeloop.learners.pathwise import Pathwise, SafePathwise
 from safeloop.learners.steve import steve, weighed
 from safeloop.learners.svg import OneStep
 from safeloop.models.ensemble import Ensemble
@@ -217,3 +217,58 @@ TWICE = torch.arange(9) % 7
 def rows(data):
     """States, actions and next states of the batch, by models."""
     return (x[TWICE].view(3, 3, -1) for x in (data.obs, data.act, data.next_obs))
+
+
+@pytest.mark.parametrize("horizon", [0, 3])
+@pytest.mark.parametrize("jumps", [False, True])
+def test_under_a_budget_the_gradient_is_that_of_return_less_the_price_of_the_worst_models_cost(horizon, jumps):
+    class Costly(Linear):
+        def step(self, obs, act, generators):
+            following, seen, outcome = super().step(obs, act, generators)
+            return following, seen, outcome._replace(cost=torch.sigmoid(following[..., 0]))
+
+    sac, obs, model = doubled(discount=0.9, hidden=8), torch.randn(B, S, dtype=torch.float64), Costly(jumps=jumps)
+    critic = lambda states, acts: states[:, 1].square() + acts.square().sum(-1)  # noqa: E731
+    objective = SafePathwise(sac, model, horizon, 2, critic, lambda: 3.0, lambda: torch.tensor(0.7))
+    weights = list(sac.actor.parameters())
+
+    def value():
+        sac.generator.manual_seed(3)
+        found, log_prob = objective(obs)
+        assert found.shape == (B,) and log_prob.shape == (2 * B,)
+        return found.sum()
+
+    gradients = torch.autograd.grad(value(), weights)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        place, both = (0, weight.shape[1] - 1, 1 % weight.shape[2]), []
+        for step in (1e-6, -1e-6):
+            with torch.no_grad():
+                weight[place] += step
+                both.append(value().item())
+                weight[place] -= step
+        assert gradient[place].item() == pytest.approx((both[0] - both[1]) / 2e-6, rel=1e-4, abs=1e-5)
+
+    sac.generator.manual_seed(3)
+    rows = obs.repeat(2, 1)
+    returns, costs = torch.zeros(3, 2 * B, dtype=torch.float64), torch.zeros(3, 2 * B, dtype=torch.float64)
+    state, pursuing = rows.expand(3, -1, -1), torch.ones_like(returns)
+    for t in range(horizon):
+        act, log_prob = sac.actor.sample(state.flatten(0, 1), [sac.generator], 3)
+        state, _, outcome = model.step(state, act.view(3, 2 * B, A), [])
+        reward = outcome.reward - sac.temperature * log_prob.view(3, -1)
+        if jumps:
+            reward = reward + 0.9 * 0.7 * outcome.event
+        returns, costs = returns + 0.9**t * pursuing * reward, costs + 0.9**t * outcome.cost
+        pursuing = pursuing * (1 - outcome.event) if jumps else pursuing
+    models = 3 if horizon else 1
+    act, log_prob = sac.actor.sample(state[:models].flatten(0, 1), [sac.generator], models)
+    worth = q_values(sac.critic, state[:models].flatten(0, 1), act).amin(0) - sac.temperature * log_prob
+    returns = returns[:models] + 0.9**horizon * pursuing[:models] * worth.view(models, -1)
+    costs = costs[:models] + 0.9**horizon * critic(state[:models].flatten(0, 1), act).view(models, -1)
+    expected = (returns.mean(0) - 3 * costs.amax(0)) / 4
+    assert torch.allclose(objective_of(objective, sac, obs), expected.view(2, B).mean(0))
+
+
+def objective_of(objective, sac, obs):
+    sac.generator.manual_seed(3)
+    return objective(obs)[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from safeloop.algorithms.maac import maac, maac_mpc, steve, svg1
+from safeloop.algorithms.maac import maac, maac_mpc, safemaac, steve, svg1
 from safeloop.errors import UsageError
 from safeloop.protocols import Transition
 from safeloop.registry import find_env
@@ -118,3 +118,48 @@ def test_around_the_policy_the_search_is_cem():
 def test_goals_that_jump_are_refused():
     with pytest.raises(UsageError, match="can't be imagined"):
         make(env="PointGoal1")
+
+
+def test_under_a_budget_the_price_of_cost_follows_the_episodes():
+    agent, env = make_safe()
+    drive(agent, env, 200)  # a whole episode of the warm-up and of training
+    assert agent.fitted and agent.price == pytest.approx(1 + 0.02 * (agent.seen - 25)) and agent.cost_return == 0
+    before = weights(agent.learner.actor)
+    agent.learn(agent.replay.sample(16, agent.generator))
+    assert not torch.equal(before, weights(agent.learner.actor)) and agent.measured()["price"] == agent.price
+    for _ in range(3):
+        agent.budget = 1e6
+        drive(agent, env, 200, seed=5)
+    assert agent.price == 0
+
+
+def make_safe(seed=0):
+    spec = find_env("PointGoal1", {})
+    asked = {**safemaac.info.presets["default"], **SMALL}
+    settings = safemaac.resolve(build(safemaac.info.settings, asked, owner="safemaac"), spec).settings
+    assert settings.pathwise.critic_targets == "plain" and settings.branches.real_fraction == 1
+    env = spec.make()
+    sizes = env.observation_space.shape[0], env.action_space.shape[0]
+    agent = safemaac.build(settings, spec, *sizes, seed, "cpu", budget=25.0)
+    observe = agent.observe
+
+    def looking(transition):
+        agent.seen = agent.cost_return + transition.info["cost"]
+        observe(transition)
+
+    agent.observe = looking
+    return agent, env
+
+
+def test_a_resumed_agent_under_a_budget_acts_as_an_uninterrupted_one():
+    (one, env), (other, again) = make_safe(), make_safe()
+    drive(one, env, 200)
+    state = deepcopy(one.checkpoint())
+    expected = drive(one, env, 40, seed=7)
+    other.restore(state)
+    assert np.array_equal(drive(other, again, 40, seed=7), expected)
+
+
+def test_under_a_budget_there_must_be_a_cost():
+    with pytest.raises(UsageError, match="has no cost"):
+        make(safemaac, "InvertedPendulum")
