@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from safeloop.agents.settings import OffPolicySAC
+from safeloop.agents.settings import OffPolicySAC, OnlinePlanningSAC
 from safeloop.cmdp import EnvSpec
 from safeloop.models.settings import ModelSettings, RefitSettings
 from safeloop.planning.settings import BY_DYNAMICS, PlannerSettings
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
+L = TypeVar("L", bound="LoopMOPOSettings")
 M = TypeVar("M", bound="MBPOSettings")
 Q = TypeVar("Q", bound="SafeMAACSettings")
 P = TypeVar("P", bound="MAACPlanningSettings")
@@ -206,3 +207,27 @@ class SVGSettings(OffPolicySAC):
     def filled(self, spec: EnvSpec) -> SVGSettings:
         """Return these settings with numbers in place of None."""
         return replace(super().filled(spec), models=self.models.observing(spec, "svg1").filled(spec))
+
+
+@dataclass(frozen=True)
+class DoubtSettings:
+    """Settings of MOPO's penalty (Yu et al., 2020)."""
+
+    doubt_weight: float = 1.0
+    """lambda, the reward that a unit of the models' doubt takes away from an imagined transition."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "doubt_weight", least=0)
+
+
+@dataclass(frozen=True)
+class LoopMOPOSettings(OnlinePlanningSAC):
+    """Settings of a planning agent whose learner is MOPO."""
+
+    branches: BranchSettings = BranchSettings()
+    mopo: DoubtSettings = DoubtSettings()
+
+    def filled(self: L, spec: EnvSpec) -> L:
+        """Return these settings with numbers in place of None."""
+        return replace(super().filled(spec), models=self.models.observing(spec, "loop-mopo").filled(spec))

@@ -162,6 +162,13 @@ class OnlinePlanningTD3(OnlinePlanning):
 
 
 @dataclass(frozen=True)
+class OnlinePlanningCRR(OnlinePlanning):
+    """Settings of a planning agent whose learner is CRR."""
+
+    crr: CRRSettings = CRRSettings()
+
+
+@dataclass(frozen=True)
 class PoloLearning:
     """Settings of POLO's targets and updates (Lowrey et al., 2019, Algorithm 1)."""
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.settings import OnlinePlanning, OnlinePlanningSAC, OnlinePlanningTD3
+from safeloop.agents.imagination_settings import LoopMOPOSettings
+from safeloop.agents.settings import OnlinePlanning, OnlinePlanningCRR, OnlinePlanningSAC, OnlinePlanningTD3
 from safeloop.algorithms.base import Online, check_planner, presets
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
 from safeloop.algorithms.presets import PRESETS
@@ -36,6 +37,7 @@ def build(
     import torch
 
     from safeloop.agents import parts
+    from safeloop.agents.mopo import LoopMOPOAgent
     from safeloop.agents.planning import EvaluationPlanner, PlanningAgent
     from safeloop.data.replay import Replay
     from safeloop.learners.imagined import Witness
@@ -65,7 +67,8 @@ def build(
     witness = None
     if c.training.augmentation:
         witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
-    return (PlanningAgent if plans_in_training else EvaluationPlanner)(
+    of_mopo = isinstance(settings, LoopMOPOSettings)
+    return (LoopMOPOAgent if of_mopo else PlanningAgent if plans_in_training else EvaluationPlanner)(
         learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
         Parts(
             model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
@@ -87,6 +90,8 @@ def privileged(
     if c.training.augmentation and not (learns and plans_in_training):
         why = "does not plan in training" if learns else "has no actor"
         raise UsageError(f"augmentation: {info.name} {why}, so there is nothing to augment; leave it out")
+    if spec.has_events and isinstance(settings, LoopMOPOSettings):
+        raise UsageError(no_imagination(info.name, spec, "loop"))
     if spec.has_events and c.training.augmentation:
         raise UsageError(no_imagination(f"{info.name} with augmentation", spec, "it without"))
     kind = c.models.kind(spec)
@@ -155,6 +160,15 @@ loop_td3 = named(
 loop_sarsa = named(
     "loop-sarsa", "LOOP with the value of the behaviour (CoRL 2021, 6.1)",
     {"value": "behaviour", "actor_fraction": 0.0}, OnlinePlanning, ONLINE_STEPS,
+)  # fmt: skip
+MANY_UPDATES = {"updates_per_decision": 20}
+loop_crr_online = named(
+    "loop-crr-online", "CRR, trained while acting, + ensemble + ARC (CoRL 2021, D.7)", MANY_UPDATES, OnlinePlanningCRR,
+    ONLINE_STEPS,
+)  # fmt: skip
+loop_mopo = named(
+    "loop-mopo", "MOPO, trained while acting, + ensemble + ARC (CoRL 2021, D.7)", MANY_UPDATES, LoopMOPOSettings,
+    ONLINE_STEPS,
 )  # fmt: skip
 sac_evalloop = named(
     "sac-evalloop", "SAC, with LOOP's planner in evaluation (CoRL 2021, D.6)", {}, steps=ONLINE_STEPS,

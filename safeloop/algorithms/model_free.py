@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.settings import OffPolicySAC, OffPolicyTD3, OnlinePlanningSAC, OnlinePlanningTD3
+from safeloop.agents.settings import OffPolicySAC, OffPolicyTD3, OnlinePlanningCRR, OnlinePlanningSAC, OnlinePlanningTD3
 from safeloop.algorithms.base import Online, presets
 from safeloop.algorithms.presets import PRESETS
 from safeloop.cmdp import EnvSpec
@@ -24,7 +24,8 @@ GENERATORS = 6
 def learner_of(
     settings: Any, obs_dim: int, act_dim: int, generator: torch.Generator, device: str
 ) -> OffPolicyLearner | None:
-    """Return the learner that the settings are of: SAC, TD3 or none."""
+    """Return the learner that the settings are of: SAC, TD3, CRR or none."""
+    from safeloop.learners.crr import CRR
     from safeloop.learners.sac import SAC
     from safeloop.learners.td3 import TD3
 
@@ -32,6 +33,8 @@ def learner_of(
         return SAC(obs_dim, act_dim, settings.learner, settings.sac, generator, device)
     if isinstance(settings, OffPolicyTD3 | OnlinePlanningTD3):
         return TD3(obs_dim, act_dim, settings.learner, settings.td3, generator, device)
+    if isinstance(settings, OnlinePlanningCRR):
+        return CRR(obs_dim, act_dim, settings.learner, settings.crr, generator, device)
     return None
 
 

@@ -99,6 +99,10 @@ class CRR:
         actions = self.actor.gaussian(flat)[0] if generators is None else self.actor.sample(flat, generators)
         return actions.view(*obs.shape[:-1], -1)
 
+    def explore(self, obs: Tensor, generators: Generators) -> Tensor:
+        """Draw actions `[B, A]` from the actor."""
+        return self.act(obs, generators)
+
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
         """Return one-step targets, from the lower of the critics at an action of the target actor."""

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from safeloop.data.replay import Batch, Replay
+from safeloop.models.ensemble import Ensemble
 from safeloop.models.trajectories import Model, Outcome, Trajectories, Watched, rollout, survival
+from safeloop.models.world import World
 from safeloop.networks import Generators
 
 
@@ -49,6 +51,29 @@ def branch(
         batch = as_transitions(step.obs[:, 0], step.act[:, 0], step.obs[:, 1], outcome, generator)
         into.extend(batch)
         s = batch.next_obs[batch.terminated == 0]
+
+
+class Penalised:
+    """A world whose rewards are less by `weight` times the models' doubt (MOPO; Yu et al., 2020).
+
+    The doubt of a transition is the largest length, over the models, of the vector of predicted standard deviations.
+    """
+
+    def __init__(self, world: World, weight: float):
+        self.world, self.weight, self.ensemble_size = world, weight, world.ensemble_size
+
+    def start(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the result of the world's `start`."""
+        return self.world.start(start)
+
+    def step(self, carry: Tensor, act: Tensor, generators: Generators) -> tuple[Tensor, Tensor, Outcome]:
+        """Return the world's step, with rewards less the doubt."""
+        following, obs, outcome = self.world.step(carry, act, generators)
+        models = self.world.ensemble
+        assert isinstance(models, Ensemble)
+        pairs = (x.flatten(0, 1).expand(self.ensemble_size, -1, -1) for x in (carry, act))
+        doubt = models.deviation(*pairs).norm(dim=-1).amax(0).view(outcome.reward.shape)
+        return following, obs, outcome._replace(reward=outcome.reward - self.weight * doubt)
 
 
 class Witness(Watched):

@@ -151,6 +151,11 @@ class Ensemble(Learned):
         change = (next_obs - obs - self.delta_mean) / self.delta_std
         return (change - mean.float()) / self._variance(raw.float()).sqrt()
 
+    def deviation(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Return the standard deviations `[K, B, S]` of the next observations of `obs, act [K, B, .]`."""
+        raw = self.net.transition(self.normalise(obs), act, self.delta_std)[1]
+        return self.delta_std * self._variance(raw.float()).sqrt()
+
     def judge(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return mean rewards `[K, B]` (0 where not learned) and probabilities `{name: [K, B]}` of transitions."""
         transition = (memory, self.normalise(obs), act, self.normalise(next_obs))

@@ -5,11 +5,15 @@ import math
 import pytest
 import torch
 
+from safeloop.cmdp import zero_cost
 from safeloop.data.replay import Batch, Replay
 from safeloop.learners.expansion import expanded
-from safeloop.learners.imagined import Witness, branch, mixed
+from safeloop.learners.imagined import Penalised, Witness, branch, mixed
 from safeloop.learners.targets import Targets
+from safeloop.models.ensemble import Ensemble
+from safeloop.models.full import Heads
 from safeloop.models.trajectories import Outcome, rollout
+from safeloop.models.world import World
 from safeloop.networks import EnsembleMLP
 from tests.core.test_sac import A, S, make
 
@@ -160,3 +164,23 @@ def test_a_ring_takes_batches_drops_what_is_not_finite_and_keeps_the_last():
 def test_mixed_batches_hold_both():
     both = mixed(real([1.0], [2.0], [3.0]), real([4.0, 5.0], [6.0, 7.0], [8.0, 9.0]))
     assert both.obs[:, 0].tolist() == [1, 4, 5] and both.reward.tolist() == [3, 8, 9]
+
+
+def test_a_penalised_reward_is_less_by_the_largest_doubt_of_any_model():
+    k, m = 3, 4
+    models = Ensemble(S, A, ensemble_size=k, sizes=[8], heads=Heads(), generator=torch.Generator().manual_seed(0))
+    models.delta_std.mul_(0.5)
+    world = World(models, cost=zero_cost, noise=False)
+    obs, act = torch.randn(k, m, S), torch.rand(k, m, A)
+    plain, found = world.step(obs, act, [])[2], Penalised(world, 2.0).step(obs, act, [])
+    assert torch.equal(found[1], world.step(obs, act, [])[1])
+    for i in range(k):
+        for j in range(m):
+            lengths = []
+            for other in range(k):  # what each model says of this transition
+                raw = models.net.transition(
+                    models.normalise(obs[i, j].expand(k, 1, S)), act[i, j].expand(k, 1, A), None
+                )[1]
+                lengths.append(0.5 * models._variance(raw)[other, 0].sqrt().norm().item())
+            expected = plain.reward[i, j].item() - 2.0 * max(lengths)
+            assert found[2].reward[i, j].item() == pytest.approx(expected, abs=1e-4)
