@@ -35,11 +35,7 @@ class LoopMOPOAgent(PlanningAgent):
 
     def learn(self, batch: Batch) -> None:
         """Take one gradient step, on imagined transitions but for a `real_fraction`."""
-        if len(self.imagined):
-            n = round(self.settings.branches.real_fraction * len(batch.reward))
-            some = self.imagined.sample(len(batch.reward) - n, self.generator)
-            batch = mixed(Batch(*(x[:n] for x in batch)), some)
-        super().learn(batch)
+        super().learn(mixed(batch, self.imagined, self.settings.branches.real_fraction, self.generator))
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""

@@ -212,10 +212,7 @@ class MBPOAgent(ModelAgent):
 
     def mixed(self, batch: Batch) -> Batch:
         """Return the first part of a real batch with imagined transitions in place of the rest."""
-        if not len(self.imagined):
-            return batch
-        n = round(self.settings.branches.real_fraction * len(batch.reward))
-        return mixed(Batch(*(x[:n] for x in batch)), self.imagined.sample(len(batch.reward) - n, self.generator))
+        return mixed(batch, self.imagined, self.settings.branches.real_fraction, self.generator)
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""

@@ -112,12 +112,7 @@ class PlanningAgent(ModelAgent):
         """Take one gradient step of the learner and of the behaviour's value."""
         batch = batch._replace(obs=self.reads(batch.obs), next_obs=self.reads(batch.next_obs))
         imagined = self.witness.into if self.witness else None
-        if imagined is not None and len(imagined):
-            n = round((1 - self.settings.training.augmentation) * len(batch.reward))
-            some = imagined.sample(len(batch.reward) - n, self.generator)
-            super().learn(mixed(Batch(*(x[:n] for x in batch)), some))
-        else:
-            super().learn(batch)
+        super().learn(mixed(batch, imagined, 1 - self.settings.training.augmentation, self.generator))
         if self.behaviour is not None:
             self.behaviour.update(batch)
 

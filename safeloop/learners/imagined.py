@@ -114,6 +114,10 @@ class Witness(Watched):
         self.into.extend(batch)
 
 
-def mixed(real: Batch, imagined: Batch) -> Batch:
-    """Return one batch of both, the real transitions first."""
-    return Batch(*(torch.cat(pair) for pair in zip(real, imagined, strict=True)))
+def mixed(real: Batch, imagined: Replay | None, real_fraction: float, generator: torch.Generator) -> Batch:
+    """Return a real batch's first part, then drawn imagined transitions in place of the rest, where there are any."""
+    if imagined is None or not len(imagined):
+        return real
+    n = round(real_fraction * len(real.reward))
+    some = imagined.sample(len(real.reward) - n, generator)
+    return Batch(*(torch.cat((x[:n], y)) for x, y in zip(real, some, strict=True)))

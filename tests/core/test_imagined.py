@@ -162,8 +162,16 @@ def test_a_ring_takes_batches_drops_what_is_not_finite_and_keeps_the_last():
 
 
 def test_mixed_batches_hold_both():
-    both = mixed(real([1.0], [2.0], [3.0]), real([4.0, 5.0], [6.0, 7.0], [8.0, 9.0]))
-    assert both.obs[:, 0].tolist() == [1, 4, 5] and both.reward.tolist() == [3, 8, 9]
+    data, imagined, generator = (
+        real([1.0, 4.0, 5.0], [2.0, 6.0, 7.0], [3.0, 8.0, 9.0]),
+        Replay(9, S, A),
+        torch.Generator(),
+    )
+    assert mixed(data, None, 0.4, generator) is data and mixed(data, imagined, 0.4, generator) is data
+    imagined.extend(real([-1.0, -2.0], [-3.0, -4.0], [-5.0, -6.0]))
+    both = mixed(data, imagined, 0.4, generator)
+    assert both.reward[0] == 3 and len(both.reward) == 3 and set(both.reward[1:].tolist()) <= {-5.0, -6.0}
+    assert both.obs[0, 0] == 1 and (both.obs[1:, 0] == both.reward[1:] + 4).all()
 
 
 def test_a_penalised_reward_is_less_by_the_largest_doubt_of_any_model():
