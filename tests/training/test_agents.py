@@ -127,7 +127,7 @@ def test_a_planner_may_go_without_a_value_or_take_the_mean_cost():
 
 def test_pets_has_no_learner_and_plans_with_elites():
     assert pets.info.presets["paper"]["horizon"] == 30 and pets.info.presets["paper"]["search"] == "cem"
-    for algorithm, known in ((pets, ""), (rce, "known cost"), (cce, "known cost")):
+    for algorithm, known in ((pets, "known reward"), (rce, "known cost"), (cce, "known cost")):
         assert told(algorithm, preset="paper") == known
     for algorithm, constrained in ((pets, False), (rce, True), (cce, True)):
         found = algorithm.resolve(settings(algorithm, "default"), POINT).settings.planner
