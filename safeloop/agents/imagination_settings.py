@@ -57,7 +57,7 @@ class MBPOSettings(OffPolicySAC):
 
     def filled(self: M, spec: EnvSpec) -> M:
         """Return these settings with numbers in place of None."""
-        return replace(super().filled(spec), models=self.models.observing(spec, "branched rollouts").filled(spec))
+        return replace(super().filled(spec), models=self.models.observing().filled(spec))
 
     @property
     def imagined(self) -> int:
@@ -87,7 +87,7 @@ class ValueExpansionSettings(OffPolicySAC):
 
     def filled(self, spec: EnvSpec) -> ValueExpansionSettings:
         """Return these settings with numbers in place of None."""
-        return replace(super().filled(spec), models=self.models.observing(spec, "sac-ve").filled(spec))
+        return replace(super().filled(spec), models=self.models.observing().filled(spec))
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class SVGSettings(OffPolicySAC):
 
     def filled(self, spec: EnvSpec) -> SVGSettings:
         """Return these settings with numbers in place of None."""
-        return replace(super().filled(spec), models=self.models.observing(spec, "svg1").filled(spec))
+        return replace(super().filled(spec), models=self.models.observing().filled(spec))
 
 
 @dataclass(frozen=True)
@@ -230,4 +230,4 @@ class LoopMOPOSettings(OnlinePlanningSAC):
 
     def filled(self: L, spec: EnvSpec) -> L:
         """Return these settings with numbers in place of None."""
-        return replace(super().filled(spec), models=self.models.observing(spec, "loop-mopo").filled(spec))
+        return replace(super().filled(spec), models=self.models.observing().filled(spec))

@@ -55,19 +55,27 @@ def privileged(info: AlgorithmInfo, settings: Any, spec: EnvSpec) -> list[str]:
 
 
 def _named(
-    name: str, summary: str, settings: type, build: Callable[..., Any], own: Mapping[str, Any] | None = None
+    name: str, summary: str, settings: type, build: Callable[..., Any], groups: Mapping[str, Mapping[str, Any]]
 ) -> Online:
     info = AlgorithmInfo(
-        name, summary, settings, ONLINE_STEPS, presets(PRESETS, settings, own or {}),
-        keeps_checkpoints=True, explores=True,
-    )  # fmt: skip
+        name, summary, settings, ONLINE_STEPS, presets(groups, settings, {}), keeps_checkpoints=True, explores=True
+    )
     return Online(info, build, privileged)
 
 
+MBPO_PAPER = {
+    "ensemble_size": 7, "layers": 4, "width": 200, "discount": 0.99, "batch_size": 256, "updates_per_decision": 40,
+    "warmup": 5000, "warmup_hold": 1, "fit_steps": 2000, "first_fit_steps": 5000, "fit_patience": 5,
+    "initial_temperature": 1.0,
+}  # fmt: skip
+"""Janner et al., 2019, appendix C, for HalfCheetah."""
+MBPO = {**{name: {**group, "updates_per_decision": 20} for name, group in PRESETS.items()}, "paper": MBPO_PAPER}
+
+
 sac_ve = _named(
-    "sac-ve", "SAC with value expansion in the models (Feinberg et al. 2018)", ValueExpansionSettings, _value_expansion
-)
+    "sac-ve", "SAC with value expansion in the models (Feinberg et al. 2018)", ValueExpansionSettings, _value_expansion,
+    PRESETS,
+)  # fmt: skip
 mbpo = _named(
-    "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPOSettings, _mbpo,
-    {"updates_per_decision": 20},
+    "mbpo", "SAC on branched rollouts in the models (Janner et al. 2019)", MBPOSettings, _mbpo, MBPO
 )  # fmt: skip

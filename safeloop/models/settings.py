@@ -84,13 +84,16 @@ class ModelSettings:
             return "full"
         return "lidars" if spec.entities is None else "entities"
 
-    def observing(self, spec: EnvSpec, owner: str) -> ModelSettings:
+    def observing(self) -> ModelSettings:
         """Return these settings with dynamics whose states are observations, for learners of imagined transitions.
 
         Raises `UsageError` where others were asked for.
         """
         if self.dynamics in ("points", "simulator"):
-            raise UsageError(f"dynamics={self.dynamics}: {owner} needs models of observations; use dynamics=auto")
+            raise UsageError(
+                f"dynamics={self.dynamics}: learners of imagined transitions need models of observations; use "
+                "dynamics=auto"
+            )
         return replace(self, dynamics=self.dynamics or "auto")
 
     def knows_cost(self, spec: EnvSpec) -> bool:

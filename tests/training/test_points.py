@@ -42,7 +42,9 @@ def test_learners_of_imagined_observations_keep_to_models_of_observations():
     circle = find_env("PointCircle1", {})
     for algorithm in (mbpo, sac_ve):
         assert settings(algorithm).filled(circle).models.dynamics == "auto"
-        with pytest.raises(UsageError, match=f"dynamics=points: {algorithm.info.name} needs models of observations"):
+        with pytest.raises(
+            UsageError, match="dynamics=points: learners of imagined transitions need models of observations"
+        ):
             algorithm.resolve(settings(algorithm, dynamics="points"), circle)
     with pytest.raises(UsageError, match="augmentation: imagined states of dynamics=points are no observations"):
         told(spec=circle, augmentation=0.3)

@@ -177,7 +177,7 @@ def test_the_simulator_is_privileged_information():
         ("polo", "RCCarDrift", {}, "dynamics=simulator: RCCarDrift can't be rolled out from full states; use"),
         ("loop-sac", "RCCarDrift", {"dynamics": "simulator"}, "RCCarDrift can't be rolled out"),
         ("mpc", "PointBox", {"reward": "known"}, "reward=known: with dynamics=simulator the reward is the simulator's"),
-        ("mbpo", "PointBox", {"dynamics": "simulator"}, "mbpo needs models of observations; use dynamics=auto"),
+        ("mbpo", "PointBox", {"dynamics": "simulator"}, "need models of observations; use dynamics=auto"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_simulated_is_refused(name, env, changes, message):
