@@ -11,6 +11,8 @@ import typer
 
 from safeloop.texts import plain, short
 
+HELP = {"help_option_names": ["-h", "--help"]}
+
 
 def whole(text: Any) -> int:
     """Return the whole number that a user writes, in ASCII digits: `int` takes those of other scripts too."""

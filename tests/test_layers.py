@@ -32,6 +32,7 @@ LAYERS = [
     ["benchmarking"],
     ["api"],
     ["cli_options", "__init__"],
+    ["cli_lists"],
     ["cli"],
     ["__main__"],
 ]
