@@ -122,15 +122,24 @@ def test_goals_that_jump_are_refused():
 
 def test_under_a_budget_the_price_of_cost_follows_the_episodes():
     agent, env = make_safe()
-    drive(agent, env, 200)  # a whole episode of the warm-up and of training
-    assert agent.fitted and agent.price == pytest.approx(1 + 0.02 * (agent.seen - 25)) and agent.cost_return == 0
+    drive(agent, env, 30)
+    assert agent.fitted and agent.price == 1 and not agent.warming_up
     before = weights(agent.learner.actor)
     agent.learn(agent.replay.sample(16, agent.generator))
-    assert not torch.equal(before, weights(agent.learner.actor)) and agent.measured()["price"] == agent.price
-    for _ in range(3):
-        agent.budget = 1e6
-        drive(agent, env, 200, seed=5)
-    assert agent.price == 0
+    assert not torch.equal(before, weights(agent.learner.actor))
+
+    def episode(costs):
+        """Store an episode of decisions with these costs."""
+        agent.cost_return = 0.0
+        for i, cost in enumerate(costs):
+            last = i == len(costs) - 1
+            agent.observe(Transition(np.zeros(26), np.zeros(2), 0.0, False, last, {"cost": cost}, np.zeros(26)))
+
+    episode([20.0, 0.0, 30.0])
+    assert agent.price == pytest.approx(1 + 0.02 * (50 - 25)) and agent.cost_return == 0
+    agent.budget = 1e6
+    episode([1.0, 2.0])
+    assert agent.price == 0 and agent.measured()["price"] == pytest.approx(1.5 / 2)
 
 
 def make_safe(seed=0):
@@ -140,24 +149,16 @@ def make_safe(seed=0):
     assert settings.pathwise.critic_targets == "plain" and settings.branches.real_fraction == 1
     env = spec.make()
     sizes = env.observation_space.shape[0], env.action_space.shape[0]
-    agent = safemaac.build(settings, spec, *sizes, seed, "cpu", budget=25.0)
-    observe = agent.observe
-
-    def looking(transition):
-        agent.seen = agent.cost_return + transition.info["cost"]
-        observe(transition)
-
-    agent.observe = looking
-    return agent, env
+    return safemaac.build(settings, spec, *sizes, seed, "cpu", budget=25.0), env
 
 
 def test_a_resumed_agent_under_a_budget_acts_as_an_uninterrupted_one():
     (one, env), (other, again) = make_safe(), make_safe()
-    drive(one, env, 200)
+    drive(one, env, 50)
     state = deepcopy(one.checkpoint())
-    expected = drive(one, env, 40, seed=7)
+    expected = drive(one, env, 15, seed=7)
     other.restore(state)
-    assert np.array_equal(drive(other, again, 40, seed=7), expected)
+    assert np.array_equal(drive(other, again, 15, seed=7), expected)
 
 
 def test_under_a_budget_there_must_be_a_cost():

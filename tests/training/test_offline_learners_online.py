@@ -16,11 +16,11 @@ NAMES = ["loop-crr-online", "loop-mopo"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns_while_it_plans_and_a_resumed_run_ends_as_an_uninterrupted_one(name, tmp_path):
-    whole = learn(run(tmp_path / "whole", name))
+    whole = learn(run(tmp_path / "whole", name, steps=220))
     assert len(whole[1]) >= 1 and len(whole[2]) >= 2 and whole[3]
-    short = run(tmp_path / "short", name, steps=160)
+    short = run(tmp_path / "short", name, steps=120)
     learn(short)
-    settings = (short.path / "settings.json").read_text().replace('"steps": 160', '"steps": 320')
+    settings = (short.path / "settings.json").read_text().replace('"steps": 120', '"steps": 220')
     (short.path / "settings.json").write_text(settings)
     again = learn(Run.open(short.path))
     assert again[0] == whole[0] and again[2] == whole[2] and again[3] == whole[3]
