@@ -177,7 +177,8 @@ class SafeMAACSettings(MAACSettings):
         Where goals jump, imagined states beyond a goal are no states of the task: critics and actor learn from real
         ones, and targets are of one decision.
         """
-        found = replace(super().filled(spec), models=replace(super().filled(spec).models, cost="learned"))
+        found = super().filled(spec)
+        found = replace(found, models=replace(found.models, cost="learned"))
         if not spec.has_events:
             return found
         pathwise = replace(found.pathwise, critic_targets="plain")

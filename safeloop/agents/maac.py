@@ -59,7 +59,7 @@ class MAACAgent(MBPOAgent):
         super().__init__(*parts)
         assert isinstance(self.learner, SAC)
         c = self.settings.pathwise
-        self.objective = Pathwise(self.learner, self.model, c.gradient_horizon, c.gradient_samples)
+        self.objective: Objective = Pathwise(self.learner, self.model, c.gradient_horizon, c.gradient_samples)
         self.kept: dict[str, list[float]] = {"gradient_norm": [], "longest_lookahead": []}
         """Norms of the actor's gradients and weights of STEVE's longest lookahead, in the episode under way."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from safeloop.agents.imagination_settings import SafeMAACSettings
-from safeloop.agents.maac import MAACAgent, follow
+from safeloop.agents.maac import MAACAgent
 from safeloop.agents.parts import value_after_events
 from safeloop.data.replay import Batch
 from safeloop.learners.cost_critic import CostCritic
@@ -28,7 +28,7 @@ class SafeMAACAgent(MAACAgent):
         self.costs = CostCritic(data.obs.shape[1], data.act.shape[1], c.learner, generator, self.device)
         self.budget, self.price, self.cost_return = budget, c.price.initial_price, 0.0
         self.value_after_event = torch.zeros((), device=self.device)
-        self.safe = SafePathwise(
+        self.objective = SafePathwise(
             self.learner, self.model, c.pathwise.gradient_horizon, c.pathwise.gradient_samples, self.costs,
             lambda: self.price, lambda: self.value_after_event,
         )  # fmt: skip
@@ -53,12 +53,8 @@ class SafeMAACAgent(MAACAgent):
         """Take one gradient step of the critics and, once the models are fitted, of the actor along the Lagrangian."""
         assert isinstance(self.learner, SAC)
         self.costs.update(batch, self.learner)
-        if not self.fitted:
-            self.learner.update(batch)
-            return
-        batch, bound = self.mixed(batch), self.settings.pathwise.gradient_bound
         self.costs.critic.requires_grad_(False)
-        self.kept["gradient_norm"].append(follow(self, batch, self.targets(batch), self.safe, bound))
+        super().learn(batch)
         self.costs.critic.requires_grad_(True)
 
     def checkpoint(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Online:
     privileged: Callable[[AlgorithmInfo, Any, EnvSpec], list[str]] = lambda info, settings, spec: []
     """The privileged information in use. Raises `UsageError` for settings that can't be in this environment."""
     for_budget: bool = False
-    """Whether the agent is trained for the run's budget, a keyword of `build`."""
+    """The agent is trained for the run's budget, which `build` takes as a keyword."""
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
         """Return the settings for an environment, with the privileged information that they use.

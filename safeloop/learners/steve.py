@@ -46,8 +46,8 @@ def steve(sac: SAC, model: Model, batch: Batch, horizon: int, collapsed: bool = 
     The target of lookahead i by critic c and model k is
     `r + gamma (sum_{t<i} gamma^t r_t + gamma^i Q_c(s_i, a_i))` from `next_obs`, with the actor's entropy where the
     critics' targets have it. The actor's noise is the same in every model, so that they alone, and the critics, differ.
-    `collapsed`: with the lower critic in place of each, as in MAAC's program; the shortest
-    lookahead then has no variance, and all of the weight.
+    `collapsed`: with the lower critic in place of each, as in MAAC's program; the shortest lookahead then has no
+    variance, and all of the weight. `horizon` is 1 or more.
     """
     k, gamma = model.ensemble_size, sac.shared.discount
     controller, log_probs = sampled(sac, k, shared=True)
@@ -60,7 +60,7 @@ def steve(sac: SAC, model: Model, batch: Batch, horizon: int, collapsed: bool = 
     q = q_values(sac.target, states.flatten(0, 2), acts.flatten(0, 2)).view(-1, *bonus.shape)  # [C, H+1, K, B]
     value = (q.amin(0, keepdim=True) if collapsed else q) + bonus
     outcome = found.outcome
-    rewards = (outcome.reward.transpose(0, 1) + bonus[:-1]) if horizon else bonus[:0]  # [H, K, B]
+    rewards = outcome.reward.transpose(0, 1) + bonus[:-1]  # [H, K, B]
     going = survival(outcome.terminated, outcome.reward).transpose(0, 1)  # [H+1, K, B]
     powers = gamma ** torch.arange(horizon + 1, device=q.device).view(-1, 1, 1)
     sums = torch.cat((torch.zeros_like(bonus[:1]), (powers[:-1] * going[:-1] * rewards).cumsum(0)))
