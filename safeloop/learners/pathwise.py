@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from safeloop.learners.sac import SAC
-from safeloop.models.trajectories import Controller, Model, rollout
+from safeloop.models.trajectories import Controller, Model, Trajectories, rollout
 from safeloop.networks import q_values
 from safeloop.planning.objective import lookahead
 
@@ -44,13 +44,11 @@ class Pathwise:
         rows = torch.arange(-(-self.samples * b // k) * k, device=obs.device) % b
         controller, log_probs = sampled(self.sac, k)
         found = rollout(self.model, obs[rows].view(k, -1, obs.shape[1]), controller, self.horizon, [self.sac.generator])
-        bonus = self.sac.temperature * torch.stack(log_probs, 1)  # [K, H, M]
-        soft = found._replace(outcome=found.outcome._replace(reward=found.outcome.reward - bonus))
 
         def value(state: Tensor) -> Tensor:
             return self.sac.worth(state.flatten(0, 1))[0].view(state.shape[:-1])
 
-        returns, _, finite = lookahead(soft, self.sac.shared.discount, value)
+        returns, _, finite = lookahead(softened(self.sac, found, log_probs), self.sac.shared.discount, value)
         first = slice(0, self.samples * b)
         returns = torch.where(finite, returns, 0.0).flatten()[first].view(self.samples, b)
         return returns.mean(0), log_probs[0].flatten()[first]
@@ -98,13 +96,18 @@ class SafePathwise:
             controller, log_probs = sampled(self.sac, k, shared=True)
             start = rows.expand(k, -1, -1)
             found = rollout(self.model, start, controller, self.horizon, [self.sac.generator])
-            bonus = self.sac.temperature * torch.stack(log_probs, 1)
-            soft = found._replace(outcome=found.outcome._replace(reward=found.outcome.reward - bonus))
+            soft = softened(self.sac, found, log_probs)
             discount, after = self.sac.shared.discount, self.value_after_event()
             returns, costs, finite = lookahead(soft, discount, value, cost_value, after)
             log_prob = log_probs[0][0]
         worth = (returns.mean(0) - price * costs.amax(0)) / (1 + price)
         return torch.where(finite.all(0), worth, 0.0).view(self.samples, b).mean(0), log_prob
+
+
+def softened(sac: SAC, found: Trajectories, log_probs: list[Tensor]) -> Trajectories:
+    """Return rollouts with rewards less `alpha log pi` of their actions, given `log pi [K, M]` of each step."""
+    reward = found.outcome.reward - sac.temperature * torch.stack(log_probs, 1)
+    return found._replace(outcome=found.outcome._replace(reward=reward))
 
 
 def sampled(sac: SAC, k: int, shared: bool = False) -> tuple[Controller, list[Tensor]]:
