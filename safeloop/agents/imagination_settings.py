@@ -36,6 +36,19 @@ class BranchSettings:
         check_range(self, "rollouts", "rollout_length", least=1, most=MANY)
         check_range(self, "real_fraction", least=0, most=1)
 
+    def kept(self, refits: RefitSettings) -> int:
+        """Return the number of imagined transitions that are kept: all since the last fit.
+
+        Raises `ValueError` where they are more than can be.
+        """
+        kept = refits.fit_every * self.rollouts * self.rollout_length
+        if kept > TRANSITIONS:
+            raise ValueError(
+                f"fit_every={refits.fit_every}, rollouts={self.rollouts}, rollout_length={self.rollout_length}: "
+                f"{kept:,} imagined transitions between fits, expected at most {TRANSITIONS:,}"
+            )
+        return kept
+
 
 @dataclass(frozen=True)
 class MBPOSettings(OffPolicySAC):
@@ -48,21 +61,11 @@ class MBPOSettings(OffPolicySAC):
     def __post_init__(self) -> None:
         """Raise `ValueError` for values that can't be together."""
         super().__post_init__()
-        if self.imagined > TRANSITIONS:
-            every, b = self.refits.fit_every, self.branches
-            raise ValueError(
-                f"fit_every={every}, rollouts={b.rollouts}, rollout_length={b.rollout_length}: "
-                f"{self.imagined:,} imagined transitions between fits, expected at most {TRANSITIONS:,}"
-            )
+        self.branches.kept(self.refits)
 
     def filled(self: M, spec: EnvSpec) -> M:
         """Return these settings with numbers in place of None."""
         return replace(super().filled(spec), models=self.models.observing().filled(spec))
-
-    @property
-    def imagined(self) -> int:
-        """Imagined transitions that are kept: all since the last fit."""
-        return self.refits.fit_every * self.branches.rollouts * self.branches.rollout_length
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,11 @@ class LoopMOPOSettings(OnlinePlanningSAC):
 
     branches: BranchSettings = BranchSettings()
     mopo: DoubtSettings = DoubtSettings()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that can't be together."""
+        super().__post_init__()
+        self.branches.kept(self.refits)
 
     def filled(self: L, spec: EnvSpec) -> L:
         """Return these settings with numbers in place of None."""

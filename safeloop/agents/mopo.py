@@ -20,8 +20,7 @@ class LoopMOPOAgent(PlanningAgent):
     def __init__(self, *parts: Any, **options: Any):
         super().__init__(*parts, **options)
         c, data = self.settings, self.replay.data
-        size = c.refits.fit_every * c.branches.rollouts * c.branches.rollout_length
-        self.imagined = Replay(size, data.obs.shape[1], data.act.shape[1], self.device)
+        self.imagined = Replay(c.branches.kept(c.refits), data.obs.shape[1], data.act.shape[1], self.device)
 
     def fit(self) -> Fitted:
         """Fit the ensemble, then imagine anew."""

@@ -192,8 +192,8 @@ class MBPOAgent(ModelAgent):
 
     def __init__(self, *parts: Any):
         super().__init__(*parts)
-        data = self.replay.data
-        self.imagined = Replay(self.settings.imagined, data.obs.shape[1], data.act.shape[1], self.device)
+        c, data = self.settings, self.replay.data
+        self.imagined = Replay(c.branches.kept(c.refits), data.obs.shape[1], data.act.shape[1], self.device)
 
     def fit(self) -> Fitted:
         """Fit the ensemble, then imagine anew."""

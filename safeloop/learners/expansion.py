@@ -8,7 +8,7 @@ from torch import Tensor
 from safeloop.data.replay import Batch
 from safeloop.learners.sac import SAC
 from safeloop.learners.targets import Targets
-from safeloop.models.trajectories import Model, rollout
+from safeloop.models.trajectories import Model, dealt, rollout
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def expanded(sac: SAC, model: Model, batch: Batch, horizon: int) -> Targets:
     from the pair to the end. Each value has the bonus for the entropy of the action in its state.
     """
     k, b, gamma = model.ensemble_size, len(batch.reward), sac.shared.discount
-    rows = torch.arange(-(-b // k) * k, device=batch.reward.device) % b  # equally many for each model: some rows twice
+    rows = dealt(b, k, batch.reward.device)
     real = Batch(*(x[rows] for x in batch))
     log_probs: list[Tensor] = []
 

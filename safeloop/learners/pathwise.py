@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from safeloop.learners.sac import SAC
-from safeloop.models.trajectories import Controller, Model, Trajectories, rollout
+from safeloop.models.trajectories import Controller, Model, Trajectories, dealt, rollout
 from safeloop.networks import q_values
 from safeloop.planning.objective import lookahead
 
@@ -41,7 +41,7 @@ class Pathwise:
             worth, log_prob = self.sac.worth(obs.repeat(self.samples, 1))
             return worth.view(self.samples, b).mean(0), log_prob
         k = self.model.ensemble_size
-        rows = torch.arange(-(-self.samples * b // k) * k, device=obs.device) % b
+        rows = dealt(self.samples * b, k, obs.device) % b
         controller, log_probs = sampled(self.sac, k)
         found = rollout(self.model, obs[rows].view(k, -1, obs.shape[1]), controller, self.horizon, [self.sac.generator])
 

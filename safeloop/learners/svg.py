@@ -13,6 +13,7 @@ from torch import Tensor
 from safeloop.data.replay import Batch
 from safeloop.learners.sac import SAC
 from safeloop.models.ensemble import Ensemble
+from safeloop.models.trajectories import dealt
 from safeloop.models.world import World
 
 
@@ -40,7 +41,7 @@ class OneStep:
             noise = sac.actor.noise_of(obs, self.batch.act)
             drawn = sac.actor.sample(obs, [sac.generator])[1]
         act, log_prob = sac.actor.drawn_with(obs, noise)
-        rows = torch.arange(-(-b // k) * k, device=obs.device) % b  # equally many for each model: some rows twice
+        rows = dealt(b, k, obs.device)
         before, acts, after = (x[rows].view(k, -1, x.shape[1]) for x in (obs, act, self.batch.next_obs))
         with torch.no_grad():
             of_model = models.noise_of(before, acts, after)

@@ -93,6 +93,11 @@ def rollout(
     return Trajectories(torch.stack(path, 1), torch.stack(actions, 1), outcome)
 
 
+def dealt(rows: int, models: int, device: torch.device) -> Tensor:
+    """Return the numbers of rows in order, and again from the first until each of K models has equally many."""
+    return torch.arange(-(-rows // models) * models, device=device) % rows
+
+
 def survival(chance: Tensor | None, like: Tensor) -> Tensor:
     """Return the probability that nothing with `chance [K, H, M]` happened before step t = 0..H, `[K, H+1, M]`.
 

@@ -39,6 +39,7 @@ def built(name, preset="default", **changes):
         ("sac", {"capacity": 500}, "warmup=1000: expected at most capacity=500"),
         ("sac", {"capacity": 100, "warmup": 50}, "batch_size=256: expected at most capacity=100"),
         ("mbpo", {"fit_every": 100_000, "rollouts": 100_000}, "10,000,000,000 imagined transitions between fits"),
+        ("loop-mopo", {"fit_every": 100_000, "rollouts": 100_000}, "10,000,000,000 imagined transitions"),
         ("mbpo", {"real_fraction": 1.1}, "real_fraction=1.1: expected at least 0 and at most 1"),
         ("loop-sac", {"augmentation": -0.1}, "augmentation=-0.1: expected at least 0 and at most 1"),
         ("safeloop", {"population": 10**9}, "population=1000000000: expected at least 1 and at most 100,000"),
