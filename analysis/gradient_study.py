@@ -3,7 +3,8 @@
 A linear policy drives a double integrator at a quadratic cost (Clavera et al., 2020, 5.2 and Figure 3). For each of
 `SEEDS` an ensemble and a critic are learned from 500 noisy transitions. Written are, by the horizon H, L1 errors of the
 gradient of `sum_{t<H} gamma^t r + gamma^H Q`: `objective` from that of the true dynamics and the true Q (Lemma 4.1),
-`return_` from that of the expected return, in closed form. Dynamics and critic are each true or learned.
+`return_` from that of the expected return, in closed form. Dynamics and critic are each true or learned. `bound` is the
+corrected bound of the lemma on the first, a mean over starts; it is of lengths, `sqrt(2)` of which bound L1 errors.
 """
 
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 import torch
+from gradient_bound import Derivatives, bound
 from rows import write_table
 from torch import Tensor
 
@@ -135,6 +137,34 @@ def gradient(model, q, starts: Tensor, horizon: int) -> Tensor:
     return torch.autograd.grad(worth.mean(), theta)[0][0]
 
 
+def derivatives(model, q, starts: Tensor, horizon: int) -> Derivatives:
+    """Derivatives along the paths from starts `[B, 2]`, which the models share out."""
+    k, b = model.ensemble_size, len(starts)
+    with torch.no_grad():
+        path = rollout(model, starts.view(k, -1, 2), lambda t, obs: obs @ THETA.T, max(horizon, 1), []).obs
+    states = path.transpose(0, 1).reshape(-1, b, 2)[: horizon + 1]
+    pairs = torch.cat((states, states @ THETA.T), -1)
+
+    def step(x: Tensor) -> Tensor:
+        x = x.view(k, -1, 3)
+        return model.step(model.start(x[..., :2])[0], x[..., 2:], [])[1].reshape(-1, 2)
+
+    def jacobian(function, x: Tensor) -> Tensor:  # of rows `[B, 3]` to rows `[B, m]`
+        x = x.clone().requires_grad_()
+        outputs = function(x)
+        return torch.stack([torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for y in outputs.unbind(1)], 1)
+
+    dynamics = [jacobian(step, x) for x in pairs[:-1]]
+    rewards = [jacobian(lambda x: reward(x[:, :2], x[:, 2:], x).unsqueeze(1), x)[:, 0] for x in pairs[:-1]]
+    return Derivatives(
+        torch.stack(dynamics) if horizon else torch.empty(0, b, 2, 3),
+        torch.stack(rewards) if horizon else torch.empty(0, b, 3),
+        jacobian(lambda x: q(x[:, :2], x[:, 2:]).unsqueeze(1), pairs[-1])[:, 0],
+        states.unsqueeze(2),
+        THETA.expand(horizon + 1, b, 1, 2),
+    )
+
+
 def of_return(starts: Tensor) -> Tensor:
     """The gradient of the expected return, in closed form."""
     theta = THETA.clone().requires_grad_()
@@ -152,10 +182,14 @@ def rows(seed: int):
     whole = of_return(starts)
     for horizon in HORIZONS:
         exact = gradient(models["true"], true_q, starts, horizon)
+        of_truth = derivatives(models["true"], true_q, starts, horizon)
         for model, critic in product(models, critics):
+            of_pair = derivatives(models[model], critics[critic], starts, horizon)
+            limit = bound(of_truth, of_pair, GAMMA).mean().item()
             found = gradient(models[model], critics[critic], starts, horizon)
             errors = [round((found - other).abs().sum().item(), 6) for other in (exact, whole)]
-            yield seed, horizon, model, critic, *errors, round(whole.abs().sum().item(), 4)
+            assert (found - exact).norm() <= limit + 1e-5
+            yield seed, horizon, model, critic, *errors, round(whole.abs().sum().item(), 4), float(f"{limit:.4g}")
     print(f"seed {seed}", flush=True)
 
 
@@ -186,7 +220,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     torch.set_num_threads(1)
     everything = [row for seed in range(SEEDS) for row in rows(seed)]
-    write_table(sys.argv[1], ("seed", "horizon", "dynamics", "critic", "objective", "return_", "size"), everything)
+    columns = ("seed", "horizon", "dynamics", "critic", "objective", "return_", "size", "bound")
+    write_table(sys.argv[1], columns, everything)
     draw(everything, sys.argv[2])
     for horizon in HORIZONS:
         means = {m: fmean(r[4] for r in everything if r[1:4] == (horizon, m, "learned")) for m in ("learned", "true")}

@@ -10,14 +10,14 @@ sys.path.append(str(ROOT / "analysis"))
 
 import results_tables  # noqa: E402
 
-PAGES = [page for page in sorted((ROOT / "results").glob("*/README.md")) if results_tables.folders(page)]
+PAGES = [page for page in sorted((ROOT / "results").rglob("README.md")) if results_tables.folders(page)]
 
 
 def test_there_are_pages_with_tables_from_records():
     assert ROOT / "results/safe/README.md" in PAGES
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.parent.relative_to(ROOT / "results")))
 def test_a_page_has_the_tables_of_its_records(page):
     assert results_tables.tabulated(page) == page.read_text(), (
         f"run: python analysis/results_tables.py {page.relative_to(ROOT)}"

@@ -1,16 +1,19 @@
 """MAAC's Lemma 4.1 (2020): the error of the policy gradient through a model, and where the printed bound fails."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.func import jacrev
 
+sys.path.append(str(Path(__file__).parents[2] / "analysis"))
+
+import gradient_bound
+from gradient_bound import Derivatives
+
 S, A = 3, 2
 EXACT = {"dtype": torch.float64}
-
-
-def norm(x):
-    """The largest singular value of a matrix; of a vector its length."""
-    return torch.linalg.matrix_norm(x, 2) if x.ndim > 1 else x.norm()
 
 
 class Problem:
@@ -52,34 +55,22 @@ class Problem:
         return torch.autograd.grad(worth, theta)[0].flatten()
 
 
+def derivatives(p, horizon, learned):
+    """Derivatives along the one path of a problem."""
+    xs = p.path(p.theta, horizon, learned)
+    stacked = lambda each, *shape: torch.stack(each) if each else torch.zeros(0, *shape, **EXACT)  # noqa: E731
+    parts = (
+        stacked([jacrev(lambda x: p.step(x, learned))(x) for x in xs[:-1]], S, S + A).unsqueeze(1),
+        stacked([jacrev(p.reward)(x) for x in xs[:-1]], S + A).unsqueeze(1),
+        jacrev(lambda x: p.critic(x, learned))(xs[-1]).unsqueeze(0),
+        torch.stack([jacrev(p.policy)(p.theta, x[:S]).flatten(1) for x in xs]).unsqueeze(1),
+        torch.stack([jacrev(p.policy, 1)(p.theta, x[:S]) for x in xs]).unsqueeze(1),
+    )
+    return Derivatives(*parts)
+
+
 def bound(p, horizon, gamma):
-    """The corrected bound, a recursion over the decisions of a plan; the names are those of docs/theory.md."""
-    true, learned = (p.path(p.theta, horizon, which) for which in (False, True))
-    f = [jacrev(lambda x: p.step(x, False))(x) for x in true]
-    f_hat = [jacrev(lambda x: p.step(x, True))(x) for x in learned]
-    of_theta = [[jacrev(p.policy)(p.theta, x[:S]).flatten(1) for x in xs] for xs in (true, learned)]
-    of_s = [[jacrev(p.policy, 1)(p.theta, x[:S]) for x in xs] for xs in (true, learned)]
-    r, r_hat = ([jacrev(p.reward)(x) for x in xs[:-1]] for xs in (true, learned))
-    q, q_hat = (jacrev(lambda x, w=which: p.critic(x, w))(xs[-1]) for which, xs in ((False, true), (True, learned)))
-
-    def apart(one, other):
-        return max((norm(x - y) for x, y in zip(one, other, strict=True)), default=0)
-
-    eps_f, eps_r, eps_q = apart(f[:-1], f_hat[:-1]), apart(r, r_hat), norm(q - q_hat)
-    eps_theta, eps_s = apart(*of_theta), apart(*of_s)
-    b = max(norm(x) for xs in of_theta for x in xs)
-    l_pi = max(norm(x) for xs in of_s for x in xs)
-    l_f, l_r = max(norm(x) for x in (*f, *f_hat)), max((norm(x) for x in (*r, *r_hat)), default=0)
-    total, moved, moved_apart = 0, 0, 0  # the bounds of |dS_t| and of |dS^_t - dS_t|
-    for t in range(horizon + 1):
-        x = b + (1 + l_pi) * moved
-        x_apart = eps_theta + eps_s * moved + (1 + l_pi) * moved_apart
-        if t < horizon:
-            total = total + gamma**t * (eps_r * x + l_r * x_apart)
-        else:
-            total = total + gamma**t * (eps_q * x + norm(q) * x_apart)
-        moved, moved_apart = l_f * x, eps_f * x + l_f * x_apart
-    return total
+    return gradient_bound.bound(*(derivatives(p, horizon, which) for which in (False, True)), gamma)[0]
 
 
 @pytest.mark.parametrize("linear", [False, True])
