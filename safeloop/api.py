@@ -179,6 +179,8 @@ def learn(*arguments: Any, **options: Any) -> Comparison:
 def _train(asked: Request, runs: list[RunSettings], dataset: Path | None = None) -> Comparison:
     limit, out = check_jobs(asked.jobs), Path(asked.out)
     work = prepare.prepare(out, runs, dataset)
+    if asked.budget is not None:
+        work.notices += dict.fromkeys(filter(None, map(prepare.keeps_threshold, runs)))
     return _execute(work, limit, asked.quiet, out / runs[0].folder)
 
 

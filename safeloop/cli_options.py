@@ -42,7 +42,8 @@ Budget = Annotated[
         metavar="COST",
         parser=real,
         help="Cost limit per episode [default: the environment's]. Baselines are trained for it; planners keep the "
-        "cost within their horizon below a limit of its own (--set threshold).",
+        "cost within their horizon below a limit of its own (--set threshold), which follows the budget with "
+        "--set constraint=adaptive.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]

@@ -204,8 +204,9 @@ def sizes(env: gymnasium.Env, spec: EnvSpec) -> tuple[int, int]:
 class Constraint:
     """The planner's constraint (CoRL 2021, Eq. 10): worst-case cost over the horizon at most `threshold`."""
 
-    threshold: float
-    """d0: allowed discounted cost within the horizon, in the unit of the cost model in use."""
+    threshold: float | Tensor
+    """d0: allowed discounted cost within the horizon, in the unit of the cost model in use; a tensor where it changes
+    while planners hold it."""
     min_feasible: int = 10
     """m of Algorithm 4: with fewer feasible sequences than this, the others count too."""
     penalty: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +24,8 @@ from safeloop.models.tracks import Tracks
 from safeloop.models.trajectories import Model
 from safeloop.models.world import World
 from safeloop.networks import Generators
-from safeloop.planning.settings import PlannerSettings
+from safeloop.planning.budget import AdaptiveThreshold
+from safeloop.planning.settings import BudgetSettings, PlannerSettings
 from safeloop.rng import AGENT, derived_seed
 
 AFTER_EVENTS = 256
@@ -206,3 +208,17 @@ def constraint(
     threshold = planner.threshold if planner.threshold is not None else usual
     assert planner.min_feasible is not None  # `filled`
     return Constraint(threshold, planner.min_feasible, planner.penalty)
+
+
+def adaptive(
+    found: Constraint | None, settings: BudgetSettings, planner: PlannerSettings, budget: float | None, device: str
+) -> tuple[Constraint | None, AdaptiveThreshold | None]:
+    """Return a constraint whose threshold follows costs towards the budget, and that threshold, where it is asked for.
+
+    Else the constraint stays as it is.
+    """
+    if found is None or budget is None or settings.constraint == "fixed":
+        return found, None
+    assert planner.horizon is not None and isinstance(found.threshold, float)
+    follows = AdaptiveThreshold(settings.filled(found.threshold, planner.horizon), budget, found.threshold, device)
+    return replace(found, threshold=follows.threshold), follows

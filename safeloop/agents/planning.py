@@ -24,9 +24,10 @@ from safeloop.models.ensemble import Ensemble
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.simulator import SimulatorModel
 from safeloop.networks import Generators
+from safeloop.planning.budget import AdaptiveThreshold
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.search import Plan, Planner
-from safeloop.protocols import Policy
+from safeloop.protocols import Policy, Transition
 
 NOTHING = torch.empty(0)
 """In place of candidates and weights of plans that are kept for their summaries."""
@@ -51,9 +52,12 @@ class PlanningAgent(ModelAgent):
         behaviour: BehaviourValue | None = None,
         witness: Witness | None = None,
         has_events: bool = False,
+        threshold: AdaptiveThreshold | None = None,
     ):
         super().__init__(learner, replay, settings, generator, ensemble, parts.model)
         self.parts, self.behaviour, self.witness, self.has_events = parts, behaviour, witness, has_events
+        self.threshold = threshold
+        """The threshold of the constraint where it follows costs towards a budget."""
         self.value = value
         """The value at the horizon, a function of what the learner reads, `[..., S] -> [...]`; None without."""
         self.value_after_event = torch.zeros((), device=self.device)
@@ -102,6 +106,17 @@ class PlanningAgent(ModelAgent):
         """Return the planner's decisions for `obs [B, S]`, or for full states `[B, F]` with a simulator."""
         seen = torch.as_tensor(obs, device=self.device) if self.needs_states else self.state(obs)
         return (planner or self.planner).plan(seen, t0, self.value_after_event)
+
+    def observe(self, transition: Transition) -> None:
+        """Store a transition; a threshold that follows costs takes its cost."""
+        if self.threshold is not None:
+            ended = transition.terminated or transition.truncated
+            self.threshold.follow(float(transition.info["cost"]), ended, self.warming_up)
+        super().observe(transition)
+
+    def measured(self) -> dict[str, float]:
+        """Return the threshold where it follows costs."""
+        return {} if self.threshold is None else {"threshold": self.threshold.threshold.item()}
 
     @property
     def learns(self) -> bool:
@@ -188,6 +203,7 @@ class PlanningAgent(ModelAgent):
             **super().checkpoint(),
             "behaviour": self.behaviour.checkpoint() if self.behaviour else {},
             "planner": self.planner.state_dict(),
+            "threshold": self.threshold.state_dict() if self.threshold else {},
             **(self.witness.state_dict() if self.witness else {}),
         }
 
@@ -197,6 +213,8 @@ class PlanningAgent(ModelAgent):
         if self.behaviour is not None:
             self.behaviour.restore(state["behaviour"])
         self.planner.load_state_dict(state["planner"])
+        if self.threshold is not None:
+            self.threshold.load_state_dict(state["threshold"])
         if self.witness is not None:
             self.witness.load_state_dict(state)
 

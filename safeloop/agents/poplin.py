@@ -18,6 +18,7 @@ from safeloop.models.ensemble import Ensemble
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.simulator import SimulatorModel
 from safeloop.networks import Generators
+from safeloop.planning.budget import AdaptiveThreshold
 from safeloop.planning.planners import Parts, planner
 from safeloop.planning.policy_spaces import ActionNoise, Policy, ProposalNoise, WeightNoise
 from safeloop.planning.search import Plan, Planner
@@ -65,8 +66,9 @@ class PoplinAgent(PlanningAgent):
         parts: Parts,
         planner_generator: torch.Generator,
         distillation: Distillation,
+        threshold: AdaptiveThreshold | None = None,
     ):
-        super().__init__(None, replay, settings, generator, models, parts, planner_generator, None)
+        super().__init__(None, replay, settings, generator, models, parts, planner_generator, None, threshold=threshold)
         self.distillation = distillation
         self.space = space(settings, OfFeatures(distillation.policy, models), parts)
         self.planner = self.new_planner([planner_generator])

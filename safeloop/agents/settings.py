@@ -19,7 +19,7 @@ from safeloop.learners.settings import (
 )
 from safeloop.models.settings import ModelSettings, RefitSettings
 from safeloop.planning import settings as planning
-from safeloop.planning.settings import PlannerSettings
+from safeloop.planning.settings import BudgetSettings, PlannerSettings
 from safeloop.settings import MANY, TRANSITIONS, check_range
 
 S = TypeVar("S", bound="OffPolicy")
@@ -121,8 +121,15 @@ class OnlinePlanning(OffPolicy):
     models: ModelSettings = ModelSettings()
     refits: RefitSettings = RefitSettings()
     planner: PlannerSettings = PlannerSettings()
+    budget: BudgetSettings = BudgetSettings()
     value: ValueSettings = ValueSettings()
     training: PlanTrainingSettings = PlanTrainingSettings()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that can't be together."""
+        super().__post_init__()
+        if self.budget.constraint == "adaptive" and self.planner.threshold == 0:
+            raise ValueError("threshold=0: constraint=adaptive begins at a threshold above 0; leave it out")
 
     def filled(self: A, spec: EnvSpec) -> A:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""

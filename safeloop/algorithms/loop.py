@@ -30,10 +30,14 @@ def build(
     seed: int,
     device: str,
     *,
+    budget: float | None = None,
     constrained: bool = False,
     plans_in_training: bool = True,
 ) -> PlanningAgent:
-    """Return a planning agent: the learner that its settings are of, an ensemble, and a planner over both."""
+    """Return a planning agent: the learner that its settings are of, an ensemble, and a planner over both.
+
+    An adaptive threshold follows costs towards `budget`.
+    """
     import torch
 
     from safeloop.agents import parts
@@ -68,14 +72,17 @@ def build(
     if c.training.augmentation:
         witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
     of_mopo = isinstance(settings, LoopMOPOSettings)
+    constraint = parts.constraint(c.models, c.planner, spec, constrained)
+    constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budget, device)
     return (LoopMOPOAgent if of_mopo else PlanningAgent if plans_in_training else EvaluationPlanner)(
         learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
         Parts(
-            model, act_dim, c.learner.discount, parts.constraint(c.models, c.planner, spec, constrained),
+            model, act_dim, c.learner.discount, constraint,
             parts.of_features(ensemble, actor), parts.of_features(ensemble, value),
             follows=parts.followed(ensemble),
         ),
         g[3], value, behaviour=behaviour, witness=witness, has_events=spec.has_events,
+        threshold=threshold,
     )  # fmt: skip
 
 
@@ -99,6 +106,7 @@ def privileged(
         other = "factored" if kind == "points" else "auto"
         raise UsageError(f"augmentation: imagined states of dynamics={kind} are no observations; use dynamics={other}")
     check_planner(c, spec, info.constrained)
+    check_budget(c, info)
     known = c.models.privileged(spec, info.constrained)
     if c.value.value_sees == "entities" and spec.entities is None and kind != "points":
         raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
@@ -111,6 +119,12 @@ def privileged(
             raise UsageError(f"{name}={value}: {info.name} has no actor; leave it out")
     of_entities = c.value_of(info.constrained, learns) == "behaviour" and c.sees_entities(spec)
     return known + ["entities"] * (of_entities and kind == "full")
+
+
+def check_budget(settings: OnlinePlanning, info: AlgorithmInfo) -> None:
+    """Raise `UsageError` for a threshold that follows a budget where there is no constraint."""
+    if settings.budget.constraint != "fixed" and not info.constrained:
+        raise UsageError(f"constraint={settings.budget.constraint}: {info.name} keeps no constraint; use safeloop")
 
 
 def no_imagination(what: str, spec: EnvSpec, instead: str) -> str:
@@ -137,10 +151,8 @@ def named(
         constrained=constrained, keeps_checkpoints=True, explores=True,
     )  # fmt: skip
 
-    def built(*arguments: Any) -> PlanningAgent:
-        return build(*arguments, constrained=constrained, plans_in_training=plans_in_training)
-
-    return Online(info, built, partial(privileged, plans_in_training=plans_in_training))
+    built = partial(build, constrained=constrained, plans_in_training=plans_in_training)
+    return Online(info, built, partial(privileged, plans_in_training=plans_in_training), for_budget=constrained)
 
 
 CEM = {"search": "cem", "actor_fraction": 0.0, "exploration": "mean"}

@@ -22,7 +22,7 @@ P = {"search_space": "sep", "distillation": "avg"}
 
 def build(
     settings: PoplinSettings, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str,
-    *, constrained: bool = False,
+    *, budget: float | None = None, constrained: bool = False,
 ) -> PoplinAgent:  # fmt: skip
     """Return a POPLIN agent: an ensemble, a policy, and a planner around it."""
     from safeloop.agents import parts
@@ -37,13 +37,15 @@ def build(
     models = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device)
     hidden = [c.policy.policy_width] * c.policy.policy_layers
     policy = FlatPolicy([models.feature_size, *hidden, act_dim], g[2], device, zero=c.policy.distillation == "zero")
+    constraint = parts.constraint(c.models, c.planner, spec, constrained)
+    constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budget, device)
     planned = Parts(
         parts.planning_world(models, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
-        parts.constraint(c.models, c.planner, spec, constrained), follows=parts.followed(models),
+        constraint, follows=parts.followed(models),
     )  # fmt: skip
     return PoplinAgent(
         Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], models, planned, g[3],
-        Distillation(policy, c.policy, c.planner.initial_variance, g[4]),
+        Distillation(policy, c.policy, c.planner.initial_variance, g[4]), threshold,
     )  # fmt: skip
 
 
@@ -54,7 +56,7 @@ def _named(name: str, summary: str, own: dict[str, Any], constrained: bool = Fal
         name, summary, PoplinSettings, ONLINE_STEPS, presets(groups, PoplinSettings, own),
         constrained=constrained, keeps_checkpoints=True, explores=True,
     )  # fmt: skip
-    return Online(info, partial(build, constrained=constrained), partial(privileged))
+    return Online(info, partial(build, constrained=constrained), privileged, for_budget=constrained)
 
 
 poplin_a = _named("poplin-a", "CEM on the noise of a policy's actions (Wang & Ba 2020)", A)

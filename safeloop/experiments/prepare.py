@@ -83,6 +83,17 @@ def all_random(settings: RunSettings) -> str:
     )
 
 
+def keeps_threshold(settings: RunSettings) -> str:
+    """Return a notice where a planner keeps to a threshold, whatever budget is asked for; otherwise nothing."""
+    if not find_algorithm(settings.algo).info.constrained or settings.algo_settings.get("constraint") == "adaptive":
+        return ""
+    follow = "; --set constraint=adaptive follows it" if "constraint" in settings.algo_settings else ""
+    return (
+        f"{settings.name}: by --budget {settings.budget:g} it is judged; its planner keeps to a threshold of its own"
+        f"{follow}"
+    )
+
+
 def _check_same(run: Run, asked: RunSettings) -> None:
     there, here = asdict(run.settings), asdict(asked)
     different = [key for key in here if key not in ("algo_settings", "schema") and here[key] != there[key]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -148,3 +149,32 @@ class PlannerSettings:
         return replace(
             self, **{name: value for name, value in numbers.items() if getattr(self, name) in (None, "auto")}
         )
+
+
+@dataclass(frozen=True)
+class BudgetSettings:
+    """Settings of the threshold of a constraint: fixed, or following the costs of episodes (planning/budget.py)."""
+
+    constraint: Literal["fixed", "adaptive"] = "fixed"
+    """The allowed cost d0 stays at `threshold`, or begins there and follows the costs of episodes in training towards
+    the budget."""
+    threshold_rate: float = 0.25
+    """Change of log d0 by an episode that cost nothing, where the budget is large (constraint=adaptive)."""
+    threshold_scale: float = 5.0
+    """Added to the budget where an episode's error is divided by it, in the simulator's cost (constraint=adaptive)."""
+    least_threshold: float | None = None
+    """Smallest d0; None: a tenth of the one that it begins at (constraint=adaptive)."""
+    largest_threshold: float | None = None
+    """Largest d0; None: a cost of 1 in each decision of the horizon (constraint=adaptive)."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value that can't be."""
+        check_range(self, "threshold_rate", "threshold_scale", "least_threshold", "largest_threshold", more_than=0)
+        least, largest = self.least_threshold, self.largest_threshold
+        if least is not None and largest is not None and least > largest:
+            raise ValueError(f"least_threshold={least:g}: expected at most largest_threshold={largest:g}")
+
+    def filled(self, start: float, horizon: int) -> BudgetSettings:
+        """Return these settings with numbers in place of None, for a threshold that begins at `start`."""
+        least = self.least_threshold or min(start / 10, self.largest_threshold or math.inf)
+        return replace(self, least_threshold=least, largest_threshold=self.largest_threshold or max(least, horizon))

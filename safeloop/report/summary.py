@@ -129,14 +129,20 @@ def _task(settings: RunSettings) -> list[str]:
 
 
 def _planners(records: Sequence[Recorded]) -> list[str]:
-    """Return a line about algorithms that plan under a threshold, where there are any."""
-    names = dict.fromkeys(r.run.settings.name for r in records if _plans_under_threshold(r.run.settings.algo))
-    if not names or records[0].run.settings.budget is None:
+    """Return lines about algorithms that plan under a threshold, where there are any."""
+    if records[0].run.settings.budget is None:
         return []
-    return [
-        f"Note: {', '.join(names)}: the planner keeps the cost within its horizon under a threshold; baselines train "
+    planning = [r.run.settings for r in records if _plans_under_threshold(r.run.settings.algo)]
+    follows = {each.name: each.algo_settings.get("constraint") == "adaptive" for each in planning}
+    fixed, adaptive = (", ".join(n for n, found in follows.items() if found == which) for which in (False, True))
+    lines = [
+        f"Note: {fixed}: the planner keeps the cost within its horizon under a threshold; baselines train "
         "with the budget as their cost limit; all are judged by the budget."
     ]
+    return lines * bool(fixed) + [
+        f"Note: {adaptive}: the planner's threshold follows the costs of training episodes towards the budget "
+        "(constraint=adaptive)."
+    ] * bool(adaptive)
 
 
 def _beyond(records: Sequence[Recorded]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import safeloop
-from safeloop.experiments import specify
+from safeloop.experiments import prepare, specify
 from safeloop.experiments.specify import Request
 from safeloop.registry import whole_steps
 from tests.cli.conftest import TRAIN, table
@@ -106,6 +106,22 @@ def test_terminal_and_table_tell_of_steps_beyond_those_asked_for(main, tmp_path)
     assert errors.count(told) == 1 and "cem-linear seed 0: started, 1,000 steps" in errors
     assert "Steps: training ends with a whole episode or epoch: cem-linear 300 asked for, 1,000 taken." in out
     assert "random-walk: 300" not in errors and "random-walk seed 0: started, 300 steps" in errors
+
+
+@pytest.mark.parametrize(
+    ("algo", "settings", "told"),
+    [
+        ("rce", {}, "its planner keeps to a threshold of its own; --set constraint=adaptive follows it"),
+        ("safepoplin-p", {}, "its planner keeps to a threshold of its own; --set constraint=adaptive follows it"),
+        ("safeloop", {"constraint": "adaptive"}, ""),
+        ("safemaac", {}, ""),
+        ("cpo", {}, ""),
+        ("loop", {}, ""),
+    ],
+)
+def test_a_planner_that_keeps_to_its_threshold_whatever_the_budget_is_told(algo, settings, told):
+    (asked,) = specify.specify(Request(algos=[algo], steps=1000, budget=5.0, settings=settings), "PointGoal1")
+    assert prepare.keeps_threshold(asked) == (f"{algo}: by --budget 5 it is judged; {told}" if told else "")
 
 
 @pytest.mark.parametrize(

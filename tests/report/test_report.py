@@ -48,6 +48,14 @@ def test_a_row_is_computed_from_the_tables(tmp_path):
     }  # fmt: skip
 
 
+def test_terms_tell_fixed_thresholds_from_those_that_follow_the_budget(tmp_path):
+    asked = {"safeloop": {}, "rce": {"constraint": "adaptive"}, "cpo": {}}
+    records = [reader.read(make(tmp_path, algo, episodes=twelve(), algo_settings=each)) for algo, each in asked.items()]
+    notes = [line for line in summary.terms(records) if line.startswith("Note")]
+    assert [note.split(": ")[1] for note in notes] == ["safeloop", "rce"]
+    assert "under a threshold" in notes[0] and "follows the costs of training episodes" in notes[1]
+
+
 def test_minutes_of_evaluations_stand_beside_those_of_training(tmp_path):
     run = make(tmp_path, "a", episodes=twelve(), evaluations=["600,0,1.0,9.0,9,100"])
     older = reader.read(run)
