@@ -1,9 +1,9 @@
 """Learned models, online planning under cost constraints, and published baselines on the same terms.
 
 The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate`, `plot` and `collect`;
-`results`, which gives recorded numbers as pandas frames;
-`load` and `make`, which give a trained policy and an environment to drive it in; `Comparison` and `Evaluation`, the
-results; and `UsageError`, raised for bad input. Imported when first used.
+`results`, which gives recorded numbers as pandas frames; `trade_off`, which evaluates one agent under several budgets;
+`load` and `make`, which give a trained policy and an environment to drive it in; `Comparison`, `Evaluation` and
+`TradeOff`, the results; and `UsageError`, raised for bad input. Imported when first used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from safeloop.api import Comparison, Evaluation, evaluate, learn, load, make, offline, plot, results, resume, run
+    from safeloop.api import (
+        Comparison,
+        Evaluation,
+        TradeOff,
+        evaluate,
+        learn,
+        load,
+        make,
+        offline,
+        plot,
+        results,
+        resume,
+        run,
+        trade_off,
+    )
     from safeloop.errors import UsageError
     from safeloop.experiments.collect import collect
 
@@ -26,6 +40,7 @@ with suppress(ImportError):  # gymnasium would print a notice about environments
 __all__ = [
     "Comparison",
     "Evaluation",
+    "TradeOff",
     "UsageError",
     "collect",
     "evaluate",
@@ -37,6 +52,7 @@ __all__ = [
     "results",
     "resume",
     "run",
+    "trade_off",
 ]
 
 

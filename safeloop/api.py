@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from safeloop.cmdp import EnvSpec
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.experiments import prepare, specify
@@ -20,21 +19,16 @@ from safeloop.experiments.local import Failure, Job, Stopped, Work, check_jobs, 
 from safeloop.experiments.progress import display, heartbeat
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
+from safeloop.experiments.trained import Evaluation, TradeOff, evaluate, load, threads, trade_off
 from safeloop.files import check_path
 from safeloop.recording import reader
-from safeloop.recording.rows import EvaluationEpisode
-from safeloop.recording.run import Run, RunSettings
-from safeloop.registry import find_algorithm, find_env
-from safeloop.report.safety import Safety, safety
-from safeloop.report.tables import aligned
-from safeloop.report.video import Video
-from safeloop.settings import MOST_EPISODES, MOST_SEEDS, build, check_whole
-from safeloop.training.evaluation import evaluate as evaluation_episodes
+from safeloop.recording.run import RunSettings
+from safeloop.registry import find_env
+from safeloop.settings import MOST_SEEDS, check_whole
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from safeloop.agents.policies import Checked
     from safeloop.report.frames import Results
     from safeloop.report.rows import Row
 
@@ -55,63 +49,6 @@ class Comparison:
     """A line for each thing that was asked for and is not there, with the reason."""
     unwritten: str = ""
     """Why there are no pictures and tables of runs that were trained; otherwise nothing."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Episodes of a trained policy."""
-
-    run: Path
-    budget: float | None
-    """None: the environment has no cost."""
-    episodes: list[EvaluationEpisode]
-
-    @property
-    def means(self) -> dict[str, float]:
-        """Means over the episodes."""
-        names = ("return_", "cost_return", "violations", "length")
-        return {name.rstrip("_"): fmean(getattr(e, name) for e in self.episodes) for name in names}
-
-    @property
-    def within_budget(self) -> bool | None:
-        """Whether the mean cost return is at most the budget; None in environments without a cost."""
-        return None if self.budget is None else self.means["cost_return"] <= self.budget
-
-    @property
-    def safety(self) -> Safety | None:
-        """The safety of the episodes; None in environments without a cost."""
-        return None if self.budget is None else safety(self.episodes, self.budget)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
-        return {
-            "run": str(self.run), "budget": self.budget, "episodes": episodes,
-            "mean": self.means, "within_budget": self.within_budget,
-            "safety": None if self.safety is None else asdict(self.safety),
-        }  # fmt: skip
-
-    @property
-    def text(self) -> str:
-        """A table for a terminal."""
-        means = self.means
-        lines: list[tuple[str, ...]] = [
-            (str(e.episode), f"{e.return_:.2f}", str(e.length), f"{e.cost_return:.2f}", str(e.violations))
-            for e in self.episodes
-        ]
-        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "length", "cost_return", "violations"))))
-        heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
-        table = aligned([dict(zip(heads, line, strict=False)) for line in lines])
-        found = self.safety
-        if found is None:
-            return "\n".join(table)
-        verdict, over = "within" if self.within_budget else "above", round(found.over_budget * len(self.episodes))
-        run = "" if found.longest_run is None else f"; longest run of steps with a cost {found.longest_run}"
-        verdicts = [
-            f"Mean cost return is {verdict} the budget of {self.budget:g}.",
-            f"Worst tenth of episodes (CVaR) {found.cvar:.2f}; {over} of {len(self.episodes)} above the budget{run}.",
-        ]
-        return "\n".join([*table, "", *verdicts])
 
 
 def asks(verb: Callable[..., Comparison]) -> Callable[..., Comparison]:
@@ -164,7 +101,7 @@ def offline(
         runs = specify.specify(asked, name, env_options, data)
     if asked.sweep:
         out = Path(asked.out)
-        with _threads(runs[0].threads), _drawn_when_stopped(out / runs[0].folder):
+        with threads(runs[0].threads), _drawn_when_stopped(out / runs[0].folder):
             given = specify.pairs(asked.settings, "--set")
             runs = tuned(out, runs, data.path, given, asked.sweep, asked.quiet)
     return _train(asked, runs, data.path)
@@ -292,57 +229,6 @@ def make(env: str, options: Pairs = (), render_mode: str | None = None) -> gymna
     return find_env(env, specify.pairs(options, "options")).make(render_mode=render_mode)
 
 
-def load(path: str | Path, seed: int | None = None) -> Checked:
-    """Return the policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
-
-    `seed` (default: the run's) seeds whatever the policy draws when it acts. Its `act` raises `UsageError` for what is
-    no observation of the run's environment; `policy` is the algorithm's own, without that check.
-    """
-    return _load(reader.open_run(path), seed)[0]
-
-
-def _load(run: Run, seed: int | None = None) -> tuple[Checked, EnvSpec]:
-    from safeloop.agents.policies import Checked
-
-    settings = run.settings
-    specify.check_device(settings.device)
-    spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
-    build(algorithm.info.settings, settings.algo_settings, owner=settings.algo)
-    with reader.loading(run):
-        return Checked(algorithm.load(run, settings.seed if seed is None else seed), spec), spec
-
-
-def evaluate(path: str | Path, *, episodes: int = 10, video: str | Path | None = None) -> Evaluation:
-    """Evaluate the run at `path`, in an environment of its own; nothing is written to the run.
-
-    `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused.
-    """
-    episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
-    run = reader.open_run(path)
-    reader.read(run)
-    recorder = Video(check_path(video, "--video")) if video is not None else None
-    policy, spec = _load(run)
-    with _threads(run.settings.threads):
-        if recorder is None:
-            rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed))
-        else:
-            with recorder.open(spec) as on_frame:
-                rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed, on_frame=on_frame))
-    return Evaluation(run.path, run.settings.budget, rows)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def show(path: str | Path, last: int = 10) -> str:
     """Return settings, status, versions and last episodes of a run, for a terminal."""
     run = reader.open_run(path)
@@ -379,6 +265,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "Job",
+    "TradeOff",
     "evaluate",
     "learn",
     "load",
@@ -390,4 +277,5 @@ __all__ = [
     "resume",
     "run",
     "show",
+    "trade_off",
 ]  # fmt: skip

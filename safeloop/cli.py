@@ -165,11 +165,30 @@ def resume(
 
 
 @app.command("eval", epilog="Examples: safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 20 --json | "
-             "safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 1 --video drive.mp4")  # fmt: skip
+             "safeloop eval runs/PointGoal1/safeloop/seed-0 --budget 5 --budget 25 --picture budgets.png")  # fmt: skip
 def evaluate(
     run: RunFolder,
     episodes: Annotated[int, typer.Option(metavar="N", parser=whole, help="Episodes to run.")] = 10,
     video: Annotated[Path | None, typer.Option(metavar="FILE", help="Record to this new .mp4 or .gif.")] = None,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="COST",
+            parser=real,
+            help="Cost that an episode may have on average: the planner's threshold is found for it, without training. "
+            "Give it several times for a table.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="D0", parser=real, help="The planner's threshold, in the unit of its cost model."),
+    ] = None,
+    calibration: Annotated[
+        int, typer.Option(metavar="N", parser=whole, help="Episodes on which a budget's threshold is found.")
+    ] = 20,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw return against cost of all budgets to this .png.")
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -177,10 +196,21 @@ def evaluate(
     from contextlib import redirect_stdout
 
     from safeloop import api
+    from safeloop.errors import UsageError
     from safeloop.experiments.progress import heartbeat
 
+    several = picture is not None or len(budget or ()) > 1
+    if several and (video or threshold is not None):
+        raise UsageError("--video and --threshold are for one evaluation: give one --budget or none, and no --picture")
     with heartbeat("eval", quiet), redirect_stdout(sys.stderr):
-        result = api.evaluate(run, episodes=episodes, video=video)
+        result: Any
+        if several:
+            result = api.trade_off(run, budget or [], episodes=episodes, calibration=calibration, picture=picture)
+        else:
+            one = budget[0] if budget else None
+            result = api.evaluate(
+                run, episodes=episodes, video=video, budget=one, threshold=threshold, calibration=calibration
+            )
     if json_:
         print(json.dumps(result.as_dict(), indent=2))
     elif not quiet:

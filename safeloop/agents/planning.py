@@ -213,7 +213,7 @@ class PlanningAgent(ModelAgent):
         if self.behaviour is not None:
             self.behaviour.restore(state["behaviour"])
         self.planner.load_state_dict(state["planner"])
-        if self.threshold is not None:
+        if self.threshold is not None and state.get("threshold"):  # trained with it
             self.threshold.load_state_dict(state["threshold"])
         if self.witness is not None:
             self.witness.load_state_dict(state)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from safeloop.agents.settings import OfflinePlanning
@@ -15,6 +16,8 @@ from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo, Policy, Resolved, Run
 from safeloop.registry import find_env
 from safeloop.settings import build, changed, kinds
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def presets(
@@ -62,21 +65,31 @@ class Online:
         """Return the policy of the run's checkpoint."""
         return self.restored(run).policy(seed)
 
+    def load_with(self, run: Run, changes: Mapping[str, Any], seed: int, budget: float | None = None) -> Policy:
+        """Return the policy of the run's checkpoint, with changes of settings that nothing learned depends on.
+
+        `budget` stands in place of the run's.
+        """
+        return self.restored(run, changes, budget).policy(seed)
+
     def explorer(self, run: Run, seed: int) -> Policy:
         """Return the same as it explores in training."""
         return self.restored(run).explorer(seed)
 
-    def agent(self, env: Any, spec: EnvSpec, run: Run) -> Any:
+    def agent(
+        self, env: Any, spec: EnvSpec, run: Run, changes: Mapping[str, Any] = NOTHING, budget: float | None = None
+    ) -> Any:
         """Return a new agent for a run."""
         settings: Any = build(self.info.settings, run.settings.algo_settings, owner=self.info.name)
-        budget = {"budget": run.settings.budget} if self.for_budget else {}
-        return self.build(settings, spec, *sizes(env, spec), run.settings.seed, run.settings.device, **budget)
+        asked = {"budget": run.settings.budget if budget is None else budget} if self.for_budget else {}
+        c = run.settings
+        return self.build(changed(settings, changes), spec, *sizes(env, spec), c.seed, c.device, **asked)
 
-    def restored(self, run: Run) -> Any:
+    def restored(self, run: Run, changes: Mapping[str, Any] = NOTHING, budget: float | None = None) -> Any:
         """Return the agent of the run's checkpoint."""
         spec = find_env(run.settings.env, run.settings.env_options)
         env = spec.make()
-        agent = self.agent(env, spec, run)
+        agent = self.agent(env, spec, run, changes, budget)
         env.close()
         agent.restore(run.load_checkpoint()["agent"])
         return agent

@@ -23,7 +23,7 @@ import safeloop
 from safeloop import api, cli
 from safeloop.algorithms.table_4 import GRID
 from safeloop.errors import UsageError
-from safeloop.experiments import collect, sweep
+from safeloop.experiments import collect, sweep, trained
 from safeloop.recording import versions
 from safeloop.report import curves, offline, violations
 from tests.cli.conftest import _trained, command, contents, thirdparty  # noqa: F401  (fixtures)
@@ -135,10 +135,10 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "execute", lambda *_: [])
     monkeypatch.setattr(sweep, "choose", lambda run, *_: {name: run.settings.algo_settings[name] for name in GRID})
     monkeypatch.setattr(versions, "commit", lambda: "")
-    drive, evaluate = collect.drive, api.evaluation_episodes
+    drive, evaluate = collect.drive, trained.evaluation_episodes
     monkeypatch.setattr(collect, "drive", lambda found, spec, number, seed: drive(found, spec, min(number, 3), seed))
     monkeypatch.setattr(
-        api, "evaluation_episodes", lambda p, s, number, *a, **k: evaluate(p, s, min(number, 2), *a, **k)
+        trained, "evaluation_episodes", lambda p, s, number, *a, **k: evaluate(p, s, min(number, 2), *a, **k)
     )
     for module, name in (
         (curves, "draw"), (curves, "draw_diagnostics"), (curves, "draw_planning"), (violations, "draw"),

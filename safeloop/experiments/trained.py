@@ -1,0 +1,266 @@
+"""Trained policies: load one, evaluate it, and give its planner another budget or threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from safeloop.cmdp import EnvSpec
+from safeloop.errors import UsageError
+from safeloop.experiments import specify
+from safeloop.files import check_path
+from safeloop.recording import reader
+from safeloop.recording.rows import EvaluationEpisode
+from safeloop.recording.run import Run
+from safeloop.registry import find_algorithm, find_env
+from safeloop.report.safety import Safety, safety
+from safeloop.report.tables import aligned, number, percent
+from safeloop.report.video import Video
+from safeloop.settings import MOST_EPISODES, build, check_whole, kinds
+from safeloop.training.calibration import calibrated
+from safeloop.training.evaluation import evaluate as evaluation_episodes
+
+if TYPE_CHECKING:
+    from safeloop.agents.policies import Checked
+
+CALIBRATION = 20
+"""Episodes on which the threshold for a budget is found, where nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Episodes of a trained policy."""
+
+    run: Path
+    budget: float | None
+    """None: the environment has no cost."""
+    episodes: list[EvaluationEpisode]
+    threshold: float | None = None
+    """The planner's threshold, where one was given or found for a budget."""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Means over the episodes."""
+        names = ("return_", "cost_return", "violations", "length")
+        return {name.rstrip("_"): fmean(getattr(e, name) for e in self.episodes) for name in names}
+
+    @property
+    def within_budget(self) -> bool | None:
+        """Whether the mean cost return is at most the budget; None in environments without a cost."""
+        return None if self.budget is None else self.means["cost_return"] <= self.budget
+
+    @property
+    def safety(self) -> Safety | None:
+        """The safety of the episodes; None in environments without a cost."""
+        return None if self.budget is None else safety(self.episodes, self.budget)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
+        given = {} if self.threshold is None else {"threshold": self.threshold}
+        return {
+            "run": str(self.run), "budget": self.budget, **given, "episodes": episodes,
+            "mean": self.means, "within_budget": self.within_budget,
+            "safety": None if self.safety is None else asdict(self.safety),
+        }  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """A table for a terminal."""
+        means = self.means
+        lines: list[tuple[str, ...]] = [
+            (str(e.episode), f"{e.return_:.2f}", str(e.length), f"{e.cost_return:.2f}", str(e.violations))
+            for e in self.episodes
+        ]
+        lines.append(("mean", *(f"{means[k]:.2f}" for k in ("return", "length", "cost_return", "violations"))))
+        heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
+        table = aligned([dict(zip(heads, line, strict=False)) for line in lines])
+        found = self.safety
+        if found is None:
+            return "\n".join(table)
+        verdict, over = "within" if self.within_budget else "above", round(found.over_budget * len(self.episodes))
+        run = "" if found.longest_run is None else f"; longest run of steps with a cost {found.longest_run}"
+        verdicts = [
+            f"Mean cost return is {verdict} the budget of {self.budget:g}.",
+            f"Worst tenth of episodes (CVaR) {found.cvar:.2f}; {over} of {len(self.episodes)} above the budget{run}.",
+        ]
+        if self.threshold is not None:
+            verdicts.append(f"The planner's threshold was {self.threshold:.3g}.")
+        return "\n".join([*table, "", *verdicts])
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Evaluations of one trained policy under several budgets."""
+
+    evaluations: list[Evaluation]
+    """In the order of the budgets."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"evaluations": [each.as_dict() for each in self.evaluations]}
+
+    @property
+    def cells(self) -> list[dict[str, str]]:
+        """The table: a row for each budget."""
+        rows = []
+        for each in self.evaluations:
+            found, means = each.safety, each.means
+            assert found is not None and each.budget is not None and each.threshold is not None
+            rows.append({
+                "budget": f"{each.budget:g}", "threshold": f"{each.threshold:.3g}",
+                "episodes": str(len(each.episodes)), "return": number(means["return"]),
+                "cost": number(means["cost_return"]), "CVaR": number(found.cvar),
+                "over budget": percent(found.over_budget), "longest run": number(found.longest_run, 0),
+                "in budget": "yes" if each.within_budget else "no",
+            })  # fmt: skip
+        return rows
+
+    @property
+    def text(self) -> str:
+        """The table for a terminal."""
+        return "\n".join(aligned(self.cells))
+
+
+def load(
+    path: str | Path,
+    seed: int | None = None,
+    *,
+    budget: float | None = None,
+    threshold: float | None = None,
+    calibration: int = CALIBRATION,
+) -> Checked:
+    """Return the policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
+
+    `seed` (default: the run's) seeds whatever the policy draws when it acts. Its `act` raises `UsageError` for what is
+    no observation of the run's environment; `policy` is the algorithm's own, without that check.
+
+    A planner under a constraint takes another `threshold`, in the unit of its cost model, or the one at which
+    `calibration` episodes cost about `budget`, without training. Raises `UsageError` for other algorithms.
+    """
+    return _load(reader.open_run(path), seed, budget, threshold, calibration)[0]
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    episodes: int = 10,
+    video: str | Path | None = None,
+    budget: float | None = None,
+    threshold: float | None = None,
+    calibration: int = CALIBRATION,
+) -> Evaluation:
+    """Evaluate the run at `path`, in an environment of its own; nothing is written to the run.
+
+    `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused. `budget`, `threshold` and
+    `calibration` are those of `load`.
+    """
+    episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
+    run = reader.open_run(path)
+    reader.read(run)
+    recorder = Video(check_path(video, "--video")) if video is not None else None
+    with threads(run.settings.threads):
+        policy, spec, used = _load(run, None, budget, threshold, calibration)
+        if recorder is None:
+            rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed))
+        else:
+            with recorder.open(spec) as on_frame:
+                rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed, on_frame=on_frame))
+    return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used)
+
+
+def trade_off(
+    path: str | Path,
+    budgets: Sequence[float],
+    *,
+    episodes: int = 10,
+    calibration: int = CALIBRATION,
+    picture: str | Path | None = None,
+) -> TradeOff:
+    """Evaluate the planner of the run at `path` under each budget, and return all together.
+
+    Each budget's threshold is found on episodes of calibration (`load`), then stays. `picture` (.png) is a file to draw
+    return against cost to.
+    """
+    file = None if picture is None else check_path(picture, "--picture")
+    if file is not None and file.suffix != ".png":
+        raise UsageError(f"--picture {file}: expected a name that ends with .png")
+    if not budgets:
+        raise UsageError("a picture or table of budgets needs at least one: give --budget COST")
+    found = TradeOff([evaluate(path, episodes=episodes, budget=b, calibration=calibration) for b in budgets])
+    if file is not None:
+        _draw(found, path, file)
+    return found
+
+
+def _draw(found: TradeOff, path: str | Path, file: Path) -> None:
+    from safeloop.report import trade_off as drawing  # needs matplotlib
+
+    settings = reader.open_run(path).settings
+    title = f"{settings.env}, {settings.name} seed {settings.seed}: one agent under several budgets"
+    points = [(each.budget or 0.0, each.episodes) for each in found.evaluations]
+    drawing.draw(points, title, file)
+
+
+def _load(
+    run: Run, seed: int | None, budget: float | None, threshold: float | None, calibration: int
+) -> tuple[Checked, EnvSpec, float | None]:
+    """Return a run's policy, its environment, and the threshold that was given or found."""
+    from safeloop.agents.policies import Checked
+
+    settings = run.settings
+    specify.check_device(settings.device)
+    spec = find_env(settings.env, settings.env_options)
+    algorithm: Any = find_algorithm(settings.algo)
+    build(algorithm.info.settings, settings.algo_settings, owner=settings.algo)
+    seed = settings.seed if seed is None else seed
+    if budget is None and threshold is None:
+        with reader.loading(run):
+            return Checked(algorithm.load(run, seed), spec), spec, None
+    changes: dict[str, Any] = {"constraint": "fixed" if budget is None else "adaptive"}
+    if budget is None:
+        changes["threshold"] = threshold
+    _check(algorithm, run, changes, budget, threshold)
+    if budget is not None:
+        episodes = check_whole("--calibration", calibration, 1, MOST_EPISODES)
+        with reader.loading(run):
+            policy = algorithm.load_with(run, changes, seed, budget)
+        threshold = calibrated(policy, policy.agent.threshold, spec, episodes, settings.seed)
+    with reader.loading(run):
+        policy = algorithm.load_with(run, {"constraint": "fixed", "threshold": threshold}, seed)
+    return Checked(policy, spec), spec, threshold
+
+
+def _check(algorithm: Any, run: Run, changes: dict[str, Any], budget: float | None, threshold: float | None) -> None:
+    """Raise `UsageError` where a run's algorithm can't plan under another budget or threshold."""
+    info, settings = algorithm.info, run.settings
+    option = f"--threshold {threshold:g}" if budget is None else f"--budget {budget:g}"
+    if budget is not None and threshold is not None:
+        raise UsageError(f"{option} and --threshold {threshold:g}: give one of them")
+    if not all(value is None or (math.isfinite(value) and value >= 0) for value in (budget, threshold)):
+        raise UsageError(f"{option}: expected a finite number of at least 0")
+    names = kinds(info.settings)
+    if not info.constrained or "threshold" not in names:
+        raise UsageError(f"{option}: {settings.algo} has no planner under a constraint, so its policy can't change")
+    if budget is not None and "constraint" not in names:
+        raise UsageError(f"{option}: {settings.algo} can't follow a budget; give a threshold of its cost, --threshold")
+    spec = find_env(settings.env, settings.env_options)
+    algorithm.resolve(build(info.settings, settings.algo_settings, changes, owner=settings.algo), spec)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads in the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
