@@ -96,6 +96,21 @@ class Lidars:
 
 
 @dataclass(frozen=True)
+class Delay:
+    """Delays between an agent and its environment."""
+
+    action: int = 0
+    """Decisions until an action takes effect."""
+    observation: int = 0
+    """Decisions until an observation arrives."""
+
+    @property
+    def decisions(self) -> int:
+        """Decisions between an observation and the effect of the action that it leads to."""
+        return self.action + self.observation
+
+
+@dataclass(frozen=True)
 class EnvSpec:
     """The suite's description of an environment. See docs/adding-an-environment.md."""
 
@@ -137,6 +152,8 @@ class EnvSpec:
     simulator: Callable[[int], Any] | None = None
     """The task's own physics as a model (`protocols.Simulator`), of so many threads, where it can be rolled out from
     any full state."""
+    delay: Delay | None = None
+    """The delay under which the environment is, where there is one (`delay.py`)."""
     reference_returns: tuple[float, float] | None = None
     """Returns that a normalised score of 0 and of 100 stand for."""
     references: str = ""

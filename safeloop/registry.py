@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from safeloop.cmdp import EnvSpec
+from safeloop.delay import delayed, split
 from safeloop.errors import UsageError
 from safeloop.protocols import Algorithm, AlgorithmInfo, EnvFamily
 from safeloop.settings import build, nearest
@@ -80,6 +81,7 @@ def env_names() -> list[str]:
 
 def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
     """Return the spec of the environment `name`. Raises `UsageError` with the nearest names for an unknown one."""
+    delay, own = split(options or {})
     broken: UsageError | None = None  # one broken package must not hide the environments of the others
     for point in installed(group="safeloop.envs"):
         try:
@@ -88,7 +90,7 @@ def find_env(name: str, options: Mapping[str, Any] | None = None) -> EnvSpec:
             broken = error
             continue
         if family.canonical(name) is not None:
-            return family.spec(name, **(options or {}))
+            return delayed(family.spec(name, **own), delay)
     if broken is not None:
         raise broken
     raise UsageError(f"unknown environment {name!r}; nearest: {nearest(name, env_names())}")

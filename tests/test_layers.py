@@ -15,6 +15,7 @@ LAYERS = [
     ["settings", "files"],
     ["cmdp"],
     ["protocols"],
+    ["delay"],
     ["registry"],
     ["networks"],
     ["data"],

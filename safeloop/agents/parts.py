@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from safeloop.cmdp import Constraint, Entities, EnvSpec, Known, zero_cost
+from safeloop.cmdp import Constraint, Delay, Entities, EnvSpec, Known, zero_cost
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.full import Heads
@@ -121,16 +121,18 @@ def ensemble(
 
 def models(
     settings: ModelSettings, planner: PlannerSettings, spec: EnvSpec, constrained: bool, obs_dim: int, act_dim: int,
-    generator: torch.Generator, device: str,
+    generator: torch.Generator, device: str, delay: Delay | None = None,
 ) -> Ensemble | PointEnsemble | SimulatorModel:  # fmt: skip
-    """Return the models that an agent plans with: the environment's own physics, or an ensemble to fit."""
+    """Return the models that an agent plans with: the environment's own physics, or an ensemble to fit.
+
+    Where plans reckon with a `delay`, they reach as much further.
+    """
     if settings.dynamics == "simulator":
         assert spec.simulator is not None  # `ModelSettings.privileged`
         return SimulatorModel(spec.simulator(settings.simulator_threads), obs_dim)
     assert planner.horizon is not None and planner.cost_margin is not None  # `filled`
-    return ensemble(
-        settings, spec, constrained, obs_dim, act_dim, generator, device, planner.horizon, planner.cost_margin
-    )
+    reach = planner.horizon + (delay.decisions if delay else 0)
+    return ensemble(settings, spec, constrained, obs_dim, act_dim, generator, device, reach, planner.cost_margin)
 
 
 def followed(models: Ensemble | PointEnsemble | SimulatorModel) -> Follows | None:

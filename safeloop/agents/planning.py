@@ -94,7 +94,10 @@ class PlanningAgent(ModelAgent):
         """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""
         if t0:  # in the warm-up too, which may end within the episode
             self.refresh()
-        return super().act(obs, t0)
+        at_random, action = self.warming_up, super().act(obs, t0)
+        if at_random and self.parts.delay:
+            self.planner.acted(torch.as_tensor(action, device=self.device)[None], t0)
+        return action
 
     def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the planned action `[A]` for `obs [S]` in training."""
@@ -108,11 +111,12 @@ class PlanningAgent(ModelAgent):
         return (planner or self.planner).plan(seen, t0, self.value_after_event)
 
     def observe(self, transition: Transition) -> None:
-        """Store a transition; a threshold that follows costs takes its cost."""
+        """Store a transition, or those that have arrived under a known delay; a threshold may follow its cost."""
         if self.threshold is not None:
             ended = transition.terminated or transition.truncated
             self.threshold.follow(float(transition.info["cost"]), ended, self.warming_up)
-        super().observe(transition)
+        for each in transition.info["arrived"] if self.parts.delay else [transition]:
+            super().observe(each)
 
     def measured(self) -> dict[str, float]:
         """Return the threshold where it follows costs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from safeloop.cmdp import EnvSpec
+from safeloop.cmdp import Delay, EnvSpec
 from safeloop.learners.settings import (
     CRRSettings,
     DistillationSettings,
@@ -115,6 +115,15 @@ class PlanTrainingSettings:
 
 
 @dataclass(frozen=True)
+class DelaySettings:
+    """Settings of planning under a delay."""
+
+    delay: Literal["known", "ignored"] = "known"
+    """Whether plans begin at the states that the actions under way lead to, where the environment has a delay, or at
+    those observed."""
+
+
+@dataclass(frozen=True)
 class OnlinePlanning(OffPolicy):
     """Settings of a planning agent that learns while acting."""
 
@@ -122,6 +131,7 @@ class OnlinePlanning(OffPolicy):
     refits: RefitSettings = RefitSettings()
     planner: PlannerSettings = PlannerSettings()
     budget: BudgetSettings = BudgetSettings()
+    delays: DelaySettings = DelaySettings()
     value: ValueSettings = ValueSettings()
     training: PlanTrainingSettings = PlanTrainingSettings()
 
@@ -146,6 +156,10 @@ class OnlinePlanning(OffPolicy):
         if self.value.value != "auto":
             return self.value.value
         return "none" if not learns else "behaviour" if constrained else "actor"
+
+    def delay(self, spec: EnvSpec) -> Delay | None:
+        """Return the delay that plans reckon with."""
+        return spec.delay if self.delays.delay == "known" else None
 
     def sees_entities(self, spec: EnvSpec) -> bool:
         """Return whether the behaviour's value is a function of a set of entities, or of tracks."""

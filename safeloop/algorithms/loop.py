@@ -53,7 +53,7 @@ def build(
     if c.training.augmentation and torch.device(device).type == "cuda":
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
     g = parts.generators(seed, device, GENERATORS)
-    ensemble = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device)
+    ensemble = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device, c.delay(spec))
     learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
     kind, behaviour, value = c.value_of(constrained, learner is not None), None, None
@@ -79,7 +79,7 @@ def build(
         Parts(
             model, act_dim, c.learner.discount, constraint,
             parts.of_features(ensemble, actor), parts.of_features(ensemble, value),
-            follows=parts.followed(ensemble),
+            follows=parts.followed(ensemble), delay=c.delay(spec),
         ),
         g[3], value, behaviour=behaviour, witness=witness, has_events=spec.has_events,
         threshold=threshold,
@@ -118,7 +118,9 @@ def privileged(
         if needs_actor and not learns:
             raise UsageError(f"{name}={value}: {info.name} has no actor; leave it out")
     of_entities = c.value_of(info.constrained, learns) == "behaviour" and c.sees_entities(spec)
-    return known + ["entities"] * (of_entities and kind == "full")
+    if kind == "simulator" and spec.delay is not None:
+        raise UsageError(f"dynamics=simulator: a simulator plans from the present state, and {spec.id} has a delay")
+    return known + ["entities"] * (of_entities and kind == "full") + ["delay"] * (c.delay(spec) is not None)
 
 
 def check_budget(settings: OnlinePlanning, info: AlgorithmInfo) -> None:

@@ -34,14 +34,14 @@ def build(
 
     c = settings.filled(spec)
     g = parts.generators(seed, device, GENERATORS)
-    models = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device)
+    models = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device, c.delay(spec))
     hidden = [c.policy.policy_width] * c.policy.policy_layers
     policy = FlatPolicy([models.feature_size, *hidden, act_dim], g[2], device, zero=c.policy.distillation == "zero")
     constraint = parts.constraint(c.models, c.planner, spec, constrained)
     constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budget, device)
     planned = Parts(
         parts.planning_world(models, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
-        constraint, follows=parts.followed(models),
+        constraint, follows=parts.followed(models), delay=c.delay(spec),
     )  # fmt: skip
     return PoplinAgent(
         Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], models, planned, g[3],

@@ -40,8 +40,8 @@ class Perception:
             self.state = self.model.follow(self.state, self.act, obs)
         return self.model.near(self.state)
 
-    def acted(self, act: Tensor) -> None:
-        """Remember the actions `[B, A]` that are executed now."""
+    def acted(self, act: Tensor | None) -> None:
+        """Remember the actions `[B, A]` until the next observations; None: these will be the same."""
         self.act = act
 
     def keep(self, rows: Sequence[int]) -> None:

@@ -52,9 +52,12 @@ class Objective:
         generators: Generators,
         value_after_event: Tensor | float = 0.0,
     ) -> Scores:
-        """Score `candidates [B, N, ...]` of a space from `obs [B, S]`; plan b draws from stream b alone."""
+        """Score `candidates [B, N, ...]` of a space from `obs [B, S]`; plan b draws from stream b alone.
+
+        `obs [K, B, S]`: each model starts from a state of its own.
+        """
         k, (b, n) = self.model.ensemble_size, candidates.shape[:2]
-        start = obs.repeat_interleave(self.particles * n, 0).expand(k, -1, -1)  # [K, B*P*N, S]
+        start = obs.repeat_interleave(self.particles * n, -2).expand(k, -1, -1)  # [K, B*P*N, S]
         controller = space.controller(candidates, k, self.particles)
         imagined = rollout(self.model, start, controller, space.horizon, generators)
         returns, costs, finite = lookahead(imagined, self.discount, self.value, self.cost_value, value_after_event)

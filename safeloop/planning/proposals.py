@@ -29,8 +29,8 @@ class ActorRollouts:
     """Weight of the previous solution in each proposed action: MBOP's beta (Argenson & Dulac-Arnold, 2020)."""
 
     def __call__(self, obs: Tensor, previous: Tensor, generators: Generators) -> Tensor:
-        """Return sequences `[B, count, H, A]` from `obs [B, S]`, where the previous solution is `[B, H, A]`."""
-        b, k = len(obs), self.model.ensemble_size
+        """Return sequences `[B, count, H, A]` from `obs [B, S]` or `[K, B, S]`; the previous solution: `[B, H, A]`."""
+        b, k = obs.shape[-2], self.model.ensemble_size
         m = -(-self.count // k)  # of each model; where K does not divide `count` some too many
 
         def by_plan(x: Tensor) -> Tensor:  # [K, B*m, .] to [B*m*K, .]
@@ -44,6 +44,6 @@ class ActorRollouts:
                 a = torch.lerp(a, previous[:, t].repeat_interleave(m * k, 0), self.mixture)
             return a.view(b, m, k, -1).permute(2, 0, 1, 3).reshape(k, b * m, -1)
 
-        start = obs.repeat_interleave(m, 0).expand(k, -1, -1)
+        start = obs.repeat_interleave(m, -2).expand(k, -1, -1)
         acts = rollout(self.model, start, controller, previous.shape[1], generators, judged=False).act  # [K, H, B*m, A]
         return acts.unflatten(2, (b, m)).permute(2, 3, 0, 1, 4).flatten(1, 2)[:, : self.count]

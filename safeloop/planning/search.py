@@ -17,10 +17,13 @@ from safeloop.cmdp import Constraint
 from safeloop.models.perception import Perception
 from safeloop.networks import Captured, Generators, normals
 from safeloop.planning.objective import Scores
+from safeloop.planning.pending import Pending
 from safeloop.planning.proposals import Actor
 from safeloop.planning.spaces import Space
 from safeloop.planning.weighting import effective_size, feasible
 
+Ahead = Callable[[Tensor, Tensor, Generators], Tensor]
+"""From states `[B, S]` and actions under way `[B, n, A]` to the states after them in each model, `[K, B, S]`."""
 Refit = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """From candidates `[B, N, *size]`, weights `[B, N]`, mean and variance `[B, *size]` to the new mean and variance."""
 
@@ -104,7 +107,11 @@ class Planner:
         generators: Generators,
         actor: Actor | None = None,
         perception: Perception | None = None,
+        ahead: Ahead | None = None,
+        pending: Pending | None = None,
     ):
+        """`pending` has the actions under way, `ahead` the states that they lead to; both or neither."""
+        self.ahead, self.pending = ahead, pending
         self.search, self.generators, self.actor, self.perception = search, list(generators), actor, perception
         self.mean = torch.zeros(len(self.generators), *search.space.size, device=self.generators[0].device)
         self.captured: Captured | None = None
@@ -117,16 +124,27 @@ class Planner:
         """
         start = torch.zeros_like(self.mean) if t0 else self.search.space.shift(self.mean)
         state = self.perception.see(obs, t0) if self.perception else obs
+        if self.pending and self.ahead:
+            if t0:
+                self.pending.begin()
+            state = self.ahead(state, self.pending.under_way, self.generators)
         inputs = state, start, torch.as_tensor(value_after_event, device=obs.device)
-        if obs.is_cuda:
+        if obs.is_cuda and not self.pending:  # the number of actions under way changes at first
             self.captured = self.captured or Captured(self._plan, inputs, self.generators)
         plan = Plan(*(self.captured or self._plan)(*inputs))
         if not bool(plan.mean.isfinite().all()):  # weights are NaN where none of a plan's candidates is finite
             raise FloatingPointError("every imagined rollout is non-finite: the model or the value has diverged")
         self.mean = plan.mean
-        if self.perception:
-            self.perception.acted(plan.action)
+        self.acted(plan.action)
         return plan
+
+    def acted(self, act: Tensor, t0: bool = False) -> None:
+        """Remember the actions `[B, A]` of a decision; `t0`: the episodes' first, where it was not planned."""
+        if self.pending and t0:
+            self.pending.begin()
+        executed = self.pending.acted(act) if self.pending else act
+        if self.perception:
+            self.perception.acted(executed)
 
     def _plan(self, obs: Tensor, mean: Tensor, value_after_event: Tensor) -> Plan:
         """`plan` as a function of tensors alone, on which the host never waits."""
@@ -136,7 +154,8 @@ class Planner:
 
     def _search(self, obs: Tensor, mean: Tensor, value_after_event: Tensor) -> Plan:
         c, generators = self.search, self.generators
-        space = c.space.at(obs, generators)
+        here = obs if obs.ndim == 2 else obs[0]  # of one model where each has a state of its own
+        space = c.space.at(here, generators)
         variance, usage = torch.full_like(mean, c.initial_variance), mean.new_zeros(len(mean))
         proposed = c.proposals(obs, mean, generators) if c.proposals else mean.new_empty(len(mean), 0, *space.size)
         for _ in range(c.iterations):
@@ -147,7 +166,7 @@ class Planner:
             mean, variance = c.refit(candidates, weights, mean, variance)
         if c.draws:  # where nothing is finite the mean is NaN, and stays so
             mean = torch.where(mean.isfinite(), draw(candidates, weights, generators), mean)
-        action, allowed = space.action(mean, obs), feasible(scores, c.constraint)
+        action, allowed = space.action(mean, here), feasible(scores, c.constraint)
         considered = allowed | ~allowed.any(1, keepdim=True)
         return Plan(
             action=action,
@@ -155,7 +174,7 @@ class Planner:
             best_return=torch.where(considered, scores.returns, -torch.inf).amax(1),
             lowest_cost=scores.costs.amin(1),
             feasible=allowed.sum(1),
-            divergence=(action - (self.actor(obs, None) if self.actor else torch.nan)).norm(dim=1),
+            divergence=(action - (self.actor(here, None) if self.actor else torch.nan)).norm(dim=1),
             effective_size=effective_size(weights),
             usage=usage if proposed.shape[1] else usage + torch.nan,
             candidates=candidates,
@@ -168,6 +187,8 @@ class Planner:
         self.mean = self.mean[list(rows)]
         if self.perception:
             self.perception.keep(rows)
+        if self.pending:
+            self.pending.keep(rows)
         self.captured = None  # it was of more episodes
 
     def state_dict(self) -> dict[str, Any]:
@@ -176,6 +197,7 @@ class Planner:
             "mean": self.mean,
             "streams": [g.get_state() for g in self.generators],
             "perception": self.perception.state_dict() if self.perception else {},
+            "pending": self.pending.state_dict() if self.pending else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -183,5 +205,7 @@ class Planner:
         self.mean = state["mean"].to(self.mean.device)
         if self.perception:
             self.perception.load_state_dict(state["perception"], self.mean.device)
+        if self.pending:
+            self.pending.load_state_dict(state["pending"], self.mean.device)
         for generator, kept in zip(self.generators, state["streams"], strict=True):
             generator.set_state(kept)
