@@ -186,6 +186,12 @@ def evaluate(
     calibration: Annotated[
         int, typer.Option(metavar="N", parser=whole, help="Episodes on which a budget's threshold is found.")
     ] = 20,
+    shield: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Run of a planner under a constraint that replaces actions which it finds unsafe."
+        ),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw return against cost of all budgets to this .png.")
     ] = None,
@@ -200,8 +206,10 @@ def evaluate(
     from safeloop.experiments.progress import heartbeat
 
     several = picture is not None or len(budget or ()) > 1
-    if several and (video or threshold is not None):
-        raise UsageError("--video and --threshold are for one evaluation: give one --budget or none, and no --picture")
+    if several and (video or shield or threshold is not None):
+        raise UsageError(
+            "--video, --shield and --threshold are for one evaluation: give no --picture, one --budget or none"
+        )
     with heartbeat("eval", quiet), redirect_stdout(sys.stderr):
         result: Any
         if several:
@@ -209,7 +217,13 @@ def evaluate(
         else:
             one = budget[0] if budget else None
             result = api.evaluate(
-                run, episodes=episodes, video=video, budget=one, threshold=threshold, calibration=calibration
+                run,
+                episodes=episodes,
+                video=video,
+                budget=one,
+                threshold=threshold,
+                calibration=calibration,
+                shield=shield,
             )
     if json_:
         print(json.dumps(result.as_dict(), indent=2))

@@ -42,6 +42,8 @@ class Evaluation:
     episodes: list[EvaluationEpisode]
     threshold: float | None = None
     """The planner's threshold, where one was given or found for a budget."""
+    passed: float | None = None
+    """Share of the actions that a shield let pass, where there was one."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -62,7 +64,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
-        given = {} if self.threshold is None else {"threshold": self.threshold}
+        given = {name: getattr(self, name) for name in ("threshold", "passed") if getattr(self, name) is not None}
         return {
             "run": str(self.run), "budget": self.budget, **given, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,
@@ -91,6 +93,10 @@ class Evaluation:
         ]
         if self.threshold is not None:
             verdicts.append(f"The planner's threshold was {self.threshold:.3g}.")
+        if self.passed is not None:
+            verdicts.append(
+                f"The shield let {100 * self.passed:.1f}% of the actions pass, and took its own for the others."
+            )
         return "\n".join([*table, "", *verdicts])
 
 
@@ -134,6 +140,7 @@ def load(
     budget: float | None = None,
     threshold: float | None = None,
     calibration: int = CALIBRATION,
+    shield: str | Path | None = None,
 ) -> Checked:
     """Return the policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
 
@@ -141,9 +148,11 @@ def load(
     no observation of the run's environment; `policy` is the algorithm's own, without that check.
 
     A planner under a constraint takes another `threshold`, in the unit of its cost model, or the one at which
-    `calibration` episodes cost about `budget`, without training. Raises `UsageError` for other algorithms.
+    `calibration` episodes cost about `budget`, without training. With the run of such a planner as a `shield` the
+    policy's actions pass if its models find a feasible way to go on, else the planner's are taken; the threshold is
+    then the shield's. Raises `UsageError` for other algorithms.
     """
-    return _load(reader.open_run(path), seed, budget, threshold, calibration)[0]
+    return _load(reader.open_run(path), seed, budget, threshold, calibration, shield)[0]
 
 
 def evaluate(
@@ -154,24 +163,27 @@ def evaluate(
     budget: float | None = None,
     threshold: float | None = None,
     calibration: int = CALIBRATION,
+    shield: str | Path | None = None,
 ) -> Evaluation:
     """Evaluate the run at `path`, in an environment of its own; nothing is written to the run.
 
-    `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused. `budget`, `threshold` and
-    `calibration` are those of `load`.
+    `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused. `budget`, `threshold`,
+    `calibration` and `shield` are those of `load`.
     """
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = reader.open_run(path)
     reader.read(run)
     recorder = Video(check_path(video, "--video")) if video is not None else None
     with threads(run.settings.threads):
-        policy, spec, used = _load(run, None, budget, threshold, calibration)
+        policy, spec, used = _load(run, None, budget, threshold, calibration, shield)
         if recorder is None:
             rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed))
         else:
             with recorder.open(spec) as on_frame:
                 rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed, on_frame=on_frame))
-    return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used)
+    found: Any = policy.policy
+    passed = None if shield is None else found.passed / found.asked
+    return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used, passed)
 
 
 def trade_off(
@@ -208,7 +220,12 @@ def _draw(found: TradeOff, path: str | Path, file: Path) -> None:
 
 
 def _load(
-    run: Run, seed: int | None, budget: float | None, threshold: float | None, calibration: int
+    run: Run,
+    seed: int | None,
+    budget: float | None,
+    threshold: float | None,
+    calibration: int,
+    shield: str | Path | None = None,
 ) -> tuple[Checked, EnvSpec, float | None]:
     """Return a run's policy, its environment, and the threshold that was given or found."""
     from safeloop.agents.policies import Checked
@@ -219,6 +236,8 @@ def _load(
     algorithm: Any = find_algorithm(settings.algo)
     build(algorithm.info.settings, settings.algo_settings, owner=settings.algo)
     seed = settings.seed if seed is None else seed
+    if shield is not None:
+        return _shielded(run, reader.open_run(shield), seed, budget, threshold)
     if budget is None and threshold is None:
         with reader.loading(run):
             return Checked(algorithm.load(run, seed), spec), spec, None
@@ -234,6 +253,30 @@ def _load(
     with reader.loading(run):
         policy = algorithm.load_with(run, {"constraint": "fixed", "threshold": threshold}, seed)
     return Checked(policy, spec), spec, threshold
+
+
+def _shielded(
+    run: Run, guard: Run, seed: int, budget: float | None, threshold: float | None
+) -> tuple[Checked, EnvSpec, float | None]:
+    """Return a run's policy behind the planner of another run, its environment, and the threshold that was given."""
+    from safeloop.agents.policies import Checked
+    from safeloop.agents.shield import Shield, guards
+
+    option = f"--shield {guard.path}"
+    if budget is not None:
+        raise UsageError(f"{option}: a shield's budget is not looked for; give its planner a --threshold")
+    for name in ("env", "env_options"):
+        there, here = getattr(guard.settings, name), getattr(run.settings, name)
+        if there != here:
+            raise UsageError(f"{option}: its {name} is {there}, that of the policy {here}; expected the same")
+    policy, spec, _ = _load(run, seed, None, None, CALIBRATION)
+    checker, _, used = _load(guard, seed, None, threshold, CALIBRATION)
+    if not guards(checker.policy):
+        raise UsageError(
+            f"{option}: a shield is a planner of action sequences under a constraint, without a simulator or a delay, "
+            f"such as safeloop; {guard.settings.algo} is none here"
+        )
+    return Checked(Shield(policy.policy, checker.policy), spec), spec, used
 
 
 def _check(algorithm: Any, run: Run, changes: dict[str, Any], budget: float | None, threshold: float | None) -> None:

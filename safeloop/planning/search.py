@@ -114,20 +114,28 @@ class Planner:
         self.ahead, self.pending = ahead, pending
         self.search, self.generators, self.actor, self.perception = search, list(generators), actor, perception
         self.mean = torch.zeros(len(self.generators), *search.space.size, device=self.generators[0].device)
+        self.state = torch.empty(0)
+        """The states of the latest plans, `[B, S]`, or `[K, B, S]` under a delay."""
         self.captured: Captured | None = None
 
     @torch.no_grad()
-    def plan(self, obs: Tensor, t0: bool, value_after_event: Tensor | float = 0.0) -> Plan:
+    def plan(
+        self, obs: Tensor, t0: bool, value_after_event: Tensor | float = 0.0, around: Tensor | None = None
+    ) -> Plan:
         """Return the decisions for `obs [B, S]`. `t0` marks the episodes' first decision: no warm start.
+
+        `around [B, *size]` are other solutions to begin at.
 
         Raises `FloatingPointError` where every imagined rollout is non-finite.
         """
         start = torch.zeros_like(self.mean) if t0 else self.search.space.shift(self.mean)
+        start = start if around is None else around
         state = self.perception.see(obs, t0) if self.perception else obs
         if self.pending and self.ahead:
             if t0:
                 self.pending.begin()
             state = self.ahead(state, self.pending.under_way, self.generators)
+        self.state = state
         inputs = state, start, torch.as_tensor(value_after_event, device=obs.device)
         if obs.is_cuda and not self.pending:  # the number of actions under way changes at first
             self.captured = self.captured or Captured(self._plan, inputs, self.generators)

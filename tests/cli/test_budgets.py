@@ -81,7 +81,10 @@ def test_several_budgets_make_a_table_and_a_picture(run, main, tmp_path):
         (["--budget", "3", "--calibration", "0"], "--calibration 0: expected"),
         (["--picture", "x.png"], "a picture or table of budgets needs at least one: give --budget COST"),
         (["--picture", "x.jpg", "--budget", "3"], "--picture x.jpg: expected a name that ends with .png"),
-        (["--budget", "3", "--budget", "4", "--video", "x.mp4"], "--video and --threshold are for one evaluation"),
+        (
+            ["--budget", "3", "--budget", "4", "--video", "x.mp4"],
+            "--video, --shield and --threshold are for one evaluation",
+        ),
     ],
 )
 def test_bad_budgets_get_one_line(run, main, asked, message):
