@@ -223,7 +223,7 @@ class Constraint:
 
     threshold: float | Tensor
     """d0: allowed discounted cost within the horizon, in the unit of the cost model in use; a tensor where it changes
-    while planners hold it."""
+    while planners hold it, `[C]` where there are several costs, each of which has to keep to its own."""
     min_feasible: int = 10
     """m of Algorithm 4: with fewer feasible sequences than this, the others count too."""
     penalty: float | None = None

@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
     """The outcome of transitions, `[K, M]` each, or of whole rollouts, `[K, H, M]` each."""
 
     reward: Tensor  # including the bonus of an event
-    cost: Tensor
+    cost: Tensor  # of several costs `[K, M, C]`, or `[K, H, M, C]`
     terminated: Tensor | None  # probability; None where episodes can't terminate
     event: Tensor | None  # probability; None where there are no events
 

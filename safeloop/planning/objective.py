@@ -25,7 +25,7 @@ class Scores(NamedTuple):
     """Scores of N candidates for each of B plans."""
 
     returns: Tensor  # [B, N]; -inf where any imagined number was not finite
-    costs: Tensor  # [B, N]; +inf there
+    costs: Tensor  # [B, N], of several costs [B, N, C]; +inf there
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ class Objective:
         mean = by_model.mean(0)
         if self.pessimism:
             mean = mean - self.pessimism * by_model.std(0, unbiased=False)
-        each = costs.view(rows)
+        each = costs.view(*rows, *costs.shape[2:])
         cost = each.amax((0, 2)) if self.worst_case else each.mean((0, 2))  # a maximum of sums, never a sum of maxima
-        return Scores(torch.where(allowed, mean, -torch.inf), torch.where(allowed, cost, torch.inf))
+        finite = allowed if cost.ndim == 2 else allowed.unsqueeze(2)
+        return Scores(torch.where(allowed, mean, -torch.inf), torch.where(finite, cost, torch.inf))
 
 
 def lookahead(
@@ -81,7 +82,8 @@ def lookahead(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return each rollout's return `sum_{t<H} gamma^t r_t + gamma^H value(s_H)`, its cost likewise, and if both hold.
 
-    All three are `[K, M]`; the last tells whether every number of the rollout is finite.
+    All three are `[K, M]`, several costs `[K, M, C]`; the last tells whether every number of the rollout is finite.
+    `cost_value` is for one cost.
 
     Termination ends reward and cost. An event (a goal met, which then jumps) ends what can be imagined of
     the reward: its bonus counts once, followed by `value_after_event`, the mean value of the states that
@@ -94,7 +96,8 @@ def lookahead(
         reward = reward + (following if terminated is None else (1 - terminated) * following)
     gamma = discount ** torch.arange(reward.shape[1] + 1, device=reward.device).view(-1, 1)
     returns = (gamma[:-1] * going[:, :-1] * pursuing[:, :-1] * reward).sum(1)
-    costs = (gamma[:-1] * going[:, :-1] * cost).sum(1)
+    counts = gamma[:-1] * going[:, :-1]
+    costs = ((counts if cost.ndim == 3 else counts.unsqueeze(3)) * cost).sum(1)
     if value is not None or cost_value is not None:
         with torch.autocast(reward.device.type, enabled=False):  # a value of hundreds in bfloat16 is off by whole units
             final = imagined.obs[:, -1].contiguous()
@@ -103,4 +106,5 @@ def lookahead(
                 returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(final)
             if cost_value is not None:
                 costs = costs + gamma[-1] * going[:, -1] * cost_value(final)
-    return returns, costs, (returns + costs + imagined.obs.sum((1, 3))).isfinite()
+    total = costs if costs.ndim == 2 else costs.sum(2)
+    return returns, costs, (returns + total + imagined.obs.sum((1, 3))).isfinite()

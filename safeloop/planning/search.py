@@ -20,7 +20,7 @@ from safeloop.planning.objective import Scores
 from safeloop.planning.pending import Pending
 from safeloop.planning.proposals import Actor
 from safeloop.planning.spaces import Space
-from safeloop.planning.weighting import effective_size, feasible
+from safeloop.planning.weighting import compared, effective_size, feasible
 
 Ahead = Callable[[Tensor, Tensor, Generators], Tensor]
 """From states `[B, S]` and actions under way `[B, n, A]` to the states after them in each model, `[K, B, S]`."""
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     action: Tensor  # [B, A], the first action of the solution
     mean: Tensor  # [B, *size], the solution: the mean, or with `draws` the candidate that was drawn
     best_return: Tensor  # [B], of the best candidate (the best feasible one, where there is one)
-    lowest_cost: Tensor  # [B], cost of the cheapest of the last iteration's candidates
+    lowest_cost: Tensor  # [B], cost of the cheapest of the last iteration's candidates (`weighting.compared`)
     feasible: Tensor  # [B], feasible candidates in the last iteration
     divergence: Tensor  # [B], L2 from the actor's mean action to the planned one (Figure 4); NaN without an actor
     effective_size: Tensor  # [B], of the last iteration's weights: 1 / sum w^2
@@ -180,7 +180,7 @@ class Planner:
             action=action,
             mean=mean,
             best_return=torch.where(considered, scores.returns, -torch.inf).amax(1),
-            lowest_cost=scores.costs.amin(1),
+            lowest_cost=compared(scores, c.constraint).amin(1),
             feasible=allowed.sum(1),
             divergence=(action - (self.actor(here, None) if self.actor else torch.nan)).norm(dim=1),
             effective_size=effective_size(weights),

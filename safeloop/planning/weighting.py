@@ -15,9 +15,19 @@ from safeloop.planning.objective import Scores
 
 
 def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
-    """Return which candidates are allowed, bool `[B, N]`: finite and, under a constraint, cost <= d0."""
+    """Return which candidates are allowed, bool `[B, N]`: finite and, under a constraint, each cost <= its d0."""
     finite = scores.returns.isfinite()
-    return finite if constraint is None else finite & (scores.costs <= constraint.threshold)
+    if constraint is None:
+        return finite
+    within = scores.costs <= constraint.threshold
+    return finite & (within if within.ndim == 2 else within.all(2))
+
+
+def compared(scores: Scores, constraint: Constraint | None) -> Tensor:
+    """Return the costs that candidates are compared by, `[B, N]`: of several the sum, in units of their thresholds."""
+    return (
+        scores.costs if scores.costs.ndim == 2 or constraint is None else (scores.costs / constraint.threshold).sum(2)
+    )
 
 
 def feasible_first(scores: Scores, constraint: Constraint | None) -> Tensor:
@@ -25,14 +35,14 @@ def feasible_first(scores: Scores, constraint: Constraint | None) -> Tensor:
 
     With at least m feasible candidates those alone count, by return R; the others have -infinity. Otherwise all count,
     by `-C`, or with a penalty by `R - penalty * C`: by cost alone, a way back that costs more within the horizon than
-    waiting is never taken.
+    waiting is never taken. Of several costs C is their sum, in units of their thresholds.
     """
     allowed = feasible(scores, constraint)
     preference = torch.where(allowed, scores.returns, -torch.inf)
     if constraint is None:
         return preference
-    penalty = constraint.penalty
-    otherwise = -scores.costs if penalty is None else scores.returns - penalty * scores.costs
+    penalty, cost = constraint.penalty, compared(scores, constraint)
+    otherwise = -cost if penalty is None else scores.returns - penalty * cost
     otherwise = torch.where(scores.returns.isfinite(), otherwise, -torch.inf)
     enough = allowed.sum(1, keepdim=True) >= min(constraint.min_feasible, allowed.shape[1])
     return torch.where(enough, preference, otherwise)
