@@ -192,6 +192,16 @@ def evaluate(
             metavar="RUN", help="Run of a planner under a constraint that replaces actions which it finds unsafe."
         ),
     ] = None,
+    cost_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="A rule that the planner keeps to, beside what it has learned."),
+    ] = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION", help="A rule: count the decisions that break it, without planning under it."
+        ),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw return against cost of all budgets to this .png.")
     ] = None,
@@ -206,9 +216,9 @@ def evaluate(
     from safeloop.experiments.progress import heartbeat
 
     several = picture is not None or len(budget or ()) > 1
-    if several and (video or shield or threshold is not None):
+    if several and (video or shield or cost_model or watch or threshold is not None):
         raise UsageError(
-            "--video, --shield and --threshold are for one evaluation: give no --picture, one --budget or none"
+            "--video, --shield, --threshold and rules are for one evaluation: give no --picture, one --budget or none"
         )
     with heartbeat("eval", quiet), redirect_stdout(sys.stderr):
         result: Any
@@ -224,6 +234,8 @@ def evaluate(
                 threshold=threshold,
                 calibration=calibration,
                 shield=shield,
+                cost_models=cost_model or (),
+                watch=watch or (),
             )
     if json_:
         print(json.dumps(result.as_dict(), indent=2))

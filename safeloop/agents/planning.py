@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
@@ -17,12 +17,15 @@ from safeloop.agents.off_policy import ModelAgent, OffPolicyLearner
 from safeloop.agents.parts import Fitted, value_after_events
 from safeloop.agents.policies import PlannerPolicy
 from safeloop.agents.settings import OnlinePlanning
+from safeloop.cmdp import Constraint, Known
 from safeloop.data.replay import Batch, Replay
 from safeloop.learners.imagined import Witness, mixed
 from safeloop.learners.value import BehaviourValue
 from safeloop.models.ensemble import Ensemble
+from safeloop.models.lidar_tracks import LidarTracks
 from safeloop.models.point_ensemble import PointEnsemble
 from safeloop.models.simulator import SimulatorModel
+from safeloop.models.world import World
 from safeloop.networks import Generators
 from safeloop.planning.budget import AdaptiveThreshold
 from safeloop.planning.planners import Parts, planner
@@ -89,6 +92,22 @@ class PlanningAgent(ModelAgent):
     def new_planner(self, generators: Generators, draws: bool = False) -> Planner:
         """Return a planner over this agent's models, of as many episodes as there are generators."""
         return planner(self.settings.planner, self.parts, generators, draws)
+
+    def add_rules(self, rules: Sequence[Known], threshold: float) -> None:
+        """Plan under more known costs (`EnvSpec.cost`'s form) from now on, each within the same threshold.
+
+        Nothing is learned anew. Raises `TypeError` where the models' states are no observations.
+        """
+        c, model, own = self.settings.planner, self.parts.model, self.parts.constraint
+        tracks = getattr(self.ensemble, "tracks", None)
+        if not isinstance(model, World) or isinstance(tracks, LidarTracks):
+            raise TypeError("a rule reads observations, and imagined states are none")
+        assert c.cost_margin is not None and c.min_feasible is not None
+        first = float("inf") if own is None else float(own.threshold)  # without a constraint its cost is 0
+        limits = torch.tensor([first, *[threshold] * len(rules)], device=self.device)
+        constraint = replace(own or Constraint(first, c.min_feasible, c.penalty), threshold=limits)
+        widened = [partial(rule, margin=c.cost_margin) for rule in rules]
+        self.parts = replace(self.parts, model=model.under(widened), constraint=constraint)
 
     def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""

@@ -31,6 +31,11 @@ class Shield:
         self.asked, self.passed = 0, 0
         """Actions so far, and those of them that passed."""
 
+    @property
+    def agent(self) -> Any:
+        """The agent of the planner that checks."""
+        return self.guard.agent
+
     def reset(self, episodes: int = 1) -> None:
         """Start `episodes` episodes."""
         self.policy.reset(episodes)

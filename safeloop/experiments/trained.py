@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from safeloop.cmdp import EnvSpec
+from safeloop.cmdp import EnvSpec, Known
 from safeloop.errors import UsageError
 from safeloop.experiments import specify
+from safeloop.experiments.rules import Counting, add_rules, find_rule
 from safeloop.files import check_path
 from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
@@ -44,6 +45,8 @@ class Evaluation:
     """The planner's threshold, where one was given or found for a budget."""
     passed: float | None = None
     """Share of the actions that a shield let pass, where there was one."""
+    broken: dict[str, float] = field(default_factory=dict)
+    """Share of the decisions that broke each rule that was given or watched."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -65,6 +68,7 @@ class Evaluation:
         """For `--json`."""
         episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
         given = {name: getattr(self, name) for name in ("threshold", "passed") if getattr(self, name) is not None}
+        given |= {"broken": self.broken} if self.broken else {}
         return {
             "run": str(self.run), "budget": self.budget, **given, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,
@@ -83,8 +87,9 @@ class Evaluation:
         heads = ("episode", "return", "steps", "cost", "violations")[: 3 if self.budget is None else 5]
         table = aligned([dict(zip(heads, line, strict=False)) for line in lines])
         found = self.safety
+        told = [f"Rule {name}: broken in {100 * share:.1f}% of the decisions." for name, share in self.broken.items()]
         if found is None:
-            return "\n".join(table)
+            return "\n".join([*table, *[""] * bool(told), *told])
         verdict, over = "within" if self.within_budget else "above", round(found.over_budget * len(self.episodes))
         run = "" if found.longest_run is None else f"; longest run of steps with a cost {found.longest_run}"
         verdicts = [
@@ -97,7 +102,7 @@ class Evaluation:
             verdicts.append(
                 f"The shield let {100 * self.passed:.1f}% of the actions pass, and took its own for the others."
             )
-        return "\n".join([*table, "", *verdicts])
+        return "\n".join([*table, "", *verdicts, *told])
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ def load(
     threshold: float | None = None,
     calibration: int = CALIBRATION,
     shield: str | Path | None = None,
+    cost_models: Sequence[str | Known] = (),
 ) -> Checked:
     """Return the policy of the run at `path`: call `reset()` when an episode begins and `act(observation)` in it.
 
@@ -150,9 +156,12 @@ def load(
     A planner under a constraint takes another `threshold`, in the unit of its cost model, or the one at which
     `calibration` episodes cost about `budget`, without training. With the run of such a planner as a `shield` the
     policy's actions pass if its models find a feasible way to go on, else the planner's are taken; the threshold is
-    then the shield's. Raises `UsageError` for other algorithms.
+    then the shield's. `cost_models` are rules that planners keep to beside what they have learned: functions of the
+    form of `EnvSpec.cost`, or their names, "package.module:function". Raises `UsageError` for other algorithms.
     """
-    return _load(reader.open_run(path), seed, budget, threshold, calibration, shield)[0]
+    policy, _, _ = _load(reader.open_run(path), seed, budget, threshold, calibration, shield)
+    add_rules(policy, [find_rule(each) for each in cost_models])
+    return policy
 
 
 def evaluate(
@@ -164,26 +173,31 @@ def evaluate(
     threshold: float | None = None,
     calibration: int = CALIBRATION,
     shield: str | Path | None = None,
+    cost_models: Sequence[str | Known] = (),
+    watch: Sequence[str | Known] = (),
 ) -> Evaluation:
     """Evaluate the run at `path`, in an environment of its own; nothing is written to the run.
 
     `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused. `budget`, `threshold`,
-    `calibration` and `shield` are those of `load`.
+    `calibration`, `shield` and `cost_models` are those of `load`; rules to `watch` are counted and not planned under.
     """
+    rules, watched = ([find_rule(each) for each in given] for given in (cost_models, watch))
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = reader.open_run(path)
     reader.read(run)
     recorder = Video(check_path(video, "--video")) if video is not None else None
     with threads(run.settings.threads):
         policy, spec, used = _load(run, None, budget, threshold, calibration, shield)
+        add_rules(policy, rules)
+        counting = Counting(policy, [*rules, *watched])
         if recorder is None:
-            rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed))
+            rows = list(evaluation_episodes(counting, spec, episodes, run.settings.seed))
         else:
             with recorder.open(spec) as on_frame:
-                rows = list(evaluation_episodes(policy, spec, episodes, run.settings.seed, on_frame=on_frame))
+                rows = list(evaluation_episodes(counting, spec, episodes, run.settings.seed, on_frame=on_frame))
     found: Any = policy.policy
     passed = None if shield is None else found.passed / found.asked
-    return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used, passed)
+    return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used, passed, counting.shares)
 
 
 def trade_off(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -36,8 +39,16 @@ class World:
         self.ensemble, self.ensemble_size = ensemble, ensemble.ensemble_size
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus, self.noise, self.expected = event_bonus, noise, expected
+        self.rules: tuple[Known, ...] = ()
+        """More known costs; with any of them outcomes have several costs, `[K, M, C]`, the first one being `cost`."""
         self.reads = any(known not in (None, zero_cost) for known in (reward, cost, terminated, event))
         """True where a known model reads observations."""
+
+    def under(self, rules: Sequence[Known]) -> World:
+        """Return the same world with more known costs."""
+        found = copy(self)
+        found.rules, found.reads = (*self.rules, *rules), True
+        return found
 
     def start(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return the observations twice: as the carry and as the first observations."""
@@ -68,7 +79,7 @@ class World:
             return Trajectories(obs, act, UNJUDGED)
         transitions = (obs[:, :-1], act, obs[:, 1:], torch.stack(memories, 1))
         found = self.outcome(*(x.flatten(1, 2) for x in transitions))
-        steps = (None if x is None else x.view(len(x), horizon, -1) for x in found)
+        steps = (None if x is None else x.unflatten(1, (horizon, -1)) for x in found)
         return Trajectories(obs, act, Outcome(*steps))  # type: ignore[arg-type]
 
     def outcome(self, obs: Tensor, act: Tensor, next_obs: Tensor, memory: Tensor) -> Outcome:
@@ -83,6 +94,8 @@ class World:
             if event is not None:
                 reward = reward + event * self.event_bonus
         cost = self.cost(*transition) if self.cost else chance["violated"]
+        if self.rules:
+            cost = torch.stack((cost, *(rule(*transition) for rule in self.rules)), 2)
         terminated = self.terminated(*transition).float() if self.terminated else chance.get("terminated")
         return Outcome(reward, cost, terminated, event)
 

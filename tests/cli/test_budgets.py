@@ -83,7 +83,7 @@ def test_several_budgets_make_a_table_and_a_picture(run, main, tmp_path):
         (["--picture", "x.jpg", "--budget", "3"], "--picture x.jpg: expected a name that ends with .png"),
         (
             ["--budget", "3", "--budget", "4", "--video", "x.mp4"],
-            "--video, --shield and --threshold are for one evaluation",
+            "are for one evaluation",
         ),
     ],
 )
