@@ -20,7 +20,7 @@ from safeloop.agents.settings import OnlinePlanning
 from safeloop.cmdp import Constraint, Known
 from safeloop.data.replay import Batch, Replay
 from safeloop.learners.imagined import Witness, mixed
-from safeloop.learners.value import BehaviourValue
+from safeloop.learners.value import BehaviourCost, BehaviourValue
 from safeloop.models.ensemble import Ensemble
 from safeloop.models.lidar_tracks import LidarTracks
 from safeloop.models.point_ensemble import PointEnsemble
@@ -56,9 +56,11 @@ class PlanningAgent(ModelAgent):
         witness: Witness | None = None,
         has_events: bool = False,
         threshold: AdaptiveThreshold | None = None,
+        behaviour_cost: BehaviourCost | None = None,
     ):
         super().__init__(learner, replay, settings, generator, ensemble, parts.model)
         self.parts, self.behaviour, self.witness, self.has_events = parts, behaviour, witness, has_events
+        self.behaviour_cost = behaviour_cost
         self.threshold = threshold
         """The threshold of the constraint where it follows costs towards a budget."""
         self.value = value
@@ -144,15 +146,18 @@ class PlanningAgent(ModelAgent):
     @property
     def learns(self) -> bool:
         """Whether there is anything that takes gradient steps."""
-        return self.learner is not None or self.behaviour is not None
+        return any(each is not None for each in (self.learner, self.behaviour, self.behaviour_cost))
 
     def learn(self, batch: Batch) -> None:
         """Take one gradient step of the learner and of the behaviour's value."""
+        costs = self.behaviour_cost.costs(batch) if self.behaviour_cost else None
         batch = batch._replace(obs=self.reads(batch.obs), next_obs=self.reads(batch.next_obs))
         imagined = self.witness.into if self.witness else None
         super().learn(mixed(batch, imagined, 1 - self.settings.training.augmentation, self.generator))
         if self.behaviour is not None:
             self.behaviour.update(batch)
+        if self.behaviour_cost is not None:
+            self.behaviour_cost.update(batch, costs)
 
     def fit(self) -> Fitted:
         """Fit the ensemble, after its errors on what it has not seen were taken."""
@@ -225,6 +230,7 @@ class PlanningAgent(ModelAgent):
         return {
             **super().checkpoint(),
             "behaviour": self.behaviour.checkpoint() if self.behaviour else {},
+            "behaviour_cost": self.behaviour_cost.checkpoint() if self.behaviour_cost else {},
             "planner": self.planner.state_dict(),
             "threshold": self.threshold.state_dict() if self.threshold else {},
             **(self.witness.state_dict() if self.witness else {}),
@@ -235,6 +241,8 @@ class PlanningAgent(ModelAgent):
         super().restore(state)
         if self.behaviour is not None:
             self.behaviour.restore(state["behaviour"])
+        if self.behaviour_cost is not None:
+            self.behaviour_cost.restore(state["behaviour_cost"])
         self.planner.load_state_dict(state["planner"])
         if self.threshold is not None and state.get("threshold"):  # trained with it
             self.threshold.load_state_dict(state["threshold"])

@@ -7,7 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from safeloop.agents.imagination_settings import LoopMOPOSettings
-from safeloop.agents.settings import OnlinePlanning, OnlinePlanningCRR, OnlinePlanningSAC, OnlinePlanningTD3
+from safeloop.agents.settings import (
+    OnlinePlanning,
+    OnlinePlanningCRR,
+    OnlinePlanningSAC,
+    OnlinePlanningTD3,
+    PoplinSettings,
+)  # fmt: skip
 from safeloop.algorithms.base import Online, check_planner, presets
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
 from safeloop.algorithms.presets import PRESETS
@@ -45,25 +51,31 @@ def build(
     from safeloop.agents.planning import EvaluationPlanner, PlanningAgent
     from safeloop.data.replay import Replay
     from safeloop.learners.imagined import Witness
-    from safeloop.learners.value import BehaviourValue
+    from safeloop.learners.value import BehaviourCost, BehaviourValue
     from safeloop.models.point_ensemble import PointEnsemble
     from safeloop.planning.planners import Parts
 
     c = settings.filled(spec)
     if c.training.augmentation and torch.device(device).type == "cuda":
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
-    g = parts.generators(seed, device, GENERATORS)
+    g = parts.generators(seed, device, GENERATORS + 1)
     ensemble = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device, c.delay(spec))
     learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
     kind, behaviour, value = c.value_of(constrained, learner is not None), None, None
+    entities = None
+    if c.sees_entities(spec):
+        entities = ensemble.tracks.entities() if isinstance(ensemble, PointEnsemble) else spec.entities
+    sizes: tuple[Any, Any, Any] = ensemble.feature_size, c.learner, c.value.behaviour_hidden
+    behaviour_cost, cost_value = None, None
+    if c.value.cost_value == "behaviour":
+        known = None
+        if not parts.learns_cost(c.models, spec, constrained) and spec.cost is not None:
+            known = partial(spec.cost, margin=c.planner.cost_margin)
+        behaviour_cost = BehaviourCost(*sizes, g[-1], device, entities, c.models.entity_width, known=known)
+        cost_value = behaviour_cost.value
     if kind == "behaviour":
-        entities = None
-        if c.sees_entities(spec):
-            entities = ensemble.tracks.entities() if isinstance(ensemble, PointEnsemble) else spec.entities
-        behaviour = BehaviourValue(
-            ensemble.feature_size, c.learner, c.value.behaviour_hidden, g[4], device, entities, c.models.entity_width
-        )
+        behaviour = BehaviourValue(*sizes, g[4], device, entities, c.models.entity_width)
         value = behaviour.value
     elif kind == "actor" and learner is not None:
         value = learner.value
@@ -79,10 +91,11 @@ def build(
         Parts(
             model, act_dim, c.learner.discount, constraint,
             parts.of_features(ensemble, actor), parts.of_features(ensemble, value),
+            parts.of_features(ensemble, cost_value),
             follows=parts.followed(ensemble), delay=c.delay(spec),
         ),
         g[3], value, behaviour=behaviour, witness=witness, has_events=spec.has_events,
-        threshold=threshold,
+        threshold=threshold, behaviour_cost=behaviour_cost,
     )  # fmt: skip
 
 
@@ -124,9 +137,16 @@ def privileged(
 
 
 def check_budget(settings: OnlinePlanning, info: AlgorithmInfo) -> None:
-    """Raise `UsageError` for a threshold that follows a budget where there is no constraint."""
+    """Raise `UsageError` for a threshold that follows a budget, or a value of cost, where there is no constraint."""
     if settings.budget.constraint != "fixed" and not info.constrained:
         raise UsageError(f"constraint={settings.budget.constraint}: {info.name} keeps no constraint; use safeloop")
+    if settings.value.cost_value == "none":
+        return
+    if not info.constrained or settings.models.dynamics == "simulator" or isinstance(settings, PoplinSettings):
+        raise UsageError(
+            f"cost_value={settings.value.cost_value}: it is for planners of action sequences under a constraint, with "
+            f"learned dynamics; {info.name} is none here, so leave it out"
+        )
 
 
 def no_imagination(what: str, spec: EnvSpec, instead: str) -> str:

@@ -77,8 +77,10 @@ class ValueSettings:
     value_sees: Literal["auto", "observation", "entities"] = "auto"
     """The input of the behaviour's value: the observation as a vector, or a set of entities; `auto`: entities where the
     environment names them."""
+    cost_value: Literal["none", "behaviour"] = "none"
+    """The cost after the horizon: none, or that of the behaviour, in the unit of the planner's cost."""
     behaviour_hidden: int = 128
-    """Units of each of the two hidden layers of the behaviour's value."""
+    """Units of each of the two hidden layers of the behaviour's values."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safeloop.cmdp import Entities
+from safeloop.cmdp import Entities, Known
 from safeloop.data.replay import Batch
 from safeloop.learners.settings import LearnerSettings
 from safeloop.networks import EnsembleMLP, initialiser, polyak
@@ -103,14 +103,20 @@ class BehaviourValue:
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
-        """Return `min_i V_i(s)`, for any leading dimensions: `[..., S] -> [...]`."""
-        return self._both(self.net, obs.reshape(-1, obs.shape[-1])).amin(0).view(obs.shape[:-1])
+        """Return the value of states, `min_i V_i(s)`, for any leading dimensions: `[..., S] -> [...]`."""
+        return self.of_twins(self._both(self.net, obs.reshape(-1, obs.shape[-1]))).view(obs.shape[:-1])
 
-    def update(self, batch: Batch) -> None:
-        """Take one gradient step on `batch`."""
+    @staticmethod
+    def of_twins(values: Tensor) -> Tensor:
+        """Return the value `[B]` of both functions' `[2, B]`: the lower one."""
+        return values.amin(0)
+
+    def update(self, batch: Batch, gained: Tensor | None = None) -> None:
+        """Take one gradient step on `batch`; what its decisions have gained, `[B]`, is the reward if not given."""
         with torch.no_grad():
-            following = shared(self._both(self.target, batch.next_obs).amin(0), batch.event)
-            target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
+            following = shared(self.of_twins(self._both(self.target, batch.next_obs)), batch.event)
+            reward = batch.reward if gained is None else gained
+            target = reward + self.shared.discount * (1 - batch.terminated) * following
         loss = (self._both(self.net, batch.obs) - target).square().mean(1).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -130,3 +136,21 @@ class BehaviourValue:
         self.net.load_state_dict(state["net"])
         self.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+class BehaviourCost(BehaviourValue):
+    """The same for the costs that the behaviour will have: the larger of the two functions, at least 0."""
+
+    def __init__(self, *arguments: Any, known: Known | None = None):
+        """Learn of the planner's cost: a known one, else of which decisions had a cost."""
+        super().__init__(*arguments)
+        self.known = known
+
+    def costs(self, batch: Batch) -> Tensor:
+        """Return the costs `[B]` of decisions, whose batch has observations."""
+        return batch.violated if self.known is None else self.known(batch.obs, batch.act, batch.next_obs)
+
+    @staticmethod
+    def of_twins(values: Tensor) -> Tensor:
+        """Return the value `[B]` of both functions' `[2, B]`."""
+        return values.amax(0).clamp(min=0)

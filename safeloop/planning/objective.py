@@ -83,7 +83,7 @@ def lookahead(
     """Return each rollout's return `sum_{t<H} gamma^t r_t + gamma^H value(s_H)`, its cost likewise, and if both hold.
 
     All three are `[K, M]`, several costs `[K, M, C]`; the last tells whether every number of the rollout is finite.
-    `cost_value` is for one cost.
+    `cost_value` is of the first of several.
 
     Termination ends reward and cost. An event (a goal met, which then jumps) ends what can be imagined of
     the reward: its bonus counts once, followed by `value_after_event`, the mean value of the states that
@@ -105,6 +105,11 @@ def lookahead(
             if value is not None:
                 returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(final)
             if cost_value is not None:
-                costs = costs + gamma[-1] * going[:, -1] * cost_value(final)
+                tail = gamma[-1] * going[:, -1] * cost_value(final)  # of the first of several costs
+                costs = (
+                    costs + tail
+                    if costs.ndim == 2
+                    else torch.cat((costs[..., :1] + tail[..., None], costs[..., 1:]), 2)
+                )
     total = costs if costs.ndim == 2 else costs.sum(2)
     return returns, costs, (returns + total + imagined.obs.sum((1, 3))).isfinite()

@@ -8,7 +8,7 @@ import torch
 from safeloop.cmdp import Entities
 from safeloop.data.replay import Replay
 from safeloop.learners.settings import LearnerSettings
-from safeloop.learners.value import BehaviourValue
+from safeloop.learners.value import BehaviourCost, BehaviourValue
 
 S, A, DISCOUNT = 5, 2, 0.8
 SHARED = LearnerSettings(discount=DISCOUNT, learning_rate=3e-3, tau=0.05)
@@ -89,3 +89,24 @@ def test_entities_of_one_kind_are_exchangeable_and_no_others():
     assert torch.allclose(value(obs[..., [1, 0, 2, 3, 4]]), before, atol=1e-6)  # the walls are at 0 and 1
     for swap in ([2, 1, 0, 3, 4], [3, 1, 2, 0, 4], [4, 1, 2, 3, 0], [0, 1, 2, 4, 3]):
         assert not torch.allclose(value(obs[..., swap]), before, atol=1e-3)
+
+
+def test_value_of_cost_is_the_larger_twin_of_the_discounted_costs_that_follow():
+    """Of a known cost of 2 on entering state 2: on the cycle 0, 1, 2 the costs to come are 2g/(1-g^3), ..."""
+    g, generator = DISCOUNT, torch.Generator().manual_seed(0)
+    replay = cycle(end=False)
+    known = lambda obs, act, next_obs: 2 * next_obs[..., 2]  # noqa: E731
+    value = BehaviourCost(S, SHARED, 32, generator, known=known)
+    for _ in range(1500):
+        batch = replay.sample(64, generator)
+        value.update(batch, value.costs(batch))
+    whole = 2 / (1 - g**3)
+    assert value.value(STATES[:3]).tolist() == pytest.approx([g * whole, whole, g * g * whole], rel=0.05)
+    assert torch.equal(
+        BehaviourCost.of_twins(torch.tensor([[-1.0, 2.0, -3.0], [1.0, 1.0, -2.0]])), torch.tensor([1.0, 2, 0])
+    )
+    data = replay.data
+    data.cost[:90] = torch.arange(90.0) % 2 * 5
+    learned_of = BehaviourCost(S, SHARED, 32, generator)
+    batch = replay.sample(64, generator)
+    assert torch.equal(learned_of.costs(batch), (batch.cost > 0).float())  # decisions, not simulator steps

@@ -96,3 +96,12 @@ def test_a_candidate_that_is_not_finite_has_no_finite_cost():
     actions[0, 1, 2, 0] = torch.nan
     found = score(Costly(drift), torch.zeros(1, A), actions, generators=[torch.Generator()], discount=GAMMA)
     assert found.costs[0, 0].isfinite().all() and (found.costs[0, 1] == torch.inf).all()
+
+
+def test_a_value_of_cost_is_that_of_the_first_of_several():
+    actions, generator = torch.zeros(1, N, H, A), torch.Generator()
+    options = {"generators": [generator], "discount": GAMMA}
+    plain = score(Costly(torch.zeros(K)), torch.ones(1, A), actions, **options)
+    ended = score(Costly(torch.zeros(K)), torch.ones(1, A), actions, cost_value=lambda s: 3 * s[..., 0], **options)
+    assert torch.allclose(ended.costs[..., 0], plain.costs[..., 0] + GAMMA**H * 3)
+    assert torch.equal(ended.costs[..., 1:], plain.costs[..., 1:])

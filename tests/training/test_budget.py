@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+import torch
 
 from safeloop.algorithms.loop import loop, safeloop
 from safeloop.algorithms.poplin import safepoplin_p
@@ -86,3 +87,29 @@ def test_without_a_constraint_nothing_can_follow_a_budget():
         loop.resolve(asked(loop, constraint="adaptive"), spec)
     with pytest.raises(UsageError, match=r"threshold=0: constraint=adaptive begins at a threshold above 0"):
         asked(safeloop, constraint="adaptive", threshold=0.0)
+
+
+@pytest.mark.parametrize("cost", ["known", "learned"])
+def test_the_cost_after_the_horizon_is_learned_and_planned_with(cost):
+    agent, env = make(cost_value="behaviour", cost=cost)
+    episode(agent, env, cost=1.0)
+    state = agent.checkpoint()
+    obs = agent.replay.data.obs[:3]
+    found = agent.parts.cost_value(obs)
+    assert (found >= 0).all() and torch.equal(found, agent.behaviour_cost.value(obs))
+    assert agent.planner.search.objective.cost_value is not None
+    batch = agent.replay.sample(4, torch.Generator().manual_seed(0))
+    own = agent.behaviour_cost.costs(batch)
+    assert torch.equal(own, torch.ones(4)) if cost == "learned" else (own != 1).all()
+    other, again = make(cost_value="behaviour", cost=cost)
+    other.restore(deepcopy(state))
+    episode(agent, env, cost=0.0)
+    episode(other, again, cost=0.0)
+    assert torch.equal(agent.parts.cost_value(obs), other.parts.cost_value(obs))
+    assert not torch.equal(agent.parts.cost_value(obs), found)
+
+
+@pytest.mark.parametrize("algorithm", [loop, safepoplin_p])
+def test_a_value_of_cost_is_for_planners_of_sequences_under_a_constraint(algorithm):
+    with pytest.raises(UsageError, match=r"cost_value=behaviour: it is for planners of action sequences under a"):
+        algorithm.resolve(asked(algorithm, cost_value="behaviour"), find_env("RCCarDrift", {}))
