@@ -1,5 +1,8 @@
 """A shield over any policy: `safeloop eval RUN --shield MODEL_RUN`."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -78,7 +81,11 @@ def runs(tmp_path_factory):
     out = tmp_path_factory.mktemp("shield")
     options = {"eval_episodes": 1, "settings": SMALL, "out": out, "quiet": True}
     safeloop.run("RCCarDrift", ["safeloop", "loop", "sac"], steps=100, **options)
-    safeloop.run("RCCarDrift", ["safeloop"], steps=100, env_options={"speed": 5.0}, **{**options, "out": out / "fast"})
+    elsewhere = out / "fast/RCCarDrift/safeloop/seed-0"
+    shutil.copytree(out / "RCCarDrift/safeloop/seed-0", elsewhere)
+    settings = json.loads((elsewhere / "settings.json").read_text())
+    settings["env_options"]["speed"] = 5.0
+    (elsewhere / "settings.json").write_text(json.dumps(settings))
     return out
 
 

@@ -272,7 +272,10 @@ def test_a_policy_acts_in_episodes_together_as_in_each_alone(spec, size):
 
 
 def test_a_loaded_policy_acts_as_the_evaluated_one(tmp_path):
-    small = settings(warmup=250, first_fit_steps=5, fit_steps=5, population=8, iterations=1)
+    small = settings(
+        warmup=250, first_fit_steps=5, fit_steps=5, population=8, iterations=1, horizon=4, ensemble_size=2, width=16,
+        entity_width=8, hidden=32, behaviour_hidden=16,
+    )  # fmt: skip
     asked = RunSettings("PointGoal1", "safeloop", 2000, seed=0, budget=25.0, eval_episodes=0, algo_settings=flat(small))
     run = Run.create(tmp_path, asked)
     env = Recorder(POINT.make(), POINT, run)

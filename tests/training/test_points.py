@@ -83,7 +83,8 @@ def test_a_known_model_can_not_read_points_from_lidars():
 
 def fitted(**changes):
     """An agent with dynamics over points, fitted to objects that the robot's actions move, and 600 observations."""
-    a = agent(dynamics="points", population=20, iterations=2, first_fit_steps=200, **changes)
+    small = {"population": 20, "iterations": 2, "first_fit_steps": 100, "ensemble_size": 2, "width": 64}
+    a = agent(dynamics="points", **small, **changes)
     g, robot = torch.Generator().manual_seed(0), torch.zeros(6)
     for _ in range(600):
         place, act = 1.5 * torch.randn(10, 2, generator=g), 2 * torch.rand(2, generator=g) - 1
@@ -115,9 +116,9 @@ def test_what_is_beyond_reach_changes_no_score(source):
 
 def test_a_known_reward_and_cost_read_imagined_observations():
     a, obs = fitted(reward="known")
-    states = a.ensemble.near(a.ensemble.first(obs[:9])).expand(3, -1, -1)
+    states = a.ensemble.near(a.ensemble.first(obs[:9])).expand(2, -1, -1)
     with torch.no_grad():
-        _, following, outcome = a.model.step(states, torch.full((3, 9, 2), 0.5), None)
+        _, following, outcome = a.model.step(states, torch.full((2, 9, 2), 0.5), None)
     seen = (a.ensemble.observed(x)[..., 6:].unflatten(-1, (10, 2)).norm(dim=-1) for x in (states, following))
     before, after = seen
     torch.testing.assert_close(outcome.cost, (0.25 - after[..., 2:]).relu().sum(-1))  # 0.2 m and the margin

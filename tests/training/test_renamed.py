@@ -14,13 +14,13 @@ from safeloop.registry import RENAMED, algorithm_names, find_algorithm
 
 SMALL = {
     "ensemble_size": 2, "population": 8, "elites": 3, "iterations": 1, "horizon": 3, "width": 16, "entity_width": 8,
-    "warmup": 100, "fit_every": 150, "fit_steps": 5, "first_fit_steps": 10, "batch_size": 32,
+    "warmup": 50, "fit_every": 75, "fit_steps": 5, "first_fit_steps": 10, "batch_size": 32,
 }  # fmt: skip
 
 
-def ask(out, algo="safepets", steps=1000, **options):
+def ask(out, algo="safepets", steps=100, **options):
     return safeloop.run(
-        "PointGoal1", [algo], steps=steps, settings=SMALL, out=out, eval_episodes=1, quiet=True, jobs=1, **options
+        "RCCarDrift", [algo], steps=steps, settings=SMALL, out=out, eval_episodes=1, quiet=True, jobs=1, **options
     )
 
 
@@ -56,8 +56,8 @@ def test_a_run_of_the_earlier_name_is_read_reported_kept_and_resumed(tmp_path):
     assert [(row.algo, row.seed) for row in comparison.rows] == [("rce", 0)]
     assert "rce" in comparison.text and "safepets" not in comparison.text
 
-    whole = ask(tmp_path / "two", steps=2000).folder / "rce/seed-0"
-    (old / "settings.json").write_text(json.dumps({**json.loads(before), "steps": 2000}))
+    whole = ask(tmp_path / "two", steps=200).folder / "rce/seed-0"
+    (old / "settings.json").write_text(json.dumps({**json.loads(before), "steps": 200}))
     (old / "status.json").write_text(json.dumps({"state": "interrupted", "reason": ""}))
     safeloop.resume(old, quiet=True)
     resumed, uninterrupted = open_run(old), open_run(whole)
