@@ -32,10 +32,9 @@ def bound(true: Derivatives, learned: Derivatives, gamma: float) -> Tensor:
     b = torch.maximum(norm(true.of_parameters), norm(learned.of_parameters))
     l_pi = torch.maximum(norm(true.of_state), norm(learned.of_state))
     l_f, l_r = torch.maximum(norm(true.dynamics), norm(learned.dynamics)), torch.maximum(norm(r), norm(r_hat))
-    total = d = e = torch.zeros_like(b)
-    for t in range(len(true.dynamics)):
-        x, y = b + (1 + l_pi) * d, eps_theta + eps_s * d + (1 + l_pi) * e
+    horizon, total, x, y = len(true.dynamics), torch.zeros_like(b), b, eps_theta  # X_0 and Y_0: D_0 = E_0 = 0
+    for t in range(horizon):
         total = total + gamma**t * (eps_r * x + l_r * y)
         d, e = l_f * x, eps_f * x + l_f * y
-    x, y = b + (1 + l_pi) * d, eps_theta + eps_s * d + (1 + l_pi) * e
-    return total + gamma ** len(true.dynamics) * (eps_q * x + norm(q) * y)
+        x, y = b + (1 + l_pi) * d, eps_theta + eps_s * d + (1 + l_pi) * e
+    return total + gamma**horizon * (eps_q * x + norm(q) * y)

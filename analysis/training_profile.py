@@ -1,4 +1,4 @@
-"""Where the time of training goes, in this checkout or another: python analysis/training_profile.py CHECKOUT [ENV ALGO]
+"""Time the parts of training, in this checkout or another: python analysis/training_profile.py CHECKOUT [ENV ALGO]
 
 The other one needs the names that this script imports; an earlier one has a script of its own that fits it.
 

@@ -114,6 +114,12 @@ def check_path(path: str | Path, option: str = "") -> Path:
     return Path(path)
 
 
+def check_parent(path: Path, option: str) -> None:
+    """Raise `UsageError` where a new file at `path` can't be written, for want of its folder."""
+    if not os.access(path.parent, os.W_OK) or not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: can't write to the folder {path.parent}")
+
+
 def check_folder(path: Path) -> None:
     """Raise `UsageError` where a file is in the place of the folder `path` or of one of its parents."""
     for each in (path, *path.parents):

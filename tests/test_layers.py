@@ -15,6 +15,7 @@ LAYERS = [
     ["settings", "files"],
     ["cmdp"],
     ["protocols"],
+    ["delayed"],
     ["delay"],
     ["registry"],
     ["networks"],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STRIP = 1.05, 1.35
-"""Where the strip of the RC car's floor begins and ends, x in metres."""
+"""The begin and the end of the strip of the RC car's floor, x in metres."""
 CAR_SPEED, POINT_SPEED = 3.0, 0.6
 """Speed limits, metres per second."""
 

@@ -149,7 +149,7 @@ class PlanningAgent(ModelAgent):
         return any(each is not None for each in (self.learner, self.behaviour, self.behaviour_cost))
 
     def learn(self, batch: Batch) -> None:
-        """Take one gradient step of the learner and of the behaviour's value."""
+        """Take one gradient step of the learner and of the behaviour's values."""
         costs = self.behaviour_cost.costs(batch) if self.behaviour_cost else None
         batch = batch._replace(obs=self.reads(batch.obs), next_obs=self.reads(batch.next_obs))
         imagined = self.witness.into if self.witness else None

@@ -160,8 +160,8 @@ class PlannerPolicy:
         """Take the full states `[B, F]` that the next decisions are planned from, where the agent needs them."""
         self.full = np.atleast_2d(states)
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Return actions `[B, A]` for observations `[B, S]`, one of each running episode, or `[A]` for `[S]`.
+    def plan(self, obs: np.ndarray) -> Plan:
+        """Return the plans for observations `[B, S]`, one of each running episode, or for `[S]`.
 
         Raises `RuntimeError` where no episode was started, `UsageError` where full states are needed and not given.
         """
@@ -172,6 +172,10 @@ class PlannerPolicy:
             if self.full is None:
                 raise UsageError("this policy plans with a simulator: call see() with the full states before act()")
             seen, self.full = self.full, None
-        action = self.agent.plan(seen, self.t0, self.planner).action
+        plan = self.agent.plan(seen, self.t0, self.planner)
         self.t0 = False
-        return action.cpu().numpy().reshape(*np.shape(obs)[:-1], -1)
+        return plan
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Return actions `[B, A]` for observations `[B, S]`, or `[A]` for `[S]`. Raises what `plan` does."""
+        return self.plan(obs).action.cpu().numpy().reshape(*np.shape(obs)[:-1], -1)

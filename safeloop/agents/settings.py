@@ -119,8 +119,7 @@ class DelaySettings:
     """Settings of planning under a delay."""
 
     delay: Literal["known", "ignored"] = "known"
-    """Whether plans begin at the states that the actions under way lead to, where the environment has a delay, or at
-    those observed."""
+    """Under a delay, plans begin at the states that the actions under way lead to (`known`), or at those observed."""
 
 
 @dataclass(frozen=True)

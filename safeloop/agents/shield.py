@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -15,8 +15,6 @@ from safeloop.models.trajectories import Controller
 from safeloop.planning.search import Plan, Planner
 from safeloop.planning.spaces import ActionSequences
 from safeloop.protocols import Policy
-
-NONE = torch.empty(0)
 
 
 class Shield:
@@ -49,12 +47,10 @@ class Shield:
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return actions `[B, A]` for observations `[B, S]`."""
-        seen, planner = np.atleast_2d(obs), self.guard.planner
+        seen = np.atleast_2d(obs)
+        plan, planner = self.guard.plan(seen), self.guard.planner
         assert planner is not None
-        wanted = torch.as_tensor(np.clip(self.policy.act(seen), -1, 1), dtype=torch.float32)
-        wanted = wanted.to(planner.mean.device)
-        plan = self.guard.agent.plan(seen, self.guard.t0, planner)
-        self.guard.t0 = False
+        wanted = torch.as_tensor(np.clip(self.policy.act(seen), -1, 1)).to(plan.action)
         passes = begun_with(wanted, planner, plan, self.guard.agent).feasible > 0
         action = torch.where(passes.unsqueeze(1), wanted, plan.action)
         if planner.perception:
@@ -72,20 +68,22 @@ def guards(policy: Policy) -> TypeGuard[PlannerPolicy]:
     return search.constraint is not None and planner.pending is None and isinstance(search.space, ActionSequences)
 
 
+@torch.no_grad()
 def begun_with(wanted: Tensor, planner: Planner, plan: Plan, agent: Any) -> Plan:
     """Search again from the states of a plan, among sequences whose first actions are `wanted [B, A]`."""
     space = planner.search.space
     assert isinstance(space, ActionSequences)
-    own = {field.name: getattr(space, field.name) for field in fields(ActionSequences)}
+    own = {each.name: getattr(space, each.name) for each in fields(ActionSequences)}
     search = replace(planner.search, space=Begun(**own, first=wanted), draws=False)
-    return Planner(search, planner.generators).plan(planner.state, False, agent.value_after_event, plan.mean)
+    after = torch.as_tensor(agent.value_after_event, device=plan.mean.device)
+    return Planner(search, planner.generators)._plan(planner.state, plan.mean, after)
 
 
 @dataclass(frozen=True)
 class Begun(ActionSequences):
     """Sequences of H actions whose first one is given."""
 
-    first: Tensor = NONE
+    first: Tensor = field(default_factory=lambda: torch.empty(0))
     """`[B, A]`."""
 
     def controller(self, candidates: Tensor, ensemble_size: int, particles: int) -> Controller:

@@ -63,7 +63,7 @@ class Online:
 
     def load(self, run: Run, seed: int) -> Policy:
         """Return the policy of the run's checkpoint."""
-        return self.restored(run).policy(seed)
+        return self.load_with(run, {}, seed)
 
     def load_with(self, run: Run, changes: Mapping[str, Any], seed: int, budget: float | None = None) -> Policy:
         """Return the policy of the run's checkpoint, with changes of settings that nothing learned depends on.

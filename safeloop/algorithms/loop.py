@@ -53,12 +53,13 @@ def build(
     from safeloop.learners.imagined import Witness
     from safeloop.learners.value import BehaviourCost, BehaviourValue
     from safeloop.models.point_ensemble import PointEnsemble
+    from safeloop.models.world import World
     from safeloop.planning.planners import Parts
 
     c = settings.filled(spec)
     if c.training.augmentation and torch.device(device).type == "cuda":
         raise UsageError(f"augmentation={c.training.augmentation}: planning on CUDA is captured; use --device cpu")
-    g = parts.generators(seed, device, GENERATORS + 1)
+    g = parts.generators(seed, device, GENERATORS)
     ensemble = parts.models(c.models, c.planner, spec, constrained, obs_dim, act_dim, g[1], device, c.delay(spec))
     learner = learner_of(c, ensemble.feature_size, act_dim, g[2], device)
     model = parts.planning_world(ensemble, c.models, c.planner, spec, constrained)
@@ -69,10 +70,8 @@ def build(
     sizes: tuple[Any, Any, Any] = ensemble.feature_size, c.learner, c.value.behaviour_hidden
     behaviour_cost, cost_value = None, None
     if c.value.cost_value == "behaviour":
-        known = None
-        if not parts.learns_cost(c.models, spec, constrained) and spec.cost is not None:
-            known = partial(spec.cost, margin=c.planner.cost_margin)
-        behaviour_cost = BehaviourCost(*sizes, g[-1], device, entities, c.models.entity_width, known=known)
+        assert isinstance(model, World)  # `check_constraint`
+        behaviour_cost = BehaviourCost(*sizes, g[6], device, entities, c.models.entity_width, known=model.cost)
         cost_value = behaviour_cost.value
     if kind == "behaviour":
         behaviour = BehaviourValue(*sizes, g[4], device, entities, c.models.entity_width)
@@ -119,7 +118,7 @@ def privileged(
         other = "factored" if kind == "points" else "auto"
         raise UsageError(f"augmentation: imagined states of dynamics={kind} are no observations; use dynamics={other}")
     check_planner(c, spec, info.constrained)
-    check_budget(c, info)
+    check_constraint(c, info)
     known = c.models.privileged(spec, info.constrained)
     if c.value.value_sees == "entities" and spec.entities is None and kind != "points":
         raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
@@ -136,7 +135,7 @@ def privileged(
     return known + ["entities"] * (of_entities and kind == "full") + ["delay"] * (c.delay(spec) is not None)
 
 
-def check_budget(settings: OnlinePlanning, info: AlgorithmInfo) -> None:
+def check_constraint(settings: OnlinePlanning, info: AlgorithmInfo) -> None:
     """Raise `UsageError` for a threshold that follows a budget, or a value of cost, where there is no constraint."""
     if settings.budget.constraint != "fixed" and not info.constrained:
         raise UsageError(f"constraint={settings.budget.constraint}: {info.name} keeps no constraint; use safeloop")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 ONLINE_STEPS = 50_000
 """Simulator steps of a run in environments without a cost."""
-GENERATORS = 6
-"""Random generators of an agent: actions and samples, models, learner, planner, value, imagination."""
+GENERATORS = 7
+"""Random generators of an agent: actions and samples, models, learner, planner, value, imagination, value of cost."""
 
 
 def learner_of(

@@ -13,6 +13,7 @@ import numpy as np
 
 from safeloop.cmdp import Known
 from safeloop.errors import UsageError
+from safeloop.texts import one_line
 
 if TYPE_CHECKING:
     from safeloop.agents.policies import Checked
@@ -40,13 +41,14 @@ def find_rule(given: str | Known) -> Rule:
     option = f"rule {given}"
     if not module or not name:
         raise UsageError(f"{option}: expected package.module:function")
-    sys.path.insert(0, os.getcwd())
+    here = os.getcwd()
+    sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # whatever a user's module does
-        raise UsageError(f"{option}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{option}: {_told(error)}") from None
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(here)
     if not callable(found):
         raise UsageError(f"{option}: expected a function, found {type(found).__name__}")
     return Rule(given, found)
@@ -60,15 +62,18 @@ def check(rule: Rule, obs_dim: int, act_dim: int) -> None:
     try:
         found = rule.cost(obs, act, obs, margin=0.1)
     except Exception as error:  # whatever a user's function does
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UsageError(
-            f"rule {rule.name}(obs, act, next_obs, margin=0.1) with {obs_dim} numbers fails: {why}"
+            f"rule {rule.name}(obs, act, next_obs, margin=0.1) with {obs_dim} numbers fails: {_told(error)}"
         ) from None
     if not isinstance(found, torch.Tensor) or found.shape != (2, 3) or not found.isfinite().all():
         shape = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise UsageError(
             f"rule {rule.name}: expected finite costs of the shape [2, 3] for [2, 3, {obs_dim}], got {shape}"
         )
+
+
+def _told(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def add_rules(policy: Checked, rules: Sequence[Rule]) -> None:
@@ -102,7 +107,7 @@ class Counting:
 
     @property
     def needs_states(self) -> bool:
-        """As the policy's."""
+        """True where the policy has to be given full states before each decision."""
         return self.policy.needs_states
 
     def see(self, states: np.ndarray) -> None:
@@ -122,7 +127,7 @@ class Counting:
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return the policy's actions `[B, A]` for `obs [B, S]`."""
-        if self.rules and self.before is not None:
+        if self.before is not None:
             self._count(*self.before, obs)
         action = self.policy.act(obs)
         self.before = np.array(obs), np.array(action)

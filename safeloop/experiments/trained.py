@@ -14,7 +14,7 @@ from safeloop.cmdp import EnvSpec, Known
 from safeloop.errors import UsageError
 from safeloop.experiments import specify
 from safeloop.experiments.rules import Counting, add_rules, find_rule
-from safeloop.files import check_path
+from safeloop.files import check_parent, check_path
 from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
@@ -56,7 +56,7 @@ class Evaluation:
 
     @property
     def within_budget(self) -> bool | None:
-        """Whether the mean cost return is at most the budget; None in environments without a cost."""
+        """True where the mean cost return is at most the budget; None in environments without a cost."""
         return None if self.budget is None else self.means["cost_return"] <= self.budget
 
     @property
@@ -190,11 +190,12 @@ def evaluate(
         policy, spec, used = _load(run, None, budget, threshold, calibration, shield)
         add_rules(policy, rules)
         counting = Counting(policy, [*rules, *watched])
+        driven = counting if counting.rules else policy
         if recorder is None:
-            rows = list(evaluation_episodes(counting, spec, episodes, run.settings.seed))
+            rows = list(evaluation_episodes(driven, spec, episodes, run.settings.seed))
         else:
             with recorder.open(spec) as on_frame:
-                rows = list(evaluation_episodes(counting, spec, episodes, run.settings.seed, on_frame=on_frame))
+                rows = list(evaluation_episodes(driven, spec, episodes, run.settings.seed, on_frame=on_frame))
     found: Any = policy.policy
     passed = None if shield is None else found.passed / found.asked
     return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used, passed, counting.shares)
@@ -214,8 +215,10 @@ def trade_off(
     return against cost to.
     """
     file = None if picture is None else check_path(picture, "--picture")
-    if file is not None and file.suffix != ".png":
-        raise UsageError(f"--picture {file}: expected a name that ends with .png")
+    if file is not None:
+        if file.suffix != ".png":
+            raise UsageError(f"--picture {file}: expected a name that ends with .png")
+        check_parent(file, "--picture")
     if not budgets:
         raise UsageError("a picture or table of budgets needs at least one: give --budget COST")
     found = TradeOff([evaluate(path, episodes=episodes, budget=b, calibration=calibration) for b in budgets])
@@ -255,17 +258,17 @@ def _load(
     if budget is None and threshold is None:
         with reader.loading(run):
             return Checked(algorithm.load(run, seed), spec), spec, None
-    changes: dict[str, Any] = {"constraint": "fixed" if budget is None else "adaptive"}
-    if budget is None:
-        changes["threshold"] = threshold
-    _check(algorithm, run, changes, budget, threshold)
+    given = () if budget is None else (budget,)  # only algorithms that train for a budget take one
+    changes: dict[str, Any] = {"constraint": "adaptive"} if given else {"constraint": "fixed", "threshold": threshold}
+    _check(algorithm, run, spec, changes, budget, threshold)
+    with reader.loading(run):
+        policy = algorithm.load_with(run, changes, seed, *given)
     if budget is not None:
         episodes = check_whole("--calibration", calibration, 1, MOST_EPISODES)
-        with reader.loading(run):
-            policy = algorithm.load_with(run, changes, seed, budget)
-        threshold = calibrated(policy, policy.agent.threshold, spec, episodes, settings.seed)
-    with reader.loading(run):
-        policy = algorithm.load_with(run, {"constraint": "fixed", "threshold": threshold}, seed)
+        agent, follows = policy.agent, policy.agent.threshold
+        threshold = calibrated(policy, follows, spec, episodes, settings.seed)
+        follows.move_to(math.log(threshold))
+        policy = agent.policy(seed)  # whose draws begin anew
     return Checked(policy, spec), spec, threshold
 
 
@@ -293,7 +296,9 @@ def _shielded(
     return Checked(Shield(policy.policy, checker.policy), spec), spec, used
 
 
-def _check(algorithm: Any, run: Run, changes: dict[str, Any], budget: float | None, threshold: float | None) -> None:
+def _check(
+    algorithm: Any, run: Run, spec: EnvSpec, changes: dict[str, Any], budget: float | None, threshold: float | None
+) -> None:
     """Raise `UsageError` where a run's algorithm can't plan under another budget or threshold."""
     info, settings = algorithm.info, run.settings
     option = f"--threshold {threshold:g}" if budget is None else f"--budget {budget:g}"
@@ -306,7 +311,6 @@ def _check(algorithm: Any, run: Run, changes: dict[str, Any], budget: float | No
         raise UsageError(f"{option}: {settings.algo} has no planner under a constraint, so its policy can't change")
     if budget is not None and "constraint" not in names:
         raise UsageError(f"{option}: {settings.algo} can't follow a budget; give a threshold of its cost, --threshold")
-    spec = find_env(settings.env, settings.env_options)
     algorithm.resolve(build(info.settings, settings.algo_settings, changes, owner=settings.algo), spec)
 
 

@@ -22,17 +22,19 @@ class AdaptiveThreshold:
         assert c.least_threshold is not None and c.largest_threshold is not None  # `filled`
         self.settings, self.budget = settings, budget
         self.bounds = math.log(c.least_threshold), math.log(c.largest_threshold)
-        self.level = self._bounded(math.log(start))
-        """log d0."""
-        self.threshold = torch.tensor(math.exp(self.level), device=device)
+        self.threshold = torch.empty((), device=device)
         """d0, one tensor that is written in place: planners hold it."""
+        self.move_to(math.log(start))
         self.cost_return = 0.0
         self.at_random = False
         """Of the episode under way: its cost, and whether a decision of it was random."""
 
-    def _bounded(self, level: float) -> float:
+    def move_to(self, level: float) -> None:
+        """Set log d0, within its bounds."""
         least, largest = self.bounds
-        return min(max(level, least), largest)
+        self.level = min(max(level, least), largest)
+        """log d0."""
+        self.threshold.fill_(math.exp(self.level))
 
     def follow(self, cost: float, ended: bool, at_random: bool = False) -> None:
         """Take a decision's cost; at an episode's end d0 moves, unless a decision of it was random."""
@@ -42,8 +44,7 @@ class AdaptiveThreshold:
             return
         if not self.at_random:
             error = (self.budget - self.cost_return) / (self.budget + self.settings.threshold_scale)
-            self.level = self._bounded(self.level + self.settings.threshold_rate * error)
-            self.threshold.fill_(math.exp(self.level))
+            self.move_to(self.level + self.settings.threshold_rate * error)
         self.cost_return, self.at_random = 0.0, False
 
     def state_dict(self) -> dict[str, Any]:
@@ -52,5 +53,5 @@ class AdaptiveThreshold:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
-        self.level, self.cost_return, self.at_random = state["level"], state["cost_return"], state["at_random"]
-        self.threshold.fill_(math.exp(self.level))
+        self.move_to(state["level"])
+        self.cost_return, self.at_random = state["cost_return"], state["at_random"]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from safeloop.models.trajectories import Model, Trajectories, rollout, survival
 from safeloop.networks import Generators
@@ -106,10 +107,6 @@ def lookahead(
                 returns = returns + gamma[-1] * going[:, -1] * pursuing[:, -1] * value(final)
             if cost_value is not None:
                 tail = gamma[-1] * going[:, -1] * cost_value(final)  # of the first of several costs
-                costs = (
-                    costs + tail
-                    if costs.ndim == 2
-                    else torch.cat((costs[..., :1] + tail[..., None], costs[..., 1:]), 2)
-                )
+                costs = costs + (tail if costs.ndim == 2 else pad(tail.unsqueeze(2), (0, costs.shape[2] - 1)))
     total = costs if costs.ndim == 2 else costs.sum(2)
     return returns, costs, (returns + total + imagined.obs.sum((1, 3))).isfinite()

@@ -12,6 +12,17 @@ import torch
 from torch import Tensor
 
 from safeloop.cmdp import Delay
+from safeloop.models.trajectories import Model, OpenLoop, rollout
+from safeloop.networks import Generators
+
+
+def ahead(model: Model, state: Tensor, acts: Tensor, generators: Generators) -> Tensor:
+    """Return the states `[K, B, S]` in each model after actions `[B, n, A]` from states `[B, S]`."""
+    start = state.expand(model.ensemble_size, -1, -1)
+    if not acts.shape[1]:
+        return start
+    controller = OpenLoop(acts.transpose(0, 1).expand(model.ensemble_size, -1, -1, -1))
+    return rollout(model, start, controller, acts.shape[1], generators, judged=False).obs[:, -1]
 
 
 class Pending:
@@ -21,8 +32,8 @@ class Pending:
     decisions fewer, because the first observation stays.
     """
 
-    def __init__(self, delay: Delay, act_dim: int, episodes: int, device: Any):
-        self.delay = delay
+    def __init__(self, delay: Delay, model: Model, act_dim: int, episodes: int, device: Any):
+        self.delay, self.model = delay, model
         self.sent = torch.zeros(episodes, delay.decisions, act_dim, device=device)
         self.decisions = 0
         """Of the episodes under way."""
@@ -37,6 +48,10 @@ class Pending:
         """The actions `[B, n, A]`, in the order of their effects."""
         count = self.delay.action + min(self.decisions, self.delay.observation)
         return self.sent[:, self.sent.shape[1] - count :]
+
+    def ahead(self, state: Tensor, generators: Generators) -> Tensor:
+        """Return the states `[K, B, S]` that the actions under way lead to from `state [B, S]` in each model."""
+        return ahead(self.model, state, self.under_way, generators)
 
     def acted(self, act: Tensor) -> Tensor | None:
         """Take the actions `[B, A]` of a decision; return those between the observation before it and the next.

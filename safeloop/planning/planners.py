@@ -17,13 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-
-from torch import Tensor
 
 from safeloop.cmdp import Constraint, Delay
 from safeloop.models.perception import Follows, Perception
-from safeloop.models.trajectories import Model, OpenLoop, rollout
+from safeloop.models.trajectories import Model
 from safeloop.networks import Generators, bf16_is_fast
 from safeloop.planning.objective import Objective, Value
 from safeloop.planning.pending import Pending
@@ -124,13 +121,5 @@ def planner(
     perception = Perception(parts.follows) if parts.follows else None
     if parts.delay is None:
         return Planner(search, generators, parts.actor, perception)
-    pending = Pending(parts.delay, parts.act_dim, len(generators), generators[0].device)
-    return Planner(search, generators, parts.actor, perception, partial(ahead, parts.model), pending)
-
-
-def ahead(model: Model, state: Tensor, acts: Tensor, generators: Generators) -> Tensor:
-    """Return the states `[K, B, S]` in each model after actions `[B, n, A]` from states `[B, S]`."""
-    if not acts.shape[1]:
-        return state.expand(model.ensemble_size, -1, -1)
-    k, controller = model.ensemble_size, OpenLoop(acts.transpose(0, 1).expand(model.ensemble_size, -1, -1, -1))
-    return rollout(model, state.expand(k, -1, -1), controller, acts.shape[1], generators, judged=False).obs[:, -1]
+    pending = Pending(parts.delay, parts.model, parts.act_dim, len(generators), generators[0].device)
+    return Planner(search, generators, parts.actor, perception, pending)

@@ -22,8 +22,6 @@ from safeloop.planning.proposals import Actor
 from safeloop.planning.spaces import Space
 from safeloop.planning.weighting import compared, effective_size, feasible
 
-Ahead = Callable[[Tensor, Tensor, Generators], Tensor]
-"""From states `[B, S]` and actions under way `[B, n, A]` to the states after them in each model, `[K, B, S]`."""
 Refit = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """From candidates `[B, N, *size]`, weights `[B, N]`, mean and variance `[B, *size]` to the new mean and variance."""
 
@@ -107,11 +105,10 @@ class Planner:
         generators: Generators,
         actor: Actor | None = None,
         perception: Perception | None = None,
-        ahead: Ahead | None = None,
         pending: Pending | None = None,
     ):
-        """`pending` has the actions under way, `ahead` the states that they lead to; both or neither."""
-        self.ahead, self.pending = ahead, pending
+        self.pending = pending
+        """The actions under way, where plans reckon with a delay."""
         self.search, self.generators, self.actor, self.perception = search, list(generators), actor, perception
         self.mean = torch.zeros(len(self.generators), *search.space.size, device=self.generators[0].device)
         self.state = torch.empty(0)
@@ -119,22 +116,17 @@ class Planner:
         self.captured: Captured | None = None
 
     @torch.no_grad()
-    def plan(
-        self, obs: Tensor, t0: bool, value_after_event: Tensor | float = 0.0, around: Tensor | None = None
-    ) -> Plan:
+    def plan(self, obs: Tensor, t0: bool, value_after_event: Tensor | float = 0.0) -> Plan:
         """Return the decisions for `obs [B, S]`. `t0` marks the episodes' first decision: no warm start.
-
-        `around [B, *size]` are other solutions to begin at.
 
         Raises `FloatingPointError` where every imagined rollout is non-finite.
         """
         start = torch.zeros_like(self.mean) if t0 else self.search.space.shift(self.mean)
-        start = start if around is None else around
         state = self.perception.see(obs, t0) if self.perception else obs
-        if self.pending and self.ahead:
+        if self.pending:
             if t0:
                 self.pending.begin()
-            state = self.ahead(state, self.pending.under_way, self.generators)
+            state = self.pending.ahead(state, self.generators)
         self.state = state
         inputs = state, start, torch.as_tensor(value_after_event, device=obs.device)
         if obs.is_cuda and not self.pending:  # the number of actions under way changes at first

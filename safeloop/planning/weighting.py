@@ -25,9 +25,9 @@ def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
 
 def compared(scores: Scores, constraint: Constraint | None) -> Tensor:
     """Return the costs that candidates are compared by, `[B, N]`: of several the sum, in units of their thresholds."""
-    return (
-        scores.costs if scores.costs.ndim == 2 or constraint is None else (scores.costs / constraint.threshold).sum(2)
-    )
+    if constraint is None or scores.costs.ndim == 2:
+        return scores.costs
+    return (scores.costs / constraint.threshold).sum(2)
 
 
 def feasible_first(scores: Scores, constraint: Constraint | None) -> Tensor:

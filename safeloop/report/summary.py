@@ -135,14 +135,18 @@ def _planners(records: Sequence[Recorded]) -> list[str]:
     planning = [r.run.settings for r in records if _plans_under_threshold(r.run.settings.algo)]
     follows = {each.name: each.algo_settings.get("constraint") == "adaptive" for each in planning}
     fixed, adaptive = (", ".join(n for n, found in follows.items() if found == which) for which in (False, True))
-    lines = [
-        f"Note: {fixed}: the planner keeps the cost within its horizon under a threshold; baselines train "
-        "with the budget as their cost limit; all are judged by the budget."
-    ]
-    return lines * bool(fixed) + [
-        f"Note: {adaptive}: the planner's threshold follows the costs of training episodes towards the budget "
-        "(constraint=adaptive)."
-    ] * bool(adaptive)
+    lines = []
+    if fixed:
+        lines.append(
+            f"Note: {fixed}: the planner keeps the cost within its horizon under a threshold; baselines train "
+            "with the budget as their cost limit; all are judged by the budget."
+        )
+    if adaptive:
+        lines.append(
+            f"Note: {adaptive}: the planner's threshold follows the costs of training episodes towards the budget "
+            "(constraint=adaptive)."
+        )
+    return lines
 
 
 def _beyond(records: Sequence[Recorded]) -> list[str]:

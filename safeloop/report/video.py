@@ -12,6 +12,7 @@ import numpy as np
 
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
+from safeloop.files import check_parent
 
 FORMATS = (".mp4", ".gif")
 
@@ -25,8 +26,7 @@ class Video:
             raise UsageError(f"--video {path}: expected a name that ends in {' or '.join(FORMATS)}")
         if path.exists():
             raise UsageError(f"--video {path}: the file exists already; choose another name")
-        if not os.access(path.parent, os.W_OK) or not path.parent.is_dir():
-            raise UsageError(f"--video {path}: can't write to the folder {path.parent}")
+        check_parent(path, "--video")
 
     @contextmanager
     def open(self, spec: EnvSpec) -> Iterator[Callable[[np.ndarray], None]]:

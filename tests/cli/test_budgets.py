@@ -80,6 +80,7 @@ def test_several_budgets_make_a_table_and_a_picture(run, main, tmp_path):
         (["--budget", "3", "--threshold", "1"], "--budget 3 and --threshold 1: give one of them"),
         (["--budget", "3", "--calibration", "0"], "--calibration 0: expected"),
         (["--picture", "x.png"], "a picture or table of budgets needs at least one: give --budget COST"),
+        (["--picture", "no/x.png", "--budget", "3"], "--picture no/x.png: can't write to the folder no"),
         (["--picture", "x.jpg", "--budget", "3"], "--picture x.jpg: expected a name that ends with .png"),
         (
             ["--budget", "3", "--budget", "4", "--video", "x.mp4"],

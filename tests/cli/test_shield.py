@@ -44,8 +44,8 @@ class Guard:
     def reset(self, episodes=1):
         self.t0 = True
 
-    def plan(self, obs, t0, planner):
-        return planner.plan(torch.as_tensor(obs, dtype=torch.float32), t0)
+    def plan(self, obs, t0=True, planner=None):
+        return self.planner.plan(torch.as_tensor(obs, dtype=torch.float32), t0)
 
 
 def test_an_action_passes_where_its_own_costs_leave_a_way_to_go_on():

@@ -1,9 +1,13 @@
 """Environments under a delay: actions and observations that are a number of decisions late."""
 
+from dataclasses import replace
+
+import gymnasium
 import numpy as np
 import pytest
 
 from safeloop.cmdp import Delay
+from safeloop.delay import delayed
 from safeloop.errors import UsageError
 from safeloop.registry import find_env
 
@@ -59,3 +63,19 @@ def test_the_spec_and_the_options_of_a_run_tell_the_delay():
 def test_a_delay_that_is_no_whole_number_is_refused(value):
     with pytest.raises(UsageError, match=r"--env-set action_delay"):
         find_env("RCCarDrift", {"action_delay": value})
+
+
+def test_a_cost_that_follows_from_those_of_simulator_steps_arrives_too():
+    class OnlyCosts(gymnasium.Wrapper):
+        """An environment that tells the costs of simulator steps, and not their sum."""
+
+        def step(self, action):
+            *found, _ = self.env.step(action)
+            return *found, {"costs": [0.5, 1.5]}
+
+    plain = find_env("RCCarDrift")
+    env = delayed(replace(plain, make=lambda: OnlyCosts(plain.make())), Delay(0, 1)).make()
+    env.reset(seed=0)
+    for _ in range(2):
+        info = env.step(np.zeros(env.action_space.shape, np.float32))[-1]
+    assert [each.info["cost"] for each in info["arrived"]] == [2.0]

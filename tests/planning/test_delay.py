@@ -5,8 +5,8 @@ import torch
 
 from safeloop.cmdp import Delay
 from safeloop.models.perception import Perception
-from safeloop.planning.pending import Pending
-from safeloop.planning.planners import Parts, ahead, planner
+from safeloop.planning.pending import Pending, ahead
+from safeloop.planning.planners import Parts, planner
 from safeloop.planning.settings import PlannerSettings
 from tests.core.toy import A, B, H, K, LinearModel
 
@@ -99,11 +99,11 @@ def test_decisions_that_were_not_planned_are_under_way_too():
 
 
 def test_what_is_under_way_is_kept_by_episode_and_restored():
-    one = Pending(Delay(1, 1), A, B, "cpu")
+    one = Pending(Delay(1, 1), LinearModel(DRIFT), A, B, "cpu")
     for t in range(3):
         one.acted(torch.full((B, A), float(t)) + torch.arange(B).view(-1, 1))
     state = one.state_dict()
-    other = Pending(Delay(1, 1), A, B, "cpu")
+    other = Pending(Delay(1, 1), LinearModel(DRIFT), A, B, "cpu")
     other.load_state_dict(state, "cpu")
     other.keep([4, 1])
     assert torch.equal(other.under_way[:, :, 0], torch.tensor([[5.0, 6.0], [2.0, 3.0]]))

@@ -1,4 +1,4 @@
-"""Plan with trained policies, in evaluation alone: python analysis/test_time_planning.py OUT.csv RUN [RUN ...]
+"""Plan with trained policies, in evaluation alone: python analysis/plans_of_policies.py OUT.csv RUN [RUN ...]
 
 MAAC's Table 1. Drives the first evaluation episodes of runs of `maac` with the policy alone, with the cross-entropy
 method from the actions that the policy proposes, and with ARC among action sequences, some of which are the policy's;
@@ -10,8 +10,8 @@ import time
 
 from rows import label, opened, write_rows
 
+from safeloop.algorithms.maac import MPC
 from safeloop.registry import find_algorithm
-from safeloop.settings import build, flat
 from safeloop.training.evaluation import evaluate
 
 EPISODES, HORIZONS = 10, (3, 6)
@@ -21,28 +21,18 @@ WAYS = {
 }
 
 
-def planner(run, spec, **changes):
+def planner(run, **changes):
     """The agent of a run of `maac` as one of `maac-mpc`."""
-    algorithm = find_algorithm("maac-mpc")
-    own = flat(algorithm.info.settings())
-    preset = algorithm.info.presets["default"]
-    kept = {name: value for name, value in run.settings.algo_settings.items() if name in own}
-    settings = build(algorithm.info.settings, {**preset, **kept, **changes}, owner="maac-mpc")
-    env = spec.make()
-    sizes = env.observation_space.shape[0], env.action_space.shape[0]
-    env.close()
-    agent = algorithm.build(settings.filled(spec), spec, *sizes, run.settings.seed, run.settings.device)
-    agent.restore(run.load_checkpoint()["agent"])
-    return agent
+    return find_algorithm("maac-mpc").restored(run, {**MPC, **changes})
 
 
 def rows(path):
     """Yield a row for each way and episode."""
     run, spec = opened(path)
     seed = run.settings.seed
-    ways = [("policy alone", 0, planner(run, spec).alone())]
+    ways = [("policy alone", 0, planner(run).alone())]
     for horizon in HORIZONS:
-        ways += [(name, horizon, planner(run, spec, horizon=horizon, **way).policy(seed)) for name, way in WAYS.items()]
+        ways += [(name, horizon, planner(run, horizon=horizon, **way).policy(seed)) for name, way in WAYS.items()]
     for name, horizon, policy in ways:
         begun = time.perf_counter()
         found = list(evaluate(policy, spec, EPISODES, seed))
