@@ -24,6 +24,14 @@ def real(text: Any) -> float:
     return text if isinstance(text, float) else _number(text, float, "a number")
 
 
+def limit(text: Any) -> float | tuple[str, float]:
+    """Return the limit that a user writes, with a name before it or none."""
+    if not isinstance(text, str):
+        return text  # type: ignore[no-any-return]
+    name, named, number = text.rpartition("=")
+    return (name.strip(), real(number.strip())) if named else real(text)
+
+
 def _number(text: Any, kind: Any, expected: str) -> Any:
     try:
         return plain(text, kind)
@@ -37,13 +45,13 @@ Seed = Annotated[int | None, typer.Option(metavar="S", parser=whole, help="The s
 Seeds = Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Train with the seeds 0 to N-1.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
 Budget = Annotated[
-    float | None,
+    list[Any] | None,
     typer.Option(
         metavar="COST",
-        parser=real,
+        parser=limit,
         help="Cost limit per episode [default: the environment's]. Baselines are trained for it; planners keep the "
         "cost within their horizon below a limit of its own (--set threshold), which follows the budget with "
-        "--set constraint=adaptive.",
+        "--set constraint=adaptive. NAME=COST for one of several costs (--env-set costs=separate); repeatable.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]

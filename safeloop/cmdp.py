@@ -8,7 +8,9 @@ An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carrie
   episode's end); without an action repeat this and `violations` follow from `cost` and may be left out;
 - `costs` (optional): the cost of each simulator step of this decision, in order. `cost`, `violations` and
   `simulator_steps` follow from it and may be left out; without it, longest runs of costly steps are known only where
-  all steps of a decision have a cost or none has;
+  all steps of a decision have a cost or none has. Where the spec names several costs (`EnvSpec.cost_names`) it has
+  them by name, `{"hazards": 3.0, "vases": 0.0}`, each a sum over the decision, or a list like that of the one cost;
+  `cost` is then their sum where it is not given;
 - `event` (optional): True when the task relocated something in the observation during this decision (a
   goal that jumps when it is met), so that this change of the observation does not follow the dynamics;
 - `diagnostics` (optional): further numbers by name (such as a car's drifting); a run records their mean
@@ -17,8 +19,10 @@ An environment is a `gymnasium.Env` with the standard 5-tuple. Its `info` carrie
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from safeloop.errors import UsageError
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     import gymnasium
     from torch import Tensor
 
+NAME = "[a-z][a-z0-9_]*"
+"""Names of costs."""
 Known = Callable[..., "Tensor"]
 """`f(obs [..., S], act [..., A], next_obs [..., S]) -> [...]`, batched over any leading dimensions."""
 
@@ -130,7 +136,10 @@ class EnvSpec:
     """Default cost limit per episode (a cost return); None in environments without a cost, whose reports show none."""
     cost: Known | None = None
     """Known planning cost `cost(obs, act, next_obs, margin=0.0)`: 0 where safe, otherwise the depth (in the
-    environment's own unit, `cost_unit`) in the forbidden region widened by `margin`."""
+    environment's own unit, `cost_unit`) in the forbidden region widened by `margin`. Where several costs are named it
+    gives all of them, `[..., C]`."""
+    cost_names: tuple[str, ...] = ()
+    """The names of the costs in `info["costs"]`, where the environment tells several apart."""
     cost_unit: str = "m"
     """Unit of `cost` and of its margin."""
     reward: Known | None = None
@@ -161,6 +170,23 @@ class EnvSpec:
     options: dict[str, Any] = field(default_factory=dict)
     """The options that this spec was made with (recorded with each run)."""
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for costs whose names could not be told apart in a table or on the command line."""
+        wrong = [name for name in self.cost_names if not re.fullmatch(NAME, name)]
+        if wrong or len(set(self.cost_names)) < len(self.cost_names):
+            raise ValueError(f"{self.id}: cost_names={self.cost_names}: expected different names like out_of_boundary")
+
+    @property
+    def costs(self) -> int:
+        """C, the number of costs that are told apart; 1 where none is named."""
+        return max(1, len(self.cost_names))
+
+    def with_one_cost(self) -> EnvSpec:
+        """Return the spec for an algorithm that knows one cost: that of `info["cost"]`."""
+        if not self.cost_names:
+            return self
+        return replace(self, cost_names=(), cost=self.cost and partial(_summed, self.cost))
+
     @property
     def parts(self) -> Entities | Lidars | None:
         """The observation's layout for `factored` dynamics; None where there is none and dynamics are `full`."""
@@ -178,12 +204,19 @@ class EnvSpec:
         return {"cost": self.cost is not None, "reward": self.reward is not None}
 
 
+def _summed(each: Known, obs: Tensor, act: Tensor, next_obs: Tensor, margin: float = 0.0) -> Tensor:
+    """Return the sum of several known costs, `[..., S] -> [...]`."""
+    return each(obs, act, next_obs, margin=margin).sum(-1)
+
+
 def complete(info: dict[str, Any], spec: EnvSpec) -> dict[str, Any]:
     """Return a decision's `info` with the keys that follow from the others.
 
     Raises `ValueError` where one is missing that does not follow.
     """
     found = dict(info)
+    if spec.cost_names:
+        _tell_apart(found, spec)
     if "costs" in found:
         found.setdefault("cost", float(sum(found["costs"])))
         found.setdefault("violations", sum(cost > 0 for cost in found["costs"]))
@@ -197,6 +230,20 @@ def complete(info: dict[str, Any], spec: EnvSpec) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{spec.id}: info lacks {sorted(missing)}; see docs/adding-an-environment.md")
     return found
+
+
+def _tell_apart(info: dict[str, Any], spec: EnvSpec) -> None:
+    """Put costs by name in the spec's order into `named_costs`, and into `costs` the sum of each simulator step."""
+    given = info.pop("costs", None)
+    if not isinstance(given, Mapping) or set(given) != set(spec.cost_names):
+        raise ValueError(f"{spec.id}: info['costs'] is {given!r}, expected the costs of {', '.join(spec.cost_names)}")
+    each = [given[name] for name in spec.cost_names]
+    steps = [hasattr(cost, "__len__") for cost in each]
+    sums = [float(sum(cost) if listed else cost) for cost, listed in zip(each, steps, strict=True)]
+    info["named_costs"] = dict(zip(spec.cost_names, sums, strict=True))
+    if all(steps):
+        info["costs"] = [sum(costs) for costs in zip(*each, strict=True)]
+    info.setdefault("cost", sum(sums))
 
 
 def sizes(env: gymnasium.Env, spec: EnvSpec) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from safeloop.cmdp import EnvSpec, LidarModel, Lidars
 from safeloop.errors import UsageError
@@ -65,6 +65,24 @@ COST_MEANING = {
     "Run0": "1 for each simulator step beyond either of two walls",
     "Velocity": "1 for each simulator step above the robot's speed limit",
 }
+
+
+COSTS = {
+    "Goal1": ("hazards",), "Goal2": ("hazards", "vases"),
+    "Button1": ("hazards", "gremlins", "buttons"), "Button2": ("hazards", "gremlins", "buttons"),
+    "Push1": ("hazards",), "Push2": ("hazards", "pillars"),
+    "Circle1": ("out_of_boundary",), "Circle2": ("out_of_boundary",), "Run0": ("out_of_boundary",),
+}  # fmt: skip
+"""The constraints of each navigation task, by the names of Safety-Gymnasium's costs; it tells contact with vases and
+their motion apart, and here they are one."""
+
+
+@dataclass(frozen=True)
+class NavigationOptions(Options):
+    """Options of a navigation task."""
+
+    costs: Literal["sum", "separate"] = "sum"
+    """`separate`: each constraint has a cost of its own by name, beside the cost of any of them."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +162,8 @@ class SafetyGymnasium:
 
         Options: `observation`, "paper" (Point and Car on Goal tasks, the default there; see
         `safeloop_envs.goal`), "positions" (the same for Button and Circle tasks) or "task" (Safety-Gymnasium's
-        own); `action_repeat`, simulator steps per decision (default 5 for navigation, 1 for velocity).
+        own); `action_repeat`, simulator steps per decision (default 5 for navigation, 1 for velocity); for navigation
+        `costs`, "sum" or "separate" (each constraint has a cost of its own, beside the cost of any of them).
 
         Raises `UsageError` for an unknown task, naming the nearest, and for unknown options or values.
         """
@@ -153,29 +172,42 @@ class SafetyGymnasium:
             raise UsageError(f"no environment named {name!r} in {SUITE}; nearest: {', '.join(nearest(name))}")
         task = CATALOGUE[short]
         usual = {"observation": task.observations[0], "action_repeat": task.action_repeat}
-        chosen = build(Options, usual, options, owner=short)
+        chosen = build(Options if task.kind == "Velocity" else NavigationOptions, usual, options, owner=short)
         if chosen.observation not in task.observations:
             valid = " or ".join(task.observations)
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
-        repeat, shown = chosen.action_repeat, chosen.observation
+        repeat, shown, recorded = chosen.action_repeat, chosen.observation, asdict(chosen)
+        names = self._cost_names(task, recorded)
         if repeat > task.episode_steps:
             raise UsageError(f"{short}: action_repeat={repeat}: expected at most {task.episode_steps}, one episode")
         return EnvSpec(
             id=short,
             suite=SUITE,
-            make=partial(_make, task, repeat, shown),
+            make=partial(_make, task, repeat, shown, cost_names=names),
             action_repeat=repeat,
             episode_steps=task.episode_steps,
             cost_meaning=COST_MEANING["Velocity" if task.kind == "Velocity" else f"{task.kind}{task.level}"],
             terminates=task.terminates,
             has_events=task.kind in EVENTFUL,
             event_bonus=1.0 if task.kind in EVENTFUL else 0.0,
-            options=asdict(chosen),
+            cost_names=names,
+            options=recorded,
             lidars=_lidars(task) if shown == "task" else None,
             entities=None if shown == "task" else entities(f"{task.kind}{task.level}"),
             simulator=partial(_simulate, task, repeat, shown) if _simulated(task) else None,
-            **(_known(task) if shown == "paper" else {}),
+            **(_known(task, bool(names)) if shown == "paper" else {}),
         )
+
+    @staticmethod
+    def _cost_names(task: Task, options: dict[str, Any]) -> tuple[str, ...]:
+        """Return the names of costs that are told apart; where none are, the options stay as they were without it."""
+        if options.get("costs") != "separate":
+            options.pop("costs", None)
+            return ()
+        names = COSTS.get(f"{task.kind}{task.level}")
+        if names is None:
+            raise UsageError(f"{task.name}: costs=separate: it has no cost; leave it out")
+        return names
 
 
 def _simulated(task: Task) -> bool:
@@ -217,18 +249,24 @@ def _lidars(task: Task) -> Lidars | None:
     return Lidars(tuple(range(own)), rings, shown.index("goal") if "goal" in shown else None, sensor)
 
 
-def _known(task: Task) -> dict[str, Any]:
-    """Return the known models of the paper's observation."""
+def _known(task: Task, separate: bool) -> dict[str, Any]:
+    """Return the known models of the paper's observation, of each constraint where they are told apart."""
     known: dict[str, Any] = {
         "reward": goal.progress,
         "event": goal.goal_met,
     }
     if task.level > 0:
-        known["cost"] = partial(goal.depth, robot=task.robot, level=task.level)
+        known["cost"] = partial(goal.depths if separate else goal.depth, robot=task.robot, level=task.level)
     return known
 
 
-def _make(task: Task, action_repeat: int, observation: str, render_mode: str | None = None) -> gymnasium.Env:
+def _make(
+    task: Task,
+    action_repeat: int,
+    observation: str,
+    render_mode: str | None = None,
+    cost_names: tuple[str, ...] = (),
+) -> gymnasium.Env:
     """Make the environment. Raises `UsageError` without the simulator or for an unknown render mode."""
     if render_mode not in (None, "rgb_array"):
         raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
@@ -242,10 +280,10 @@ def _make(task: Task, action_repeat: int, observation: str, render_mode: str | N
     if task.kind == "Goal":
         from safeloop_envs.goal_physics import GoalEnv
 
-        return GoalEnv(task.full_id, action_repeat, observation, render_mode)
+        return GoalEnv(task.full_id, action_repeat, observation, render_mode, cost_names)
     from safeloop_envs.navigation import NavigationEnv
 
-    return NavigationEnv(task.full_id, action_repeat, observation, render_mode)
+    return NavigationEnv(task.full_id, action_repeat, observation, render_mode, cost_names)
 
 
 safety_gymnasium = SafetyGymnasium()

@@ -43,12 +43,28 @@ def depth(obs: Tensor, act: Tensor, next_obs: Tensor, margin: float = 0.0, *, ro
     the simulator reports its cost; for Car, which tilts as it drives, this is exact to about a millimetre. Only the
     state after the decision counts, not those between its simulator steps.
     """
-    hazards = _distances(next_obs, 1 + VASES[level], HAZARDS[level])
-    total = (HAZARD_RADIUS + margin - hazards).relu().sum(dim=-1)
+    total = _hazards(next_obs, margin, level)
+    return total + _vases(next_obs, margin, robot, level) if level == 2 else total
+
+
+def depths(obs: Tensor, act: Tensor, next_obs: Tensor, margin: float = 0.0, *, robot: str, level: int) -> Tensor:
+    """Return the parts of `depth` by constraint, hazards and on level 2 vases. [..., S] -> [..., C], metres."""
+    import torch
+
+    found = [_hazards(next_obs, margin, level)]
     if level == 2:
-        vases = _distances(next_obs, 1, VASES[level])
-        total = total + (VASE_REACH[robot] + margin - vases).relu().sum(dim=-1)
-    return total
+        found.append(_vases(next_obs, margin, robot, level))
+    return torch.stack(found, -1)
+
+
+def _hazards(next_obs: Tensor, margin: float, level: int) -> Tensor:
+    hazards = _distances(next_obs, 1 + VASES[level], HAZARDS[level])
+    return (HAZARD_RADIUS + margin - hazards).relu().sum(dim=-1)
+
+
+def _vases(next_obs: Tensor, margin: float, robot: str, level: int) -> Tensor:
+    vases = _distances(next_obs, 1, VASES[level])
+    return (VASE_REACH[robot] + margin - vases).relu().sum(dim=-1)
 
 
 def progress(obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:

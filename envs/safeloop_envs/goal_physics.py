@@ -29,8 +29,15 @@ NEAR = 0.6
 class GoalEnv(NavigationEnv):
     """A Goal task that can be put into a full state: `reset(options={"state": state})` starts from one."""
 
-    def __init__(self, full_id: str, action_repeat: int, observation: str, render_mode: str | None = None) -> None:
-        super().__init__(full_id, action_repeat, observation, render_mode)
+    def __init__(
+        self,
+        full_id: str,
+        action_repeat: int,
+        observation: str,
+        render_mode: str | None = None,
+        cost_names: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(full_id, action_repeat, observation, render_mode, cost_names)
         names = [self._model.body(i).name for i in range(self._model.nbody)]
         self.layout = Layout([name for name in names if re.fullmatch(r"agent|goal|(hazard|vase)\d+", name)])
 
@@ -160,7 +167,7 @@ class GoalSimulator:
             for step in np.flatnonzero(doubtful[row]):
                 data.qpos[:], data.qvel[:] = qpos[row, step], qvel[row, step]
                 mujoco.mj_fwdPosition(model, data)
-                found[row, step] = any(check() for check in self._env._checks)
+                found[row, step] = any(check() for check in self._env._every_check)
         return found
 
     def _model(self, layout: np.ndarray) -> mujoco.MjModel:

@@ -33,7 +33,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     Observation: float32 [S], the paper's (see `safeloop_envs.goal`) or the task's own. Action: float32 [A] in [-1, 1],
     clipped beyond; for Racecar, whose own range is wider, [-1, 1] is mapped to that range. Reward and `info["cost"]`
-    are sums over the decision's simulator steps; see `safeloop.cmdp` for the rest of `info`.
+    are sums over the decision's simulator steps; see `safeloop.cmdp` for the rest of `info`. With `cost_names` (keys of
+    `violations.checks`) each of these constraints has a cost of its own beside the cost of any.
 
     An episode is truncated after the task's own number of simulator steps, and also (not seen in practice) where
     Safety-Gymnasium finds no place for a new goal, which it calls termination. It terminates only where the robot can
@@ -43,7 +44,14 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     numbers continues.
     """
 
-    def __init__(self, full_id: str, action_repeat: int, observation: str, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        full_id: str,
+        action_repeat: int,
+        observation: str,
+        render_mode: str | None = None,
+        cost_names: tuple[str, ...] = (),
+    ) -> None:
         if render_mode == "rgb_array":
             choose_backend()
         import_safety_gymnasium()
@@ -64,6 +72,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         contacts = Contacts(task)
         self._checks, needs_contacts = checks(task, contacts)
+        self._every_check = [check for each in self._checks.values() for check in each]
+        self._named = {name: self._checks[name] for name in cost_names}
         family = full_id.removeprefix(f"Safety{task.agent_name}")
         self._is_goal, self._is_button = family.startswith("Goal"), family.startswith("Button")
         self.reports_events = self._is_goal or self._is_button
@@ -106,10 +116,13 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise RuntimeError("no episode is under way: call reset() before step()")
         control = self._actions.control(action)
         total, event, costs = 0.0, False, list[float]()
+        named: dict[str, list[float]] = {name: [] for name in self._named}
         while len(costs) < self._repeat and not (builder.terminated or builder.truncated):
             self._simulate(control)
             reward, met = self._reward()
-            self._violated = any(check() for check in self._checks)
+            self._violated = any(check() for check in self._every_check)
+            for name, each in self._named.items():
+                named[name].append(float(any(check() for check in each)))
             task.specific_step()
             if met:
                 event = True
@@ -125,7 +138,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "cost": sum(costs),
             "violations": int(sum(costs)),
             "simulator_steps": len(costs),
-            "costs": costs,
+            "costs": named or costs,
         }
         if self.reports_events:
             info["event"] = event

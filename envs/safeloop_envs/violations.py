@@ -92,28 +92,28 @@ def _outside(task: Any) -> Check:
     return lambda: bool((np.abs(robot[:axes]) > limit).any())
 
 
-def checks(task: Any, contacts: Contacts) -> tuple[list[Check], bool]:
-    """Return the checks of every constraint of `task`, and whether they need more than body positions.
+def checks(task: Any, contacts: Contacts) -> tuple[dict[str, list[Check]], bool]:
+    """Return the checks of `task` by the name of their cost, and whether they need more than body positions.
 
     They read the state after `mj_kinematics` or, where the second result is True, after `mj_fwdPosition`, which gives
     contacts and Jacobians.
     """
-    found: list[Check] = []
+    found: dict[str, list[Check]] = {}
     needs_contacts = False
     for item in task._obstacles:
         if not item.is_constrained:
             continue
         if item.name == "hazards":
-            found.append(_hazards(task))
+            found["hazards"] = [_hazards(task)]
         elif item.name == "sigwalls":
-            found.append(_outside(task))
+            found["out_of_boundary"] = [_outside(task)]
         else:
             needs_contacts = True
             if item.name == "buttons":
-                found.append(_wrong_button(task, contacts))
+                found["buttons"] = [_wrong_button(task, contacts)]
                 continue
             geoms = contacts.named(item.name[:-1])
-            found.append(lambda geoms=geoms: contacts.touched(geoms))  # type: ignore[misc]
+            found[item.name] = [lambda geoms=geoms: contacts.touched(geoms)]  # type: ignore[misc]
             if item.name == "vases":
-                found.append(_moving_vases(task))
+                found["vases"].append(_moving_vases(task))
     return found, needs_contacts

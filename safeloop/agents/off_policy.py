@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,7 +78,11 @@ class OffPolicyAgent:
     def observe(self, transition: Transition) -> None:
         """Store a transition. Raises `ValueError` where a number is not finite."""
         obs, act, reward, terminated, _, info, next_obs = transition
-        self.replay.add(obs, act, reward, float(info["cost"]), terminated, bool(info.get("event")), next_obs)
+        self.replay.add(obs, act, reward, self.costs_of(info), terminated, bool(info.get("event")), next_obs)
+
+    def costs_of(self, info: Mapping[str, Any]) -> float | list[float]:
+        """Return the cost of a decision, or each of several that are told apart."""
+        return list(info["named_costs"].values()) if self.replay.data.cost.ndim > 1 else float(info["cost"])
 
     def update(self) -> Fitted | None:
         """Take the learner's gradient steps of one decision."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -101,7 +101,7 @@ def ensemble(
         reward=not known_reward,
         event=spec.has_events and not (known_reward and spec.event is not None),
         terminated=spec.terminates and spec.terminated is None,
-        violated=learns_cost(c, spec, constrained),
+        violated=learns_cost(c, spec, constrained) * spec.costs,
     )
     if kind == "points":
         return PointEnsemble(
@@ -213,14 +213,14 @@ def constraint(
 
 
 def adaptive(
-    found: Constraint | None, settings: BudgetSettings, planner: PlannerSettings, budget: float | None, device: str
+    found: Constraint | None, settings: BudgetSettings, planner: PlannerSettings, budgets: Sequence[float], device: str
 ) -> tuple[Constraint | None, AdaptiveThreshold | None]:
     """Return a constraint whose threshold follows costs towards the budget, and that threshold, where it is asked for.
 
-    Else the constraint stays as it is.
+    Else the constraint stays as it is. Each of several costs has a threshold and a budget of its own.
     """
-    if found is None or budget is None or settings.constraint == "fixed":
+    if found is None or not budgets or settings.constraint == "fixed":
         return found, None
     assert planner.horizon is not None and isinstance(found.threshold, float)
-    follows = AdaptiveThreshold(settings.filled(found.threshold, planner.horizon), budget, found.threshold, device)
+    follows = AdaptiveThreshold(settings.filled(found.threshold, planner.horizon), budgets, found.threshold, device)
     return replace(found, threshold=follows.threshold), follows

@@ -57,12 +57,15 @@ class PlanningAgent(ModelAgent):
         has_events: bool = False,
         threshold: AdaptiveThreshold | None = None,
         behaviour_cost: BehaviourCost | None = None,
+        cost_names: Sequence[str] = (),
     ):
         super().__init__(learner, replay, settings, generator, ensemble, parts.model)
         self.parts, self.behaviour, self.witness, self.has_events = parts, behaviour, witness, has_events
         self.behaviour_cost = behaviour_cost
         self.threshold = threshold
         """The threshold of the constraint where it follows costs towards a budget."""
+        self.cost_names = cost_names
+        """The names of its costs, where several are told apart."""
         self.value = value
         """The value at the horizon, a function of what the learner reads, `[..., S] -> [...]`; None without."""
         self.value_after_event = torch.zeros((), device=self.device)
@@ -105,11 +108,16 @@ class PlanningAgent(ModelAgent):
         if not isinstance(model, World) or isinstance(tracks, LidarTracks):
             raise TypeError("a rule reads observations, and imagined states are none")
         assert c.cost_margin is not None and c.min_feasible is not None
-        first = float("inf") if own is None else float(own.threshold)  # without a constraint its cost is 0
-        limits = torch.tensor([first, *[threshold] * len(rules)], device=self.device)
-        constraint = replace(own or Constraint(first, c.min_feasible, c.penalty), threshold=limits)
+        first = [float("inf")] if own is None else self._thresholds(own)  # without a constraint its cost is 0
+        limits = torch.tensor([*first, *[threshold] * len(rules)], device=self.device)
+        constraint = replace(own or Constraint(first[0], c.min_feasible, c.penalty), threshold=limits)
         widened = [partial(rule, margin=c.cost_margin) for rule in rules]
         self.parts = replace(self.parts, model=model.under(widened), constraint=constraint)
+
+    def _thresholds(self, own: Constraint) -> list[float]:
+        """Return the threshold of each cost."""
+        count = self.replay.data.cost[0].numel()
+        return torch.as_tensor(own.threshold, dtype=torch.float32).expand(count).tolist()
 
     def act(self, obs: np.ndarray, t0: bool) -> np.ndarray:
         """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""
@@ -135,13 +143,18 @@ class PlanningAgent(ModelAgent):
         """Store a transition, or those that have arrived under a known delay; a threshold may follow its cost."""
         if self.threshold is not None:
             ended = transition.terminated or transition.truncated
-            self.threshold.follow(float(transition.info["cost"]), ended, self.warming_up)
+            costs = self.costs_of(transition.info)
+            self.threshold.follow(costs if isinstance(costs, list) else [costs], ended, self.warming_up)
         for each in transition.info["arrived"] if self.parts.delay else [transition]:
             super().observe(each)
 
     def measured(self) -> dict[str, float]:
-        """Return the threshold where it follows costs."""
-        return {} if self.threshold is None else {"threshold": self.threshold.threshold.item()}
+        """Return the threshold where it follows costs, each of several by the cost's name."""
+        if self.threshold is None:
+            return {}
+        each = self.threshold.threshold.view(-1).tolist()
+        names = [f"threshold_{name}" for name in self.cost_names] if len(each) > 1 else ["threshold"]
+        return dict(zip(names, each, strict=True))
 
     @property
     def learns(self) -> bool:

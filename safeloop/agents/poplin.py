@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,12 @@ class PoplinAgent(PlanningAgent):
         planner_generator: torch.Generator,
         distillation: Distillation,
         threshold: AdaptiveThreshold | None = None,
+        cost_names: Sequence[str] = (),
     ):
-        super().__init__(None, replay, settings, generator, models, parts, planner_generator, None, threshold=threshold)
+        super().__init__(
+            None, replay, settings, generator, models, parts, planner_generator, None,
+            threshold=threshold, cost_names=cost_names,
+        )  # fmt: skip
         self.distillation = distillation
         self.space = space(settings, OfFeatures(distillation.policy, models), parts)
         self.planner = self.new_planner([planner_generator])

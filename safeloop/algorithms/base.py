@@ -44,7 +44,7 @@ class Online:
     privileged: Callable[[AlgorithmInfo, Any, EnvSpec], list[str]] = lambda info, settings, spec: []
     """The privileged information in use. Raises `UsageError` for settings that can't be in this environment."""
     for_budget: bool = False
-    """The agent is trained for the run's budget, which `build` takes as a keyword."""
+    """The agent is trained for the run's budget, which `build` takes as the keyword `budgets`: one for each cost."""
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
         """Return the settings for an environment, with the privileged information that they use.
@@ -81,8 +81,13 @@ class Online:
     ) -> Any:
         """Return a new agent for a run."""
         settings: Any = build(self.info.settings, run.settings.algo_settings, owner=self.info.name)
-        asked = {"budget": run.settings.budget if budget is None else budget} if self.for_budget else {}
-        c = run.settings
+        c, asked = run.settings, {}
+        several = self.info.constrained and spec.costs > 1
+        if self.for_budget:
+            own = [c.budgets[name] for name in spec.cost_names] if self.info.constrained else []
+            asked = {"budgets": [budget] if budget is not None else own or [c.budget]}
+        if not several:
+            spec = spec.with_one_cost()
         return self.build(changed(settings, changes), spec, *sizes(env, spec), c.seed, c.device, **asked)
 
     def restored(self, run: Run, changes: Mapping[str, Any] = NOTHING, budget: float | None = None) -> Any:
@@ -139,7 +144,7 @@ class Offline:
 
     def _agent(self, run: Run, dataset: Any, changes: Mapping[str, Any]) -> tuple[EnvSpec, Any]:
         settings: Any = build(self.info.settings, run.settings.algo_settings, owner=self.info.name)
-        spec = find_env(run.settings.env, run.settings.env_options)
+        spec = find_env(run.settings.env, run.settings.env_options).with_one_cost()
         env: Any = spec.make()
         numbers = sizes(env, spec)
         env.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,13 @@ def build(
     seed: int,
     device: str,
     *,
-    budget: float | None = None,
+    budgets: Sequence[float] = (),
     constrained: bool = False,
     plans_in_training: bool = True,
 ) -> PlanningAgent:
     """Return a planning agent: the learner that its settings are of, an ensemble, and a planner over both.
 
-    An adaptive threshold follows costs towards `budget`.
+    An adaptive threshold follows costs towards its budget, one for each cost.
     """
     import torch
 
@@ -84,9 +84,9 @@ def build(
         witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
     of_mopo = isinstance(settings, LoopMOPOSettings)
     constraint = parts.constraint(c.models, c.planner, spec, constrained)
-    constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budget, device)
+    constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budgets, device)
     return (LoopMOPOAgent if of_mopo else PlanningAgent if plans_in_training else EvaluationPlanner)(
-        learner, Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], ensemble,
+        learner, Replay(c.online.capacity, obs_dim, act_dim, device, spec.costs), c, g[0], ensemble,
         Parts(
             model, act_dim, c.learner.discount, constraint,
             parts.of_features(ensemble, actor), parts.of_features(ensemble, value),
@@ -94,7 +94,7 @@ def build(
             follows=parts.followed(ensemble), delay=c.delay(spec),
         ),
         g[3], value, behaviour=behaviour, witness=witness, has_events=spec.has_events,
-        threshold=threshold, behaviour_cost=behaviour_cost,
+        threshold=threshold, behaviour_cost=behaviour_cost, cost_names=spec.cost_names,
     )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def privileged(
         other = "factored" if kind == "points" else "auto"
         raise UsageError(f"augmentation: imagined states of dynamics={kind} are no observations; use dynamics={other}")
     check_planner(c, spec, info.constrained)
-    check_constraint(c, info)
+    check_constraint(c, info, spec)
     known = c.models.privileged(spec, info.constrained)
     if c.value.value_sees == "entities" and spec.entities is None and kind != "points":
         raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
@@ -135,12 +135,19 @@ def privileged(
     return known + ["entities"] * (of_entities and kind == "full") + ["delay"] * (c.delay(spec) is not None)
 
 
-def check_constraint(settings: OnlinePlanning, info: AlgorithmInfo) -> None:
-    """Raise `UsageError` for a threshold that follows a budget, or a value of cost, where there is no constraint."""
+def check_constraint(settings: OnlinePlanning, info: AlgorithmInfo, spec: EnvSpec) -> None:
+    """Raise `UsageError` for a threshold that follows a budget, or a value of cost, where there is no constraint.
+
+    Also for several costs where only one can be had.
+    """
+    if info.constrained and spec.costs > 1 and settings.models.dynamics == "simulator":
+        raise UsageError(f"dynamics=simulator: it knows one cost in {spec.id}; leave costs=separate out")
     if settings.budget.constraint != "fixed" and not info.constrained:
         raise UsageError(f"constraint={settings.budget.constraint}: {info.name} keeps no constraint; use safeloop")
     if settings.value.cost_value == "none":
         return
+    if spec.costs > 1:
+        raise UsageError(f"cost_value={settings.value.cost_value}: it is of one cost; leave costs=separate out")
     if not info.constrained or settings.models.dynamics == "simulator" or isinstance(settings, PoplinSettings):
         raise UsageError(
             f"cost_value={settings.value.cost_value}: it is for planners of action sequences under a constraint, with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +44,13 @@ def _maac(*arguments: Any) -> MAACAgent:
 
 
 def _safemaac(
-    c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str, budget: float
+    c: Any, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str, budgets: Sequence[float]
 ) -> SafeMAACAgent:
     from safeloop.agents.parts import generators
     from safeloop.agents.safemaac import SafeMAACAgent
 
     made = parts(c, spec, obs_dim, act_dim, seed, device, constrained=True)
-    return SafeMAACAgent(*made, budget=budget, generator=generators(seed, device, GENERATORS)[4])
+    return SafeMAACAgent(*made, budget=budgets[0], generator=generators(seed, device, GENERATORS)[4])
 
 
 def _needs_cost(info: AlgorithmInfo, settings: Any, spec: EnvSpec) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ P = {"search_space": "sep", "distillation": "avg"}
 
 def build(
     settings: PoplinSettings, spec: EnvSpec, obs_dim: int, act_dim: int, seed: int, device: str,
-    *, budget: float | None = None, constrained: bool = False,
+    *, budgets: Sequence[float] = (), constrained: bool = False,
 ) -> PoplinAgent:  # fmt: skip
     """Return a POPLIN agent: an ensemble, a policy, and a planner around it."""
     from safeloop.agents import parts
@@ -38,14 +39,14 @@ def build(
     hidden = [c.policy.policy_width] * c.policy.policy_layers
     policy = FlatPolicy([models.feature_size, *hidden, act_dim], g[2], device, zero=c.policy.distillation == "zero")
     constraint = parts.constraint(c.models, c.planner, spec, constrained)
-    constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budget, device)
+    constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budgets, device)
     planned = Parts(
         parts.planning_world(models, c.models, c.planner, spec, constrained), act_dim, c.learner.discount,
         constraint, follows=parts.followed(models), delay=c.delay(spec),
     )  # fmt: skip
     return PoplinAgent(
-        Replay(c.online.capacity, obs_dim, act_dim, device), c, g[0], models, planned, g[3],
-        Distillation(policy, c.policy, c.planner.initial_variance, g[4]), threshold,
+        Replay(c.online.capacity, obs_dim, act_dim, device, spec.costs), c, g[0], models, planned, g[3],
+        Distillation(policy, c.policy, c.planner.initial_variance, g[4]), threshold, spec.cost_names,
     )  # fmt: skip
 
 

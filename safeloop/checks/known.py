@@ -66,8 +66,8 @@ def seen(trial: Trial) -> Seen:
 
 
 def models(spec: EnvSpec) -> dict[str, Known]:
-    """Return the known models of a spec by the names of its fields."""
-    found = {name: getattr(spec, name) for name in ("cost", "reward", "terminated", "event")}
+    """Return the known models of a spec by the names of its fields; several costs are added up."""
+    found = {name: getattr(spec.with_one_cost(), name) for name in ("cost", "reward", "terminated", "event")}
     return {name: model for name, model in found.items() if model is not None}
 
 
@@ -158,7 +158,7 @@ def _check_local(name: str, model: Known, spec: EnvSpec, data: Seen) -> None:
 
 def known_cost(trial: Trial) -> str:
     """A known cost is positive only where the simulator reports one, and sees violations."""
-    model, data = trial.spec.cost, seen(trial)
+    model, data = trial.spec.with_one_cost().cost, seen(trial)
     if model is None:
         raise NotApplicable("no cost" if trial.spec.budget is None else "learned: EnvSpec.cost is None")
     known, wider = (_call("cost", model, data.transition, margin=margin) for margin in (0.0, MARGIN))

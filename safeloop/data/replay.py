@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,22 +19,23 @@ class Batch(NamedTuple):
     obs: Tensor  # [B, S]
     act: Tensor  # [B, A]
     reward: Tensor  # [B]
-    cost: Tensor  # [B], as the simulator reported it
+    cost: Tensor  # [B], as the simulator reported it; of several by name [B, C]
     terminated: Tensor  # [B], 1 where the episode terminated; truncation is not stored: values bootstrap there
     event: Tensor  # [B], 1 where the task relocated something in the observation
     next_obs: Tensor  # [B, S]
 
     @property
     def violated(self) -> Tensor:
-        """Whether the decision had a cost, 1 or 0, `[B]`."""
+        """Whether the decision had a cost, 1 or 0, `[B]`; of several each, `[B, C]`."""
         return (self.cost > 0).float()
 
 
 class Replay:
     """A ring of at most `capacity` transitions on `device`. Memory is used only as the ring fills."""
 
-    def __init__(self, capacity: int, obs_dim: int, act_dim: int, device: str = "cpu"):
-        shapes = ((obs_dim,), (act_dim,), (), (), (), (), (obs_dim,))
+    def __init__(self, capacity: int, obs_dim: int, act_dim: int, device: str = "cpu", costs: int = 1):
+        several = (costs,) if costs > 1 else ()
+        shapes = ((obs_dim,), (act_dim,), (), several, (), (), (obs_dim,))
         self.capacity, self.device = capacity, device
         self.data = Batch(*(torch.empty(capacity, *shape, device=device) for shape in shapes))
         self.added = 0
@@ -46,7 +48,7 @@ class Replay:
         obs: np.ndarray,
         act: np.ndarray,
         reward: float,
-        cost: float,
+        cost: float | Sequence[float],
         terminated: bool,
         event: bool,
         next_obs: np.ndarray,

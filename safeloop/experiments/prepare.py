@@ -87,11 +87,10 @@ def keeps_threshold(settings: RunSettings) -> str:
     """Return a notice where a planner keeps to a threshold, whatever budget is asked for; otherwise nothing."""
     if not find_algorithm(settings.algo).info.constrained or settings.algo_settings.get("constraint") == "adaptive":
         return ""
+    each = ", ".join(f"{name}={limit:g}" for name, limit in settings.budgets.items())
+    shown = each or f"{settings.budget:g}"
     follow = "; --set constraint=adaptive follows it" if "constraint" in settings.algo_settings else ""
-    return (
-        f"{settings.name}: by --budget {settings.budget:g} it is judged; its planner keeps to a threshold of its own"
-        f"{follow}"
-    )
+    return f"{settings.name}: by --budget {shown} it is judged; its planner keeps to a threshold of its own{follow}"
 
 
 def _check_same(run: Run, asked: RunSettings) -> None:

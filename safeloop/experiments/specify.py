@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
@@ -20,6 +19,7 @@ import numpy as np
 from safeloop.cmdp import EnvSpec
 from safeloop.data.datasets import Dataset
 from safeloop.errors import UsageError
+from safeloop.experiments.budgets import Budget, budgets
 from safeloop.files import check_path
 from safeloop.protocols import Algorithm
 from safeloop.recording.first_schema import from_first_schema
@@ -75,8 +75,9 @@ class Request:
     """The algorithms' settings: `{"horizon": 4}` reaches each that has it, `{"safeloop.horizon": 4}` one."""
     env_options: Pairs = ()
     """The environment's options."""
-    budget: float | None = None
-    """Cost limit per episode; None: the environment's."""
+    budget: Budget | None = None
+    """Cost limit per episode, or of each cost that the environment names, `{"hazards": 10}`; None: the environment's.
+    """
     eval_every: int = 0
     """Steps between evaluations; 0: at the end only."""
     eval_episodes: int | None = None
@@ -131,6 +132,8 @@ def with_config(asked: Request, env: str | None) -> tuple[Request, str]:
     there = settings_of_file(check_path(asked.config, "--config"))
     usual = Request()
     values = {name: there[name] for name in FROM_CONFIG if name in there}
+    if there.get("budgets"):
+        values["budget"] = {"": there.get("budget"), **there["budgets"]}
     values.update({name: [there[key]] for name, key in (("algos", "algo"), ("seeds", "seed")) if key in there})
     changes = {name: value for name, value in values.items() if getattr(asked, name) == getattr(usual, name)}
     options = {**there.get("env_options", {}), **pairs(asked.env_options, "--env-set")}
@@ -176,7 +179,7 @@ def specify(
     algos = usual_algorithms(spec, dataset) if asked.algos is None else asked.algos
     if not algos or not seeds:
         raise UsageError("give at least one algorithm and one seed")
-    allowed = _budget(spec, asked.budget)
+    limit, limits = budgets(spec, asked.budget)
     found = {each.info.name: each for each in map(find_algorithm, algos)}
     check_kind(found, dataset)
     if numbers["keep_every"] and (unable := [n for n, each in found.items() if not each.info.keeps_checkpoints]):
@@ -200,7 +203,7 @@ def specify(
         resolved = algorithm.resolve(values, spec)
         for seed in dict.fromkeys(seeds):
             settings = RunSettings(
-                env=spec.id, algo=name, steps=totals[name], seed=seed, budget=allowed, preset=used,
+                env=spec.id, algo=name, steps=totals[name], seed=seed, budget=limit, budgets=limits, preset=used,
                 env_options={**given, **spec.options}, algo_settings=flat(resolved.settings),
                 privileged=resolved.privileged, device=asked.device, variant=asked.variant,
                 dataset=dataset.name if dataset else "", data=data, reset_free=asked.reset_free, **numbers,
@@ -343,17 +346,6 @@ def check_device(device: str) -> None:
 def pairs(given: Pairs, option: str) -> dict[str, Any]:
     """Return a dict of settings that were given as pairs."""
     return dict(given) if isinstance(given, Mapping) else dict(split_pairs(given, option))
-
-
-def _budget(spec: EnvSpec, asked: float | None) -> float | None:
-    if asked is None:
-        return spec.budget if spec.budget is None else float(spec.budget)
-    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 <= asked <= sys.float_info.max:
-        shown = f"{asked:g}" if isinstance(asked, float) else short(asked)
-        raise UsageError(f"--budget {shown}: expected a cost return of at least 0")
-    if spec.budget is None:
-        raise UsageError(f"--budget {asked:g}: {spec.id} has no cost; leave it out")
-    return float(asked)
 
 
 def parsed_steps(steps: int | str | Pairs | None) -> list[tuple[str, int]]:

@@ -19,6 +19,7 @@ from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
+from safeloop.report import named
 from safeloop.report.safety import Safety, safety
 from safeloop.report.tables import aligned, number, percent
 from safeloop.report.video import Video
@@ -45,6 +46,8 @@ class Evaluation:
     """The planner's threshold, where one was given or found for a budget."""
     passed: float | None = None
     """Share of the actions that a shield let pass, where there was one."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    """Budgets by name, where the environment names several costs."""
     broken: dict[str, float] = field(default_factory=dict)
     """Share of the decisions that broke each rule that was given or watched."""
 
@@ -53,6 +56,11 @@ class Evaluation:
         """Means over the episodes."""
         names = ("return_", "cost_return", "violations", "length")
         return {name.rstrip("_"): fmean(getattr(e, name) for e in self.episodes) for name in names}
+
+    @property
+    def mean_costs(self) -> dict[str, float]:
+        """Means of the named costs over the episodes."""
+        return {name: fmean(named.of(self.episodes, name)) for name in self.budgets}
 
     @property
     def within_budget(self) -> bool | None:
@@ -66,9 +74,13 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k != "wall_seconds"} for e in self.episodes]
+        left = ("wall_seconds", "costs")
+        episodes = [{k.rstrip("_"): v for k, v in asdict(e).items() if k not in left} for e in self.episodes]
+        if self.budgets:
+            episodes = [{**shown, "costs": dict(e.costs)} for shown, e in zip(episodes, self.episodes, strict=True)]
         given = {name: getattr(self, name) for name in ("threshold", "passed") if getattr(self, name) is not None}
         given |= {"broken": self.broken} if self.broken else {}
+        given |= {"budgets": self.budgets, "mean_costs": self.mean_costs} if self.budgets else {}
         return {
             "run": str(self.run), "budget": self.budget, **given, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,
@@ -96,6 +108,9 @@ class Evaluation:
             f"Mean cost return is {verdict} the budget of {self.budget:g}.",
             f"Worst tenth of episodes (CVaR) {found.cvar:.2f}; {over} of {len(self.episodes)} above the budget{run}.",
         ]
+        for name, mean in self.mean_costs.items():
+            where = "within" if mean <= self.budgets[name] else "above"
+            verdicts.append(f"Of {name}: mean cost return {mean:.2f}, {where} the budget of {self.budgets[name]:g}.")
         if self.threshold is not None:
             verdicts.append(f"The planner's threshold was {self.threshold:.3g}.")
         if self.passed is not None:
@@ -198,7 +213,15 @@ def evaluate(
                 rows = list(evaluation_episodes(driven, spec, episodes, run.settings.seed, on_frame=on_frame))
     found: Any = policy.policy
     passed = None if shield is None else found.passed / found.asked
-    return Evaluation(run.path, run.settings.budget if budget is None else budget, rows, used, passed, counting.shares)
+    return Evaluation(
+        run.path,
+        run.settings.budget if budget is None else budget,
+        rows,
+        used,
+        passed,
+        run.settings.budgets,
+        counting.shares,
+    )
 
 
 def trade_off(
@@ -267,7 +290,7 @@ def _load(
         episodes = check_whole("--calibration", calibration, 1, MOST_EPISODES)
         agent, follows = policy.agent, policy.agent.threshold
         threshold = calibrated(policy, follows, spec, episodes, settings.seed)
-        follows.move_to(math.log(threshold))
+        follows.move_to([math.log(threshold)])
         policy = agent.policy(seed)  # whose draws begin anew
     return Checked(policy, spec), spec, threshold
 
@@ -307,6 +330,11 @@ def _check(
     if not all(value is None or (math.isfinite(value) and value >= 0) for value in (budget, threshold)):
         raise UsageError(f"{option}: expected a finite number of at least 0")
     names = kinds(info.settings)
+    if budget is not None and len(spec.cost_names) > 1:
+        raise UsageError(
+            f"{option}: {spec.id} has costs of {', '.join(spec.cost_names)}, and the threshold of each is the run's; "
+            "leave it out"
+        )
     if not info.constrained or "threshold" not in names:
         raise UsageError(f"{option}: {settings.algo} has no planner under a constraint, so its policy can't change")
     if budget is not None and "constraint" not in names:

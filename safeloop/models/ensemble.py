@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from safeloop.cmdp import Entities, Lidars
 from safeloop.data.replay import Batch, Replay
 from safeloop.models.factored import FactoredNet, jumping
-from safeloop.models.fitting import HELD, Fitted, Learned
+from safeloop.models.fitting import HELD, Fitted, Learned, logistic
 from safeloop.models.full import FullNet, Heads, Prediction
 from safeloop.models.windows import inside, sides
 from safeloop.networks import Generators, initialiser, normals
@@ -37,7 +36,7 @@ class Parts(NamedTuple):
     outcome: Prediction
     reward: Tensor  # [K, B]
     calm: Tensor  # [K, B], 0 where the reward is not learned
-    logistic: dict[str, Tensor]  # name -> [K], the mean losses of the logits
+    losses: dict[str, Tensor]  # name -> [K], the mean losses of the logits
 
 
 class Ensemble(Learned):
@@ -262,11 +261,8 @@ class Ensemble(Learned):
             outcome.logits["violated"] = self.net.violation(out, x, data.act, expected)
         reward = (data.reward - self.reward_mean) / self.reward_std
         calm = 1 - data.event if self.heads.event else torch.ones_like(data.event)
-        logistic = {
-            name: (there * F.binary_cross_entropy_with_logits(logit, getattr(data, name), reduction="none")).mean(1)
-            for name, logit in outcome.logits.items()
-        }
-        return Parts(mean, raw, target, there.unsqueeze(-1) * (1 - jumped), outcome, reward, there * calm, logistic)
+        losses = {name: logistic(logit, getattr(data, name), there) for name, logit in outcome.logits.items()}
+        return Parts(mean, raw, target, there.unsqueeze(-1) * (1 - jumped), outcome, reward, there * calm, losses)
 
     def _loss(self, data: Batch) -> Tensor:
         """Return Gaussian negative log-likelihoods and logistic losses, summed over models, plus 0.01 times the bounds.
@@ -275,24 +271,24 @@ class Ensemble(Learned):
         over the numbers of the observation. With a `reward_weight` of 1 the reward therefore counts as much as all
         these numbers together.
         """
-        mean, raw, target, mask, outcome, reward, calm, logistic = self._parts(data)
+        mean, raw, target, mask, outcome, reward, calm, losses = self._parts(data)
         variance = self._variance(raw)
         loss = (mask * ((mean - target).square() / variance + variance.log())).mean((1, 2)).sum()
         if outcome.reward is not None and outcome.reward_raw is not None:
             variance = self._reward_variance(outcome.reward_raw)
             of_reward = calm * ((outcome.reward - reward).square() / variance + variance.log())
             loss = loss + self.reward_weight * of_reward.mean(1).sum()
-        for error in logistic.values():
+        for error in losses.values():
             loss = loss + error.sum()
         return loss + 0.01 * (self.log_var_max.sum() - self.log_var_min.sum())
 
     @torch.no_grad()
     def _holdout_error(self, data: Batch) -> Tensor:
         """Return the error of each model on held-out transitions or windows, `[K]`."""
-        mean, _, target, mask, outcome, reward, calm, logistic = self._parts(data)
+        mean, _, target, mask, outcome, reward, calm, losses = self._parts(data)
         error = (mask * (mean - target).square()).mean((1, 2))
         if outcome.reward is not None:
             error = error + self.reward_weight * (calm * (outcome.reward - reward).square()).mean(1)
-        for each in logistic.values():
+        for each in losses.values():
             error = error + each
         return error

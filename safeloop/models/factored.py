@@ -91,7 +91,7 @@ class FactoredNet(nn.Module):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", torch.argsort(order), persistent=False)
         body = self.n_robot + act_dim * (1 + len(ACTION_SCALES))
-        self.parts = [2 * self.n_robot, 2 * width, 2 * width * heads.violated, sight.turn_size]
+        self.parts = [2 * self.n_robot, 2 * width, 2 * width * bool(heads.violated), sight.turn_size]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], torch.relu_, generator)
         self.entity_net = EntityNet(k, sight.entity_size, sight.kind, width, 2 * self.dim, generator)
         outputs = 2 * heads.reward + heads.terminated
@@ -100,7 +100,7 @@ class FactoredNet(nn.Module):
             seen = 2 * (sight.goal_size + sight.near_size)
             self.event_net = EnsembleMLP(k, [seen, *(n // 2 for n in sizes), 1], torch.relu_, generator)
         if heads.violated:
-            self.contact_net = EntityNet(k, sight.contact_size, sight.contact_kind, width, 1, generator)
+            self.contact_net = EntityNet(k, sight.contact_size, sight.contact_kind, width, heads.violated, generator)
 
     def split(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Split an observation `[K, B, S]` into the robot's part `[K, B, n]` and the entities' `[K, E, B, D]`."""
@@ -144,9 +144,13 @@ class FactoredNet(nn.Module):
         return Prediction(y[..., 0], y[..., 1], logits)
 
     def violation(self, contact: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-        """Return the logit of a violation `[K, B]`, a cost from any of the contacts, which are independent."""
+        """Return the logit of a violation `[K, B]`, a cost from any of the contacts, which are independent.
+
+        Of several costs it is `[K, B, C]`.
+        """
         by_entity = self.contact_net(contact, self.sight.contact(self.split(obs)[1], self.split(next_obs)[1]))
-        log_safe = F.logsigmoid(-by_entity[..., 0].float()).sum(1).clamp(max=-1e-6)
+        by_entity = by_entity[..., 0] if self.heads.violated == 1 else by_entity  # [K, E, B] or [K, E, B, C]
+        log_safe = F.logsigmoid(-by_entity.float()).sum(1).clamp(max=-1e-6)
         # P(violated) = 1 - prod(1 - p_e), as a logit: log(1 - e^x) - x with x = log P(safe)
         return torch.log(-torch.expm1(log_safe)) - log_safe
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from safeloop.activity import tracked
 
@@ -18,6 +19,12 @@ HELD = 1000
 
 Fitted = tuple[int, float, float]
 """Gradient steps of a fit, and the models' mean held-out error before and after."""
+
+
+def logistic(logit: Tensor, truth: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """Return the mean losses `[K]` of logits `[K, B]`, weighed by `[K, B]`; of `[K, B, C]` the sum over C of them."""
+    error = F.binary_cross_entropy_with_logits(logit, truth, reduction="none")
+    return (weight * (error if error.ndim == 2 else error.sum(2))).mean(1)
 
 
 class Learned(nn.Module, ABC):
@@ -76,6 +83,7 @@ class Learned(nn.Module, ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return rewards `[K, B]` (0 in the shape of `like` where not learned) and probabilities `{name: [K, B]}`.
 
+        Violations of several costs have `[K, B, C]`.
         `reward` is in normalised units.
         """
         chance = {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}

@@ -21,7 +21,13 @@ class Heads:
     reward: bool = True
     event: bool = False
     terminated: bool = False
-    violated: bool = False
+    violated: int = 0
+    """Costs that are learned, each by whether a decision has it."""
+
+    @property
+    def outputs(self) -> int:
+        """The number of logits."""
+        return self.event + self.terminated + self.violated
 
     def logits(self) -> list[str]:
         """Return the names of the logistic heads in use, in order."""
@@ -33,7 +39,7 @@ class Prediction(NamedTuple):
 
     reward: Tensor | None  # [K, B]
     reward_raw: Tensor | None  # [K, B], unbounded log-variance
-    logits: dict[str, Tensor]  # name -> [K, B]
+    logits: dict[str, Tensor]  # name -> [K, B]; violations of C > 1 costs have [K, B, C]
 
 
 class FullNet(nn.Module):
@@ -43,7 +49,7 @@ class FullNet(nn.Module):
         super().__init__()
         self.obs_dim, self.heads = obs_dim, heads
         self.targets = obs_dim + heads.reward
-        out = 2 * self.targets + len(heads.logits())
+        out = 2 * self.targets + heads.outputs
         self.net = EnsembleMLP(k, [obs_dim + act_dim, *sizes, out], F.silu, generator)
 
     def transition(self, obs: Tensor, act: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,5 +72,5 @@ class FullNet(nn.Module):
         return Prediction(out[..., self.targets - 1], out[..., 2 * self.targets - 1], logits)
 
     def violation(self, out: Tensor, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
-        """Return the logit of a violation `[K, B]`, which is also read from (s, a)."""
-        return self.logit(out, "violated")
+        """Return the logit of a violation `[K, B]`, which is also read from (s, a); of several costs `[K, B, C]`."""
+        return self.logit(out, "violated") if self.heads.violated == 1 else out[..., -self.heads.violated :]

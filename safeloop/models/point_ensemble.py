@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from safeloop.data.replay import Batch, Replay
-from safeloop.models.fitting import CHECKED_EVERY, HELD, Fitted, Learned
+from safeloop.models.fitting import CHECKED_EVERY, HELD, Fitted, Learned, logistic
 from safeloop.models.full import Heads
 from safeloop.models.point_net import PointNet
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
@@ -268,6 +268,7 @@ class PointEnsemble(Learned):
         before, after = self.tracks.nearest(data.obs), self.tracks.nearest(data.next_obs)  # [R, G]
         seen = (before < sight) & (after < sight) & (data.event < 0.5).unsqueeze(1)
         approach, bad = (before - after).abs()[seen], data.violated > 0
+        bad = bad if bad.ndim == 1 else bad.any(1)
         if not len(approach) or not several or not bool(bad.any()):
             self.contact.fill_(torch.inf)
             self.reach.fill_(sight)
@@ -310,8 +311,8 @@ class PointEnsemble(Learned):
             error = reward - ((data.reward - self.reward_mean) / self.reward_std).flatten(1)
             errors["reward"] = (calm.flatten(1) * huber(error)).mean(1)
         for name, logit in logits.items():
-            error = F.binary_cross_entropy_with_logits(logit, getattr(data, name).flatten(1), reduction="none")
-            errors[name] = (before.flatten(1) * error if name == "event" else error).mean(1)
+            truth = getattr(data, name).flatten(1, 2)
+            errors[name] = logistic(logit, truth, before.flatten(1) if name == "event" else 1.0)
         return errors
 
     def _errors_of_states(self, state: Tensor, target: Tensor, still: Tensor) -> dict[str, Tensor]:

@@ -37,14 +37,14 @@ class PointNet(nn.Module):
         # Walls that no lidar shows follow from where the robot is, seen from the objects that there is one each of.
         self.compass = tracks.compass if not bool(tracks.many.any()) else None
         body = n + act_dim * (1 + len(ACTION_SCALES))
-        self.parts = [n, 2 * width, 2 * width * heads.violated]
+        self.parts = [n, 2 * width, 2 * width * bool(heads.violated)]
         self.body_net = EnsembleMLP(k, [body, *sizes, sum(self.parts)], torch.relu_, generator)
         self.track_net = EntityNet(k, 5, tracks.kind, width, 4, generator)
         seen, singles = 3 + len(NEAR), len(tracks.singles)
         goal = 2 * seen
         if heads.violated:
             contact = 2 * seen + 1 + (1 + len(NEAR)) * (tracks.goal is not None) + 4 * (self.compass is not None)
-            self.contact_net = EntityNet(k, contact, tracks.kind, width, 1, generator, hidden=1)
+            self.contact_net = EntityNet(k, contact, tracks.kind, width, heads.violated, generator, hidden=1)
             with torch.no_grad():  # contacts are rare
                 self.contact_net.head.biases[-1].fill_(-3.0)
         among = 2 * singles * (singles - 1) // 2
@@ -88,6 +88,7 @@ class PointNet(nn.Module):
     ) -> Tensor:
         """Return the logit of a violation `[K, B]`, by any of the tracks, from before and after a decision.
 
+        Of several costs it is `[K, B, C]`.
         An object that is farther than `within []` before and after violates nothing, and needs no products.
         """
         (before, after), goal = tracks, self.tracks.goal
@@ -104,13 +105,13 @@ class PointNet(nn.Module):
             inputs.append(spread((b - after[:, goal, row, POSITION]).norm(dim=-1, keepdim=True)))
         if self.compass is not None:
             inputs += [self.turned(robot[:, row], x) for robot, x in zip(robots, (a, b), strict=True)]
-        logit = self.contact_net.rows(modulation[:, row], torch.cat(inputs, -1), self.tracks.kind[track])[..., 0]
-        safe = F.logsigmoid(-logit.float()) * near[:, track, row]
+        logit = self.contact_net.rows(modulation[:, row], torch.cat(inputs, -1), self.tracks.kind[track])
+        safe = F.logsigmoid(-logit.float()) * near[:, track, row].unsqueeze(-1)  # [K, P, C]
         if self.asks:
-            log_safe = torch.zeros_like(modulation[..., 0], dtype=safe.dtype).index_add(1, row, safe)
+            log_safe = safe.new_zeros(*modulation.shape[:2], safe.shape[2]).index_add(1, row, safe)
         else:
-            log_safe = safe.view(near.shape).sum(1)
-        log_safe = log_safe.clamp(max=-1e-6)
+            log_safe = safe.view(*near.shape, -1).sum(1)
+        log_safe = (log_safe if self.heads.violated > 1 else log_safe[..., 0]).clamp(max=-1e-6)
         return torch.log(-torch.expm1(log_safe)) - log_safe  # P(violated) = 1 - prod(1 - p_e), as a logit
 
     def turned(self, robot: Tensor, position: Tensor) -> Tensor:

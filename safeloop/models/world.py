@@ -40,7 +40,7 @@ class World:
         self.reward, self.cost, self.terminated, self.event = reward, cost, terminated, event
         self.event_bonus, self.noise, self.expected = event_bonus, noise, expected
         self.rules: tuple[Known, ...] = ()
-        """More known costs; with any of them outcomes have several costs, `[K, M, C]`, the first one being `cost`."""
+        """More known costs; with any of them outcomes have several costs, `[K, M, C]`, the first ones being `cost`."""
         self.reads = any(known not in (None, zero_cost) for known in (reward, cost, terminated, event))
         """True where a known model reads observations."""
 
@@ -95,7 +95,8 @@ class World:
                 reward = reward + event * self.event_bonus
         cost = self.cost(*transition) if self.cost else chance["violated"]
         if self.rules:
-            cost = torch.stack((cost, *(rule(*transition) for rule in self.rules)), 2)
+            own = cost if cost.ndim == 3 else cost.unsqueeze(2)
+            cost = torch.cat((own, *(rule(*transition).unsqueeze(2) for rule in self.rules)), 2)
         terminated = self.terminated(*transition).float() if self.terminated else chance.get("terminated")
         return Outcome(reward, cost, terminated, event)
 

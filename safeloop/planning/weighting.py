@@ -13,6 +13,9 @@ from torch import Tensor
 from safeloop.cmdp import Constraint
 from safeloop.planning.objective import Scores
 
+LEAST = 1e-6
+"""Least threshold that costs are measured in."""
+
 
 def feasible(scores: Scores, constraint: Constraint | None) -> Tensor:
     """Return which candidates are allowed, bool `[B, N]`: finite and, under a constraint, each cost <= its d0."""
@@ -27,7 +30,9 @@ def compared(scores: Scores, constraint: Constraint | None) -> Tensor:
     """Return the costs that candidates are compared by, `[B, N]`: of several the sum, in units of their thresholds."""
     if constraint is None or scores.costs.ndim == 2:
         return scores.costs
-    return (scores.costs / constraint.threshold).sum(2)
+    unit = constraint.threshold  # of a threshold of 0 any cost is too many units
+    unit = unit.clamp(min=LEAST) if isinstance(unit, Tensor) else max(unit, LEAST)
+    return (scores.costs / unit).sum(2)
 
 
 def feasible_first(scores: Scores, constraint: Constraint | None) -> Tensor:

@@ -177,7 +177,7 @@ def check_same_terms(folder: Path, asked: RunSettings | None = None) -> None:
     reference = asked or runs[0].settings
     name = "this command" if asked else str(runs[0].path)
     for run in runs:
-        for key in ("env", "env_options", "budget", "data"):
+        for key in ("env", "env_options", "budget", "budgets", "data"):
             here, there = getattr(reference, key), getattr(run.settings, key)
             if here != there:
                 raise UsageError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from safeloop.recording.tables import ANY, COUNTS, GROUPS, NEW, RISES, column
-from safeloop.recording.tally import UNKNOWN
+from safeloop.recording.tally import NO_COSTS, UNKNOWN, Costs
 
 AGENT, POLICY = "agent", "policy"
 """Ways to control an evaluation episode: as the agent does, or by its policy without its planner."""
@@ -29,6 +29,8 @@ class Episode:
     """Seconds of training so far, evaluations excluded."""
     longest_run: int = column(least=UNKNOWN, default=UNKNOWN)
     """Largest number of simulator steps in a row with a cost; -1 where that was not recorded."""
+    costs: Costs = field(default=NO_COSTS)
+    """Cost returns by name, where the environment names several costs."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class EvaluationEpisode:
     """Largest number of simulator steps in a row with a cost; -1 where that was not recorded."""
     control: str = column(order=GROUPS, default=AGENT)
     """`agent`: the agent acted as it does; `policy`: its policy acted alone, without its planner."""
+    costs: Costs = field(default=NO_COSTS)
+    """Cost returns by name, where the environment names several costs."""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ class RunSettings:
     seed: int = column(least=0)
     budget: float | None = column(least=0)
     """Cost limit per episode (a cost return); None in environments without a cost."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    """Cost limits by name, where the environment names several costs."""
     preset: str = "default"
     env_options: dict[str, Any] = field(default_factory=dict)
     algo_settings: dict[str, Any] = field(default_factory=dict)

@@ -6,13 +6,14 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, asdict, field, fields
 from pathlib import Path
 from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.files import append, write_atomically
+from safeloop.recording.tally import Costs
 
 RISES, GROUPS, COUNTS, NEW = "rises", "groups", "counts", "new"
 """Orders of a column over the rows: more in each row; the same or more; 0, 1, 2, ...; no value twice. The last two
@@ -25,8 +26,9 @@ TEXTS = {
     "int": re.compile(r"-?[0-9]{1,20}"),
     "float": re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|nan|-?inf"),
     "str": re.compile(r".+", re.DOTALL),
+    "Costs": Costs.PATTERN,
 }
-KINDS = {"int": int, "float": float, "str": str}
+KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "Costs": Costs.parse}
 
 
 def column(
@@ -193,7 +195,7 @@ class Table:
             yield self.row_type(**row)
 
 
-_NOUNS = {"int": "a whole number", "float": "a number", "str": "a name"}
+_NOUNS = {"int": "a whole number", "float": "a number", "str": "a name", "Costs": "costs like `hazards=12 vases=0`"}
 
 
 class _Order:

@@ -27,12 +27,12 @@ def command(settings: RunSettings) -> str:
         words += ["--preset", settings.preset]
     for name, value in _settings(settings).items():
         words += ["--set", f"{name}={_text(value)}"]
-    options, budget = _env(settings)
+    options, budgets = _env(settings)
     if not settings.dataset:  # a dataset says how its environment was made
         for name, value in options.items():
             words += ["--env-set", f"{name}={_text(value)}"]
-    if budget is not None:
-        words += ["--budget", _text(budget)]
+    for name, value in budgets.items():
+        words += ["--budget", f"{name}={_text(value)}" if name else _text(value)]
     if settings.reset_free:
         words.append("--reset-free")
     for name, usual in {**USUAL, **({"eval_episodes": 20} if settings.dataset else {})}.items():
@@ -71,15 +71,19 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
     return asked
 
 
-def _env(settings: RunSettings) -> tuple[dict[str, Any], float | None]:
-    """Return the options of the environment and the budget that a command must give."""
+def _env(settings: RunSettings) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the options of the environment and the budgets that a command must give, "" the name of the one for all.
+
+    Where the budget for all is the sum of the others, these say it.
+    """
+    each, total = settings.budgets, settings.budget
+    whole = {} if total is None or (each and total == sum(each.values())) else {"": total}
     try:
         spec = find_env(settings.env)
     except UsageError:
-        return settings.env_options, settings.budget
-    usual, budget = spec.options, settings.budget
-    options = {name: value for name, value in settings.env_options.items() if usual.get(name) != value}
-    return options, None if budget == spec.budget else budget
+        return settings.env_options, whole | each
+    options = {name: value for name, value in settings.env_options.items() if spec.options.get(name) != value}
+    return options, {} if whole == {"": spec.budget} and not each else whole | each
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from safeloop.recording.reader import Recorded
-from safeloop.report import style
+from safeloop.report import named, style
 
 PLANNING = (
     ("divergence", "distance between the planned action and the actor's", "L2 distance of the two actions"),
@@ -31,20 +31,25 @@ RETURN, COST = ("return_", "return"), ("cost_return", "cost return")
 def draw(records: Sequence[Recorded], path: Path) -> None:
     """Draw all runs: one colour per algorithm, thin lines for single seeds or episodes, thick for mean or median."""
     settings = records[0].run.settings
-    panels = (RETURN,) if settings.budget is None else (RETURN, COST)
+    panels: list[tuple[str, str, float | None]] = [(*RETURN, None)]
+    if settings.budget is not None:
+        panels.append((*COST, settings.budget))
+    panels += [(f"{COST[0]} {name}", f"{COST[1]} of {name}", limit) for name, limit in settings.budgets.items()]
     picture, *axes = style.figure(f"{settings.env}: training", len(panels))
     logarithmic = style.needs_log_axis(records)
-    for axis, (column, name) in zip(axes, panels, strict=True):
+    for axis, (column, name, limit) in zip(axes, panels, strict=True):
         for index, (algo, seeds) in enumerate(style.algorithms(records).items()):
-            rows = [[(e.simulator_steps, getattr(e, column)) for e in r.episodes] for r in seeds]
+            rows = [[(e.simulator_steps, named.value(e, column)) for e in r.episodes] for r in seeds]
             _algorithm(axis, index, algo, seeds, rows)
         axis.set_ylabel(f"{name} of an episode")
-        axis.set_title(f"{name}, against simulator steps", fontsize=11)
+        told = f" (budget {limit:g})" if settings.budgets and limit is not None else ""
+        axis.set_title(f"{name}, against simulator steps{told}", fontsize=11)
         style.step_axis(axis, logarithmic)
-    if settings.budget is not None:
-        budget = {"color": "black", "linewidth": 1.4, "linestyle": (0, (4, 3)), "label": f"budget {settings.budget:g}"}
-        axes[1].axhline(settings.budget, **budget)
-        style.from_zero(axes[1])
+        if limit is not None:
+            label = "budget" if settings.budgets else f"budget {limit:g}"
+            budget = {"color": "black", "linewidth": 1.4, "linestyle": (0, (4, 3)), "label": label}
+            axis.axhline(limit, **budget)
+            style.from_zero(axis)
     style.legend_below(picture, axes[-1], caption=style.SMOOTHED)
     style.save(picture, path)
 

@@ -58,6 +58,7 @@ def _labelled(recorded: Recorded, episodes: Sequence[Any]) -> list[dict[str, Any
     found = []
     for episode in episodes:
         values = {name.rstrip("_"): value for name, value in asdict(episode).items()}
+        values |= {f"cost_return_{name}": cost for name, cost in values.pop("costs")}
         values["longest_run"] = None if values["longest_run"] == UNKNOWN else values["longest_run"]
         found.append({**run, **values})
     return found

@@ -13,6 +13,7 @@ from safeloop.errors import UsageError
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_algorithm, find_env
+from safeloop.report.named import NamedCost, named
 from safeloop.report.safety import kept, safety
 from safeloop.report.statistics import normalised
 from safeloop.settings import build, flat, kinds
@@ -77,6 +78,8 @@ class Row:
     training_minutes: float
     evaluation_minutes: float | None
     """Minutes of all evaluations."""
+    costs: list[NamedCost]
+    """The costs that have names, whose numbers have a column each."""
     diagnostics: dict[str, float]
     """Further numbers by name, a column each: the environment's diagnostics, means over the last training episodes; and
     where the last evaluation has episodes of the policy alone, their mean return (and cost return)."""
@@ -119,6 +122,7 @@ def row(recorded: Recorded) -> Row:
         score=score(settings, found),
         training_minutes=progress[-1].wall_seconds / 60 if progress else 0.0,
         evaluation_minutes=recorded.evaluation_minutes,
+        costs=named(recorded, LAST),
         diagnostics={
             **{
                 name: fmean([d.mean for d in recorded.diagnostics if d.name == name][-LAST:])
@@ -146,8 +150,10 @@ def rows(records: Iterable[Recorded]) -> list[Row]:
 
 
 def columns(of: Row) -> dict[str, Any]:
-    """Return a row's values by column, each diagnostic in a column of its own."""
-    found = {f.name: getattr(of, f.name) for f in fields(of) if f.name != "diagnostics"}
+    """Return a row's values by column, those of named costs and each diagnostic in columns of their own."""
+    found = {f.name: getattr(of, f.name) for f in fields(of) if f.name not in ("costs", "diagnostics")}
+    for cost in of.costs:
+        found |= cost.columns
     return {**found, **of.diagnostics}
 
 

@@ -14,7 +14,7 @@ from safeloop.files import write_atomically
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_algorithm, find_env
-from safeloop.report import aggregates, offline, published, rows
+from safeloop.report import aggregates, named, offline, published, rows
 from safeloop.report.aggregates import Group
 from safeloop.report.rows import LAST, Row
 from safeloop.report.tables import MISSING, aligned, interval, markdown, number, percent, without_empty, write_csv
@@ -71,6 +71,20 @@ def each_run(r: Row) -> dict[str, str]:
     }
 
 
+def each_cost(r: Row) -> Cells:
+    """Return a line for each of a run's named costs."""
+    within = {None: MISSING, True: "yes", False: "no"}
+    return [
+        {
+            "algorithm": r.algo, "seed": str(r.seed), "named cost": each.name, "budget": number(each.budget, 0),
+            "cost": number(each.training_cost_return), "eval cost": number(each.evaluation_cost_return),
+            "CVaR": number(each.evaluation_cvar), "over budget": percent(each.evaluation_over_budget),
+            "in budget": within[each.within_budget],
+        }
+        for each in r.costs
+    ]  # fmt: skip
+
+
 def sections(records: Sequence[Recorded]) -> dict[str, list[Group]]:
     """Return the groups by privileged information: algorithms that had different ones are never one ranking."""
     found: dict[str, list[Group]] = {}
@@ -85,6 +99,8 @@ def tables(groups: Sequence[Group]) -> dict[str, Cells]:
     if any(len(group.rows) > 1 for group in groups):
         found["Over seeds"] = without_empty([over_seeds(group) for group in groups])
     found["Each run"] = without_empty([each_run(r) for group in groups for r in group.rows])
+    if costs := [line for group in groups for r in group.rows for line in each_cost(r)]:
+        found["Costs by name"] = without_empty(costs)
     return found
 
 
@@ -125,7 +141,7 @@ def _task(settings: RunSettings) -> list[str]:
         lines.append("Environment options: " + ", ".join(f"{k}={v}" for k, v in settings.env_options.items()) + ".")
     if costs:
         lines.append(f"Budget: cost return {settings.budget:g} per episode; in budget: the evaluation's mean cost.")
-    return lines
+    return [*lines, *named.terms(settings)]
 
 
 def _planners(records: Sequence[Recorded]) -> list[str]:
@@ -146,6 +162,9 @@ def _planners(records: Sequence[Recorded]) -> list[str]:
             f"Note: {adaptive}: the planner's threshold follows the costs of training episodes towards the budget "
             "(constraint=adaptive)."
         )
+    if records[0].run.settings.budgets:
+        others = ", ".join(dict.fromkeys(s.name for s in (r.run.settings for r in records) if s.name not in follows))
+        lines += [f"Note: {others}: knows one cost, that without a name."] * bool(others)
     return lines
 
 

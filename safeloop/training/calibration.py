@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Protocol
 
@@ -15,10 +16,10 @@ from safeloop.training.evaluation import evaluate
 class Follows(Protocol):
     """A threshold that follows the costs of episodes (`planning.budget.AdaptiveThreshold`)."""
 
-    level: float
+    levels: list[float]
 
-    def follow(self, cost: float, ended: bool) -> None:
-        """Take the cost of an episode that has ended."""
+    def follow(self, costs: Sequence[float], ended: bool) -> None:
+        """Take the costs of an episode that has ended."""
         ...
 
 
@@ -30,6 +31,6 @@ def calibrated(policy: Policy, threshold: Follows, spec: EnvSpec, episodes: int,
     """
     levels = []
     for row in evaluate(policy, spec, episodes, derived_seed(seed, CALIBRATION)):
-        threshold.follow(row.cost_return, True)
-        levels.append(threshold.level)
+        threshold.follow([row.cost_return], True)
+        levels += threshold.levels
     return math.exp(fmean(levels[len(levels) // 2 :]))

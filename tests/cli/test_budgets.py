@@ -50,10 +50,10 @@ def test_a_budget_is_met_on_episodes_of_their_own_and_the_threshold_then_stays(r
 
 def test_calibration_follows_each_episode_and_ends_with_the_mean_of_the_later_half(monkeypatch):
     class Follows:
-        level = 0.0
+        levels = (0.0,)
 
-        def follow(self, cost, ended):
-            self.level += cost
+        def follow(self, costs, ended):
+            self.levels = [self.levels[0] + costs[0]]
             assert ended
 
     rows = [type("Row", (), {"cost_return": cost}) for cost in (1.0, 2.0, 4.0, 8.0, 16.0)]

@@ -39,8 +39,8 @@ def columns(change):
 
 DAMAGE = {
     "cut within a line": (lambda rows: [*rows[:4], rows[4][:7], *rows[5:]], "line 5, column return: 3 values"),
-    "a line of two": (lambda rows: [*rows[:4], rows[4] + "," + rows[5], *rows[6:]], "line 5, column longest_run: 18 "),
-    "an empty line": (lambda rows: [*rows[:4], "", *rows[4:]], "line 5, column episode: 0 values, expected 9"),
+    "a line of two": (lambda rows: [*rows[:4], rows[4] + "," + rows[5], *rows[6:]], "line 5, column costs: 20 "),
+    "an empty line": (lambda rows: [*rows[:4], "", *rows[4:]], "line 5, column episode: 0 values, expected 10"),
     "NaN": (with_cell(3, "return", "nan"), "line 3, column return: 'nan', expected a finite number"),
     "infinity": (with_cell(3, "cost_return", "inf"), "line 3, column cost_return: 'inf', expected a finite number"),
     "text": (with_cell(4, "violations", "none"), "line 4, column violations: 'none', expected a whole number"),
@@ -55,7 +55,7 @@ DAMAGE = {
     "an episode missing": (lambda rows: [*rows[:5], *rows[6:]], "line 6, column episode: '5', expected 4, the next"),
     "episodes out of order": (lambda rows: [*rows[:3], rows[4], rows[3]], "line 4, column episode: '3', expected 2"),
     "a column missing": (columns(lambda c: c[:3] + c[4:]), "line 1, column return: expected here, found 'cost_return'"),
-    "the last two missing": (columns(lambda c: c[:-2]), "line 1, column wall_seconds: missing"),
+    "the last three missing": (columns(lambda c: c[:-3]), "line 1, column wall_seconds: missing"),
     "one renamed": (lambda rows: [rows[0].replace("decisions", "moves"), *rows[1:]], "column decisions: expected here"),
     "one added": (columns(lambda c: [*c, c[0]]), "line 1, column 'episode': not expected"),
     "two exchanged": (columns(lambda c: [c[1], c[0], *c[2:]]), "line 1, column episode: expected here, found 'sim"),
@@ -91,7 +91,7 @@ def test_evaluations_are_counted_anew_at_each_time(trained):
     run = trained / RUN
     kept = (run / "evaluations.csv").read_text()
     assert len(reader.read(reader.open_run(run)).evaluations) == 5
-    more = [f"9000,{i},1.0,0.0,0,100,0.5,0,agent" for i in range(2)]
+    more = [f"9000,{i},1.0,0.0,0,100,0.5,0,agent,-" for i in range(2)]
     damaged(run / "evaluations.csv", lambda rows: rows + more)
     assert len(reader.read(reader.open_run(run)).evaluations) == 7
     for wrong, message in (

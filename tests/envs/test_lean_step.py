@@ -46,7 +46,7 @@ def test_a_slow_vase_is_judged_by_the_stock_arithmetic() -> None:
     env = safety_gymnasium.spec("PointGoal2").make()
     env.reset(seed=0)
     task, data = env._task, env._data
-    moves = env._checks[-1]
+    moves = env._every_check[-1]
     first = task.model.body_dofadr[task.model.body("vase3").id]
     for speed, expected in ((0.0, False), (0.99999e-4, False), (1.00001e-4, True), (1.0, True)):
         data.qvel[:] = 0.0

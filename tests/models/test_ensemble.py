@@ -316,6 +316,29 @@ def test_a_learned_cost_finds_the_circles_around_hazards():
     assert loss < 0.35 * guess
 
 
+@pytest.mark.parametrize("parts", [None, HAZARDS])
+def test_each_of_several_costs_is_learned_by_itself(parts):
+    """Hazards cost as above, as a first cost; a second is that of the action, and a third is never had."""
+    data, replay = circles(3000, seed=0).data, Replay(3000, 15, A, costs=3)
+    for i in range(3000):
+        obs, act, _, cost, _, _, following = (x[i].numpy() for x in data)
+        costs = [float(cost), float(act[0] > 0.5), 0.0]
+        replay.add(obs, act, 0.0, costs, False, False, following)
+    model = make(parts, Heads(violated=3), obs_dim=15)
+    assert len(model.fit(replay, 800)) == 3
+    batch = replay.rows(torch.arange(1000))
+    transition = [x.expand(K, -1, -1) for x in (batch.obs, batch.act, batch.next_obs)]
+    with torch.no_grad():
+        chance = model.judge(*transition, model.step(*transition[:2], [torch.Generator()])[1])[1]["violated"]
+    assert chance.shape == (K, 1000, 3) and batch.violated.shape == (1000, 3)
+    by_action = chance[..., 1].mean(0)
+    assert by_action[batch.act[:, 0] > 0.6].mean() > 0.7 and by_action[batch.act[:, 0] < 0.4].mean() < 0.2
+    assert chance[..., 2].mean() < 0.05
+    if parts is not None:
+        found, there = chance[..., 0].mean(0), batch.violated[:, 0] > 0
+        assert found[there].mean() > 4 * found[~there].mean()
+
+
 """Two lidars of six bins, the second one stored backwards."""
 
 

@@ -132,6 +132,33 @@ def test_violations_are_those_of_any_track_that_is_there(learned):
     torch.testing.assert_close(chance(state), 1 - (1 - torch.stack(alone)).prod(0), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shown", SHOWN)
+def test_each_of_several_costs_is_learned_by_itself(shown):
+    """The first cost is that of hazards, the second is had at all times when the action is large."""
+    data = everything(drive(12, shown=shown))
+    replay = Replay(len(data.obs), data.obs.shape[1], A, costs=2)
+    for obs, act, reward, cost, _, event, following in zip(*data, strict=True):
+        costs = [float(cost), float(cost > 0 and act[0] > 0)]
+        replay.add(obs.numpy(), act.numpy(), float(reward), costs, False, bool(event), following.numpy())
+    model = make(Heads(event=True, violated=2), shown=shown)
+    model.fit(replay, 800, 256)
+    rows = everything(replay)
+    state = model.first(rows.obs).expand(K, -1, -1)
+    act = rows.act.expand(K, -1, -1)
+    with torch.no_grad():
+        following, memory = model.step(state, act, None)
+        chance = model.judge(state, act, following, memory)[1]["violated"]
+    model.net.asks = False  # as on a CUDA device
+    with torch.no_grad():
+        torch.testing.assert_close(model.judge(state, act, following, memory)[1]["violated"], chance)
+    assert chance.shape == (K, len(data.obs), 2)
+    bad, found = rows.violated > 0, chance.mean(0)
+    assert found[bad[:, 0], 0].mean() > 4 * found[~bad[:, 0], 0].mean()
+    only_first = bad[:, 0] & ~bad[:, 1]
+    assert found[bad[:, 1], 1].mean() > 2 * found[only_first, 1].mean()
+    assert found[only_first, 0].mean() > 2 * found[only_first, 1].mean()
+
+
 def test_it_learns_how_objects_move_and_what_follows_several_decisions_ahead(learned):
     model, data, states, _ = learned
     ahead, k = 6, model.ensemble_size

@@ -45,6 +45,8 @@ def asked_for(monkeypatch):
     [
         ("PointGoal1", "safeloop", {}),
         ("PointGoal1", "cpo", {"steps": 5000, "budget": 7.5, "seeds": [3]}),
+        ("PointGoal2", "cpo", {"budget": {"vases": 7.5}, "env_options": {"costs": "separate"}}),
+        ("PointGoal2", "cpo", {"budget": {"vases": 7.5, "": 3}, "env_options": {"costs": "separate"}}),
         ("PointGoal1", "omnisafe:PPO", {"variant": "a=b", "env_options": {"observation": "task"}}),
         ("PointGoal1", "safeloop", {"settings": {"dynamics": "full", "cost": "learned", "horizon": 4}}),
         ("PointGoal1", "safeloop", {"preset": "paper", "settings": {"inverse_temperature": 50}, "eval_every": 1000}),

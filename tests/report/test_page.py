@@ -12,7 +12,7 @@ from safeloop import api
 from safeloop.errors import UsageError
 from safeloop.recording import reader
 from safeloop.report import aggregates, style
-from safeloop.report.page import content, figures
+from safeloop.report.page import content, figures, scores
 from safeloop.report.page.content import Task
 from tests.report.conftest import EVIL
 from tests.report.test_report import make, twelve
@@ -142,12 +142,12 @@ def test_profiles_leave_out_what_was_not_run_on_all_tasks(recorded):
     tasks = {}
     for folder in (recorded / "HalfCheetah", recorded / "Walker2d", recorded / "PointGoal1"):
         tasks[folder.name] = aggregates.aggregates([reader.read(run) for run in reader.runs_under(folder)])
-    labels, left, scores = content.profile(tasks)
+    labels, left, whole = scores.profile(tasks)
     assert labels == ["HalfCheetah", "Walker2d"] and not left
-    assert [len(seeds) for found in scores.values() for seeds in found] == [3] * 8
+    assert [len(seeds) for found in whole.values() for seeds in found] == [3] * 8
     tasks["Walker2d"] = [group for group in tasks["Walker2d"] if group.first.algo == "sac"]
-    _, left, kept = content.profile(tasks)
-    assert set(left) == {"td3", "loop-sac", "loop-td3"} and kept == {"sac": scores["sac"]}
+    _, left, kept = scores.profile(tasks)
+    assert set(left) == {"td3", "loop-sac", "loop-td3"} and kept == {"sac": whole["sac"]}
 
 
 def test_scores_over_tasks_stand_in_tables(recorded, page):
@@ -157,7 +157,7 @@ def test_scores_over_tasks_stand_in_tables(recorded, page):
         name: aggregates.aggregates([reader.read(run) for run in reader.runs_under(recorded / name)]) for name in names
     }
     looks = {group.first.algo: figures.look(0) for groups in tasks.values() for group in groups}
-    estimates, pairs = content.over_tasks(tasks, looks)
+    estimates, pairs = scores.over_tasks(tasks, looks)
     assert [line.head for line in estimates.lines] == ["loop-sac", "loop-td3", "sac", "td3"]
     assert len(pairs.lines) == 12 and pairs.caption == "Probability of improvement; privileged information: nothing"
     text = without_bokeh(page)

@@ -33,7 +33,7 @@ def make(algorithm=safeloop, budget=15.0, **changes):
     settings = algorithm.resolve(asked(algorithm, **changes), spec).settings
     env = spec.make()
     sizes = env.observation_space.shape[0], env.action_space.shape[0]
-    return algorithm.build(settings, spec, *sizes, 0, "cpu", budget=budget), env
+    return algorithm.build(settings, spec, *sizes, 0, "cpu", budgets=[budget]), env
 
 
 def episode(agent, env, cost, length=6):

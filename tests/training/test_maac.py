@@ -149,7 +149,7 @@ def make_safe(seed=0):
     assert settings.pathwise.critic_targets == "plain" and settings.branches.real_fraction == 1
     env = spec.make()
     sizes = env.observation_space.shape[0], env.action_space.shape[0]
-    return safemaac.build(settings, spec, *sizes, seed, "cpu", budget=25.0), env
+    return safemaac.build(settings, spec, *sizes, seed, "cpu", budgets=[25.0]), env
 
 
 def test_a_resumed_agent_under_a_budget_acts_as_an_uninterrupted_one():

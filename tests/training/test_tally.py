@@ -2,7 +2,10 @@
 
 import pytest
 
-from safeloop.recording.tally import UNKNOWN, Tally
+from safeloop.errors import UsageError
+from safeloop.recording.rows import Episode
+from safeloop.recording.tables import Table
+from safeloop.recording.tally import UNKNOWN, Costs, Tally
 
 
 def decision(violations, steps, costs=None):
@@ -15,7 +18,38 @@ def test_sums_are_over_all_decisions():
     tally = Tally()
     tally.add(1.5, decision(2, 3, [0.5, 0.0, 1.5]))
     tally.add(-0.5, decision(1, 2, [0.0, 1.0]))
-    assert tally.columns == {"return_": 1.0, "cost_return": 3.0, "violations": 3, "length": 5, "longest_run": 1}
+    assert tally.columns == {
+        "return_": 1.0, "cost_return": 3.0, "violations": 3, "length": 5, "longest_run": 1, "costs": (),
+    }  # fmt: skip
+
+
+def test_costs_with_names_are_summed_each():
+    tally = Tally()
+    for walls, speed in ((1.5, 0.0), (0.25, 2.0)):
+        tally.add(0.0, {**decision(1, 2), "named_costs": {"walls": walls, "speed": speed}})
+    assert tally.columns["costs"] == (("walls", 1.75), ("speed", 2.0))
+
+
+@pytest.mark.parametrize(
+    "costs", [(), (("walls", 1.75), ("speed_of_it", 0.0)), (("a", 1e7), ("b", 0.000012), ("c", -2.0))]
+)
+def test_costs_are_read_as_they_were_written(costs, tmp_path):
+    table = Table(tmp_path / "episodes.csv", Episode)
+    row = Episode(0, 5, 1, 1.0, 2.0, 1, 5, 0.5, costs=Costs(costs))
+    table.append(row)
+    assert table.read() == [row] and dict(table.read()[0].costs) == dict(costs)
+
+
+@pytest.mark.parametrize(
+    "text", ["walls", "walls=", "walls=one", "=1", "walls=1  speed=2", "walls=1,speed=2", "a=1e", "a=nan"]
+)
+def test_a_damaged_text_of_costs_is_found(text, tmp_path):
+    table = Table(tmp_path / "episodes.csv", Episode)
+    table.append(Episode(0, 5, 1, 1.0, 2.0, 1, 5, 0.5, costs=Costs([("walls", 1.0)])))
+    written = table.path.read_text()
+    table.path.write_text(written.replace("walls=1", f'"{text}"'))
+    with pytest.raises(UsageError, match=r"line 2, column costs: .*, expected costs like `hazards=12 vases=0`"):
+        table.read()
 
 
 @pytest.mark.parametrize(

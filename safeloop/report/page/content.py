@@ -15,14 +15,14 @@ from safeloop.errors import UsageError
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_env
-from safeloop.report import across, published, style, summary
+from safeloop.report import named, published, style, summary
 from safeloop.report.aggregates import Group
 from safeloop.report.commands import command
 from safeloop.report.page import figures
 from safeloop.report.page.figures import Algorithm, Curve, Drawn, Look
 from safeloop.report.published import Published
 from safeloop.report.rows import Row
-from safeloop.report.tables import MISSING, number, spread
+from safeloop.report.tables import MISSING, number
 
 MEASURES = {"return_": "return of an episode", "cost_return": "cost return of an episode", "violations": "violations"}
 SMOOTHED = (
@@ -171,7 +171,7 @@ def page(task: Task, found: Sequence[Group], looks: Mapping[str, Look], others: 
 
     `found` are the task's algorithms (`aggregates.aggregates`), `others` the published results to show there.
     """
-    groups = {group.first.algo: group for group in found}
+    groups, label = {group.first.algo: group for group in found}, task.label
     algorithms = [
         Algorithm(name, looks[name], task.runs_of(name), getattr(groups[name].evaluation, "cvar", None))
         for name in sorted(groups, key=list(looks).index)
@@ -180,7 +180,7 @@ def page(task: Task, found: Sequence[Group], looks: Mapping[str, Look], others: 
         label=task.label,
         terms=summary.terms(task.records),
         legend=[(a.look, style.median_label(a.name, a.records)) for a in algorithms],
-        tables=_tables(task, list(groups.values()), looks, others),
+        tables=[*_tables(task, list(groups.values()), looks, others), *_named(label, list(groups.values()), looks)],
         drawn=_drawn(task, algorithms),
         failures=_failures(task.label, [r for group in groups.values() for r in group.rows], looks),
         runs=_runs(task, list(groups.values()), looks),
@@ -242,6 +242,18 @@ def _other(each: Published, heads: Sequence[str]) -> Line:
     cut = "episodes cut at a violation" if each.episodes_cut else "episodes not cut"
     note = f"Budget {each.budget:g}; privileged information: {each.privileged}; {cut}; {each.note and each.note + '; '}"
     return Line(each.algo, [cells.get(head, "") for head in heads], note=f"{note}source: {each.source}")
+
+
+def _named(label: str, groups: Sequence[Group], looks: Mapping[str, Look]) -> list[Table]:
+    """Return the table of costs by name, where there are any."""
+    costs = [(r.algo, summary.each_cost(r)) for group in groups for r in group.rows]
+    lines = [
+        replace(_line(cells, list(cells)[2:], looks[algo]), head=f"{algo} seed {cells['seed']}")
+        for algo, each in costs
+        for cells in each
+    ]
+    heads = list(costs[0][1][0])[2:] if lines else []
+    return [Table(f"{label}: costs by name", heads, lines)] if lines else []
 
 
 def _runs(task: Task, groups: Sequence[Group], looks: Mapping[str, Look]) -> Table:
@@ -312,12 +324,13 @@ def _drawn(task: Task, algorithms: Sequence[Algorithm]) -> list[Drawn]:
     }  # fmt: skip
     smooth = "Each point is the mean of an evaluation's episodes." if offline else SMOOTHED
     found = []
-    for column, title in (("return_", "Return"), ("cost_return", "Cost return")):
-        if column == "cost_return" and budget is None:
-            continue
+    panels: list[tuple[str, str, float | None]] = [("return_", "Return", None)]
+    if budget is not None:
+        panels.append(("cost_return", "Cost return", budget))
+    panels += [(f"cost_return {n}", f"Cost return of {n}", limit) for n, limit in task.settings.budgets.items()]
+    for column, title, limit in panels:
         curves = [[_smooth(r, column) for r in a.records] for a in algorithms]
         if any(len(steps) > 1 for seeds in curves for steps, _ in seeds):
-            limit = budget if column == "cost_return" else None
             plot = figures.over_steps(algorithms, curves, f"{title.lower()} of an episode", budget=limit, **options)
             caption = smooth + (" The dashed line is the budget." if limit is not None else "")
             found.append(Drawn(plot, f"{title} in {'evaluation' if offline else 'training'}", caption))
@@ -340,56 +353,14 @@ def _there(drawn: Drawn | None) -> list[Drawn]:
 def _smooth(recorded: Recorded, column: str) -> Curve:
     """Return the curve of a run: the moving average of its episodes, offline the means of its evaluations."""
     if not recorded.run.settings.dataset:
-        values = [getattr(e, column) for e in recorded.episodes]
+        values = [named.value(e, column) for e in recorded.episodes]
         return np.array([e.simulator_steps for e in recorded.episodes]), style.running_mean(values)
     found: dict[int, list[float]] = {}
     for e in recorded.evaluations:
-        found.setdefault(e.simulator_steps, []).append(getattr(e, column))
+        found.setdefault(e.simulator_steps, []).append(named.value(e, column))
     return np.array(list(found)), np.array([np.mean(values) for values in found.values()])
 
 
 def _violations(recorded: Recorded) -> Curve:
     steps, counts = ([getattr(e, name) for e in recorded.episodes] for name in ("simulator_steps", "violations"))
     return np.array(steps), np.cumsum(counts)
-
-
-def profile(tasks: Mapping[str, Sequence[Group]]) -> tuple[list[str], list[str], dict[str, list[list[float]]]]:
-    """Return the tasks with scores, the algorithms left out, and for the others the scores by task of finished runs.
-
-    `tasks` are the algorithms of each task. One is left out where it has no finished run with a score in one of these.
-    """
-    scores: dict[str, dict[str, list[float]]] = {}
-    for label, groups in tasks.items():
-        for row in (row for group in groups for row in group.finished):
-            if row.score is not None:
-                scores.setdefault(label, {}).setdefault(row.algo, []).append(row.score)
-    names = list(dict.fromkeys(name for found in scores.values() for name in found))
-    whole = [name for name in names if all(name in found for found in scores.values())]
-    left = [name for name in names if name not in whole]
-    return list(scores), left, {name: [found[name] for found in scores.values()] for name in whole}
-
-
-def over_tasks(tasks: Mapping[str, Sequence[Group]], looks: Mapping[str, Look]) -> list[Table]:
-    """Return the tables of scores over several tasks, two for each kind of privileged information.
-
-    The first has each algorithm's estimate, the second the probabilities of improvement, where there are any.
-    """
-    scores, found = across.scores(tasks), []
-    estimates, pairs = across.algorithms(scores), across.pairs(scores)
-    for privileged in dict.fromkeys(privileged for privileged, _ in scores):
-        end = f"privileged information: {privileged}"
-        lines = [
-            Line(a.algo, [", ".join(a.tasks), number(a.score.n, 0), spread(*a.score[:3])], looks[a.algo])
-            for a in estimates
-            if a.privileged == privileged
-        ]
-        found.append(Table(f"Score over tasks; {end}", ["tasks", "seeds of each", "score"], lines))
-        lines = [
-            Line(p.algo, [p.other, ", ".join(p.tasks), spread(*p.probability[:3])], looks[p.algo])
-            for p in pairs
-            if p.privileged == privileged
-        ]
-        if lines:
-            heads = ["compared with", "tasks", "probability of a higher score"]
-            found.append(Table(f"Probability of improvement; {end}", heads, lines))
-    return found

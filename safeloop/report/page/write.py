@@ -22,7 +22,7 @@ from safeloop.files import REMEDIES, write_atomically
 from safeloop.recording import reader
 from safeloop.report import aggregates
 from safeloop.report.aggregates import Group
-from safeloop.report.page import content, figures
+from safeloop.report.page import content, figures, scores
 from safeloop.report.page.content import Task
 from safeloop.report.page.figures import Drawn, Look
 from safeloop.report.style import SHARE, WINDOW
@@ -75,7 +75,7 @@ def page(tasks: Sequence[Task], title: str = "") -> str:
         looks={name: look for name, look in looks.items() if look.place in shown},
         profile=profile,
         profile_names=compared,
-        over_tasks=content.over_tasks(by_label, looks),
+        over_tasks=scores.over_tasks(by_label, looks),
         item=_item,
         long=content.LONG,
         narrow=("seeds", "CVaR", "over budget", "longest run", "seeds in budget"),
@@ -103,12 +103,12 @@ def _profile(
 
     None with fewer than two tasks that have reference returns.
     """
-    labels, left, scores = content.profile({task.label: found for task, found in zip(tasks, groups, strict=True)})
-    if len(labels) < 2 or not scores:
+    labels, left, by_algorithm = scores.profile({task.label: found for task, found in zip(tasks, groups, strict=True)})
+    if len(labels) < 2 or not by_algorithm:
         return None, []
     told = {
         name: ", ".join(sorted({r.run.settings.privileged or "nothing" for t in tasks for r in t.runs_of(name)}))
-        for name in scores
+        for name in by_algorithm
     }
     without = f" Left out, as they have no finished run on one of these tasks: {', '.join(left)}." if left else ""
     caption = (
@@ -116,5 +116,5 @@ def _profile(
         "the reference returns of its task. The height of a curve is the share of runs above that value, as a mean "
         f"over the tasks.{without} Privileged information: {'; '.join(f'{n}: {text}' for n, text in told.items())}."
     )
-    plot = figures.profiles([(name, looks[name]) for name in scores], list(scores.values()))
-    return Drawn(plot, "Share of runs above each score", caption), list(scores)
+    plot = figures.profiles([(name, looks[name]) for name in by_algorithm], list(by_algorithm.values()))
+    return Drawn(plot, "Share of runs above each score", caption), list(by_algorithm)
