@@ -95,9 +95,9 @@ def test_evaluations_are_counted_anew_at_each_time(trained):
     damaged(run / "evaluations.csv", lambda rows: rows + more)
     assert len(reader.read(reader.open_run(run)).evaluations) == 7
     for wrong, message in (
-        ("9000,1,1.0,0.0,0,100,0.5,0,agent", "line 7, column episode: '1', expected 0, the next"),
-        ("3000,0,1.0,0.0,0,100,0.5,0,agent", "line 7, column episode: '0', expected 5, the next"),
-        ("50,0,1.0,0.0,0,100,0.5,0,agent", "line 7, column simulator_steps: '50', expected at least 3000"),
+        ("9000,1,1.0,0.0,0,100,0.5,0,agent,-", "line 7, column episode: '1', expected 0, the next"),
+        ("3000,0,1.0,0.0,0,100,0.5,0,agent,-", "line 7, column episode: '0', expected 5, the next"),
+        ("50,0,1.0,0.0,0,100,0.5,0,agent,-", "line 7, column simulator_steps: '50', expected at least 3000"),
     ):
         (run / "evaluations.csv").write_text(f"{kept}{wrong}\n")
         with pytest.raises(UsageError, match=message):
