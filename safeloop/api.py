@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.experiments import prepare, specify
-from safeloop.experiments.local import Failure, Job, Stopped, Work, check_jobs, execute
+from safeloop.experiments.executor import Failure, Job, Stopped, Work, execute
+from safeloop.experiments.executors import Place
 from safeloop.experiments.progress import display, heartbeat
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
@@ -93,7 +94,7 @@ def offline(
     Raises `UsageError` for bad input and for a dataset with anything wrong, before anything is written.
     """
     asked = Request(algos=algos, **options)
-    check_jobs(asked.jobs)  # before a sweep trains anything
+    _place(asked)  # before a sweep trains anything
     check_path(asked.out, "--out")
     with heartbeat("reading the dataset", asked.quiet):
         data = read(check_path(dataset))
@@ -114,17 +115,24 @@ def learn(*arguments: Any, **options: Any) -> Comparison:
 
 
 def _train(asked: Request, runs: list[RunSettings], dataset: Path | None = None) -> Comparison:
-    limit, out = check_jobs(asked.jobs), Path(asked.out)
+    place, out = _place(asked), Path(asked.out)
     work = prepare.prepare(out, runs, dataset)
     if asked.budget is not None:
         work.notices += dict.fromkeys(filter(None, map(prepare.keeps_threshold, runs)))
-    return _execute(work, limit, asked.quiet, out / runs[0].folder)
+    return _execute(work, place, asked.quiet, out / runs[0].folder)
 
 
-def _execute(work: Work, limit: int, quiet: bool, folder: Path) -> Comparison:
+def _place(asked: Request) -> Place:
+    """Return where runs are to be trained. Raises `UsageError` for what can't be."""
+    place = Place(asked.executor, asked.address, asked.jobs, specify.pairs(asked.resources, "--resource"))
+    place.check()
+    return place
+
+
+def _execute(work: Work, place: Place, quiet: bool, folder: Path) -> Comparison:
     """Train, and compare what is in `folder` then; a comparison that can't be drawn takes no result away."""
     with _drawn_when_stopped(folder):
-        failures = execute(work, limit, display(quiet))
+        failures = execute(work, place.make(folder), display(quiet))
     try:
         with heartbeat("drawing", quiet):
             return _compare(folder, failures)
@@ -141,6 +149,54 @@ def _drawn_when_stopped(folder: Path) -> Iterator[None]:
         with suppress(UsageError, KeyboardInterrupt):
             stopped.comparison = _compare(folder, [])
         raise
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """The outcome of running a suite."""
+
+    folder: Path
+    """`OUT/NAME@VERSION`."""
+    comparisons: list[Comparison]
+    """One for each task."""
+    failures: list[Failure]
+    """Runs that failed this time, with the reason."""
+
+
+def run_suite(
+    suite: str | Path,
+    *,
+    out: str | Path = "runs",
+    tasks: Sequence[str] = (),
+    algos: Sequence[str] = (),
+    seeds: int | None = None,
+    held: Sequence[str | Path] = (),
+    executor: str = "local",
+    address: str | None = None,
+    resources: Pairs = (),
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> SuiteResult:
+    """Run a suite, a file or the name of a shipped one, in `OUT/NAME@VERSION`, and compare on each of its tasks.
+
+    `tasks` and `algos` choose a part of it; an algorithm that is not in it is added. `seeds` is another number of
+    seeds. Finished runs are kept, unfinished ones resumed, and finished runs in the `held` folders that have equal
+    settings are copied in place of new ones. One run that fails stops no other. Raises `UsageError` for bad input.
+    """
+    from safeloop.experiments import suite as launching  # pydantic takes a moment to import
+    from safeloop.experiments import suite_file
+
+    whole = suite_file.find(suite)
+    number = None if seeds is None else check_whole("--seeds", seeds, 1, MOST_SEEDS)
+    part = launching.chosen(whole, tasks, algos, number)
+    own = part.resources.by_name if executor != "local" else {}
+    place = Place(executor, address, jobs, {**own, **specify.pairs(resources, "--resource")})
+    place.check()
+    launcher = launching.Launcher(check_path(out, "--out"), part, whole, [check_path(each, "--held") for each in held])
+    made = launcher.run(lambda: place.make(launcher.out), lambda: display(quiet))
+    with heartbeat("drawing", quiet):
+        found = [_compare(folder, made.failures) for folder in made.folders]
+    return SuiteResult(made.folder, found, made.failures)
 
 
 def chosen_seeds(seed: int | None, seeds: int | None) -> list[int]:
@@ -166,7 +222,7 @@ def resume(
     it goes on from the checkpoint that was kept then (`keep_every`); all that the run recorded later is made anew.
     """
     work = prepare.prepare_resume(Path(path), threads, force_threads, from_step)
-    return _execute(work, 1, quiet, Path(path).resolve().parents[1])
+    return _execute(work, Place(jobs=1), quiet, Path(path).resolve().parents[1])
 
 
 def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:
@@ -265,6 +321,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "Job",
+    "SuiteResult",
     "TradeOff",
     "evaluate",
     "learn",
@@ -276,6 +333,7 @@ __all__ = [
     "results",
     "resume",
     "run",
+    "run_suite",
     "show",
     "trade_off",
 ]  # fmt: skip

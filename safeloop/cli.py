@@ -12,6 +12,9 @@ import typer
 
 from safeloop.cli_lists import checks, lists
 from safeloop.cli_options import HELP, EnvSet, Json, Quiet, options, real, whole
+from safeloop.cli_output import show as show_comparison
+from safeloop.cli_output import tell
+from safeloop.cli_suite import suites
 from safeloop.texts import one_line
 
 RUN_EXAMPLES = """Examples:
@@ -26,10 +29,11 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(lists, name="list")
 app.add_typer(checks, name="check")
+app.add_typer(suites, name="suite")
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
-ASKED = {"algo": "algos", "set_": "settings", "env_set": "env_options"}
+ASKED = {"algo": "algos", "set_": "settings", "env_set": "env_options", "resource": "resources"}
 """Options whose field of `Request` has another name."""
 
 
@@ -39,40 +43,21 @@ def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **given: Any)
             from safeloop import api
 
             given["seeds"] = api.chosen_seeds(given.pop("seed"), given.pop("seeds"))
-        given.update({name: given[name] or () for name in ("set_", "env_set") if name in given})
+        given.update({name: given[name] or () for name in ("set_", "env_set", "resource") if name in given})
         asked = {ASKED.get(name, name): value for name, value in given.items()}
         comparison = verb(*arguments, quiet=quiet, **asked)
     except KeyboardInterrupt as stop:
         if not quiet and (there := getattr(stop, "comparison", None)):
-            _print(there)
+            show_comparison(there)
         print(f"safeloop: {stop or 'stopped'}", file=sys.stderr)
         raise typer.Exit(130) from None
-    _report(comparison, quiet)
-
-
-def _report(comparison: Any, quiet: bool) -> None:
-    if not quiet and comparison.text:
-        _print(comparison)
-    for notice in comparison.notices:
-        print(f"safeloop: {notice}", file=sys.stderr)
-    for failure in comparison.failures:
-        kind = "error:" if failure.refused else f"{failure.job.name} failed:"
-        print(f"safeloop: {kind} {failure.reason} (log: {failure.job.run.path / 'log.txt'})", file=sys.stderr)
-    if comparison.unwritten:
-        print(f"safeloop: error: {comparison.unwritten}", file=sys.stderr)
-    if comparison.failures:
-        raise typer.Exit(2 if all(failure.refused for failure in comparison.failures) else 1)
-    if comparison.unwritten:
-        raise typer.Exit(1)
-
-
-def _print(comparison: Any) -> None:
-    print(f"{comparison.text}\n\npictures and tables: {comparison.folder}")
+    tell(comparison, quiet)
 
 
 @app.command(epilog=RUN_EXAMPLES)
 @options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
-         "eval_episodes", "jobs", "threads", "variant", "keep_every", "reset_free", "quiet")  # fmt: skip
+         "eval_episodes", "jobs", "executor", "address", "resource", "threads", "variant", "keep_every", "reset_free",
+         "quiet")  # fmt: skip
 def run(
     env: Annotated[str | None, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")] = None,
     config: Annotated[
@@ -126,7 +111,8 @@ def collect(
 
 @app.command(epilog=OFFLINE_EXAMPLES)
 @options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
-         "eval_episodes", "jobs", "threads", "variant", "sweep", "quiet")  # fmt: skip
+         "eval_episodes", "jobs", "executor", "address", "resource", "threads", "variant", "sweep",
+         "quiet")  # fmt: skip
 def offline(
     dataset: Annotated[
         Path, typer.Argument(metavar="DATASET", help="A Minari folder, or an HDF5 file of D4RL or DSRL.")
@@ -270,7 +256,7 @@ def plot(
     with heartbeat("plot", quiet):
         found = api.plot(folder, diagnostics)
     for comparison in found:
-        _report(comparison, quiet)
+        tell(comparison, quiet)
 
 
 @app.command(epilog="Examples: safeloop report runs | "

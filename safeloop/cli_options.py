@@ -68,6 +68,16 @@ EvalEpisodes = Annotated[
     typer.Option(metavar="N", parser=whole, help="Episodes of an evaluation; 0: none [default: 5, offline 20]."),
 ]
 Jobs = Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Runs side by side [default: the cores].")]
+Executor = Annotated[
+    str, typer.Option(metavar="local|ray|slurm", help="Where runs are trained: processes here, or a cluster's.")
+]
+Address = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A running Ray cluster [default: one is started here].")
+]
+Resource = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="A resource of each run on a cluster: cores, gpus, ...; repeatable."),
+]
 Threads = Annotated[int, typer.Option(metavar="N", parser=whole, help="Threads of each run; can change results.")]
 Variant = Annotated[
     str,
@@ -108,7 +118,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "algo": (Algo, None), "steps": (Steps, None), "seed": (Seed, None), "seeds": (Seeds, None),
     "preset": (Preset, "default"), "out": (Out, Path("runs")), "budget": (Budget, None), "device": (Device, "cpu"),
     "set_": (Set, None), "env_set": (EnvSet, None), "eval_every": (EvalEvery, 0), "eval_episodes": (EvalEpisodes, None),
-    "jobs": (Jobs, None), "threads": (Threads, 1), "variant": (Variant, ""), "keep_every": (KeepEvery, 0),
+    "jobs": (Jobs, None), "executor": (Executor, "local"), "address": (Address, None), "resource": (Resource, None),
+    "threads": (Threads, 1), "variant": (Variant, ""), "keep_every": (KeepEvery, 0),
     "reset_free": (ResetFree, False), "sweep": (Sweep, 0), "quiet": (Quiet, False),
 }  # fmt: skip
 """Options that commands share, with their defaults: the fields of `experiments.specify.Request`."""

@@ -180,6 +180,8 @@ def stored(run: Run, spec: EnvSpec) -> Iterable[EpisodeData]:
 def _transitions(replay: Mapping[str, Any], run: Run, spec: EnvSpec) -> Dataset:
     """Return a checkpoint's replay buffer, in the order that its transitions were stored in."""
     obs, act, reward, cost, terminated, event, next_obs = (x.numpy() for x in replay["data"])
+    if cost.ndim > 1:
+        raise UsageError(f"{run.path}: its replay buffer tells several costs apart, and a dataset has one; drive it")
     n, added = len(reward), replay["added"]
     order = (added + np.arange(n)) % n if added > n else np.arange(n)  # a full ring begins anywhere
     obs, act, reward, cost, terminated, event, next_obs = (

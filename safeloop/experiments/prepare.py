@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safeloop.errors import UsageError
-from safeloop.experiments.local import Job, Work
+from safeloop.experiments.executor import Job, Work
 from safeloop.experiments.specify import check_device
 from safeloop.files import check_folder, check_path
 from safeloop.recording import reader
@@ -19,8 +19,11 @@ from safeloop.registry import find_algorithm, find_env, whole_steps
 from safeloop.settings import MOST_THREADS, build, check_whole
 
 
-def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None) -> Work:
-    """Start, resume or keep each run, of the `dataset` there. Nothing is written before every folder was looked at."""
+def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None, leave: bool = False) -> Work:
+    """Start, resume or keep each run, of the `dataset` there. Nothing is written before every folder was looked at.
+
+    A run that another process works on is refused, or with `leave` left to it.
+    """
     work, aside, new = Work(), [], []
     for settings in asked:
         path = Run.directory(check_path(out, "--out"), settings)
@@ -33,7 +36,9 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
             continue
         run = reader.open_run(path)
         _check_same(run, settings)
-        if resumption(run, run.settings.threads, work) == "anew":
+        if leave and reader.in_use(run):
+            work.notices.append(f"{run.path}: in use by another process, left to it")
+        elif resumption(run, run.settings.threads, work) == "anew":
             aside.append(run)
     folder = out / asked[0].folder
     reader.check_same_terms(folder, asked[0])

@@ -96,6 +96,12 @@ class Request:
     """The folder that the comparison's folder is in."""
     jobs: int | None = None
     """Runs side by side; None: the cores."""
+    executor: str = "local"
+    """Where runs are trained: `local`, `ray` or `slurm`."""
+    address: str | None = None
+    """The address of a running Ray cluster; None: one is started here."""
+    resources: Pairs = ()
+    """Resources of each run on a cluster: `{"cores": 2, "gpus": 0.5}`."""
     sweep: int = 0
     """Offline: choose the planner's settings, among so many of the paper's grid, on another seed."""
     quiet: bool = False

@@ -17,7 +17,8 @@ from safeloop.activity import tracked
 from safeloop.algorithms.table_4 import GRID, TRIAL
 from safeloop.errors import UsageError
 from safeloop.experiments import prepare
-from safeloop.experiments.local import execute
+from safeloop.experiments.executor import execute
+from safeloop.experiments.local import LocalExecutor
 from safeloop.experiments.progress import display, heartbeat
 from safeloop.recording.reader import open_run
 from safeloop.recording.run import Run, RunSettings
@@ -108,7 +109,7 @@ def tuned(
             result += mine
             continue
         trial = replace(mine[0], variant=TRIAL[0], seed=TRIAL[1], eval_episodes=0)
-        if failures := execute(prepare.prepare(out, [trial], dataset), 1, display(quiet)):
+        if failures := execute(prepare.prepare(out, [trial], dataset), LocalExecutor(1), display(quiet)):
             raise UsageError(f"the run that settings are tried on failed: {failures[0].reason}")
         with heartbeat(f"{algo}: settings", quiet):
             best = choose(open_run(Run.directory(out, trial)), count, max(1, mine[0].eval_episodes))

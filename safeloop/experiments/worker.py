@@ -1,9 +1,9 @@
 """Train one run, in a process of its own: `python -m safeloop.experiments.worker RUN`. The launcher starts it.
 
-Progress goes to the file descriptor `--report` as one JSON object a line, at most one each `NEWS_EVERY` seconds; what
-the algorithm prints goes to stdout and stderr, which the launcher appends to the run's log. `--leash` is a pipe that
-the launcher holds open: when the launcher dies, the worker does too, leaving the run as a kill leaves it, ready to be
-resumed.
+Progress goes to the file descriptor `--report` as one JSON object a line, at most one each `NEWS_EVERY` seconds, or
+into the file `--news`, where the launcher is on another machine. What the algorithm prints goes to stdout and stderr,
+which the launcher appends to the run's log. `--leash` is a pipe that the launcher holds open: when the launcher dies,
+the worker does too, leaving the run as a kill leaves it, ready to be resumed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from safeloop import activity
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
-from safeloop.files import disk_fault
+from safeloop.files import disk_fault, write_atomically
 from safeloop.recording.reader import open_run
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
@@ -98,6 +98,8 @@ def work(run: Run, threads: int, send: Send) -> int:
     """Train `run` and keep its status. Returns 0, or 1 where it failed, or 2 where it can't be trained."""
     with run.locked():
         before = run.status
+        if before["state"] == "finished":  # by another launcher, meanwhile
+            return 0
         try:
             run.set_status("running")
             run.repair()
@@ -140,6 +142,7 @@ def main() -> int:
     parser.add_argument("run", help="run folder")
     parser.add_argument("--threads", type=int, help="threads of this process (default: as recorded)")
     parser.add_argument("--report", type=int, help="file descriptor for progress")
+    parser.add_argument("--news", help="file for progress, replaced by each message")
     parser.add_argument("--leash", type=int, help="file descriptor that closes when the launcher dies")
     arguments = parser.parse_args()
     for descriptor in (arguments.report, arguments.leash):
@@ -149,8 +152,12 @@ def main() -> int:
         _die_with(arguments.leash)
 
     def send(message: dict[str, Any]) -> None:
+        text = (json.dumps(message, default=float) + "\n").encode()
         if arguments.report is not None:
-            os.write(arguments.report, (json.dumps(message, default=float) + "\n").encode())
+            os.write(arguments.report, text)
+        if arguments.news is not None:
+            with suppress(OSError):
+                write_atomically(Path(arguments.news), text)
 
     try:
         run = open_run(arguments.run)
