@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ lists = typer.Typer(
 checks = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check an environment or an algorithm of your own before anything long is trained.",
+    help="Check an environment or an algorithm of your own before anything long is trained, or recorded runs after it.",
     context_settings=HELP,
 )
 
@@ -100,6 +101,26 @@ def check_algorithm(
 
     about = {"algorithm": algo, "env": env, "settings": list(set_ or ())}
     _findings("check algorithm", about, algorithm.examine(algo, env, set_ or ()), json_)
+
+
+@checks.command("results", epilog="Examples: safeloop check results runs | "
+                "safeloop check results results --json | "
+                "safeloop check results runs --write-checksums")  # fmt: skip
+def check_results(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs at any depth.")],
+    write_checksums: Annotated[
+        bool, typer.Option("--write-checksums", help="Where nothing failed, write DIR/checksums.txt of the raw data.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Check recorded runs: whole, readable, comparable, and their tables as the raw data give them.
+
+    One line a check: ok, FAILED for each fault, or - for what is told and not judged. Exit code 1 where any failed.
+    """
+    from safeloop.checks import results
+
+    found = results.find(folder)
+    _findings("check results", {"folder": str(folder)}, results.examine(found, write_checksums), json_)
 
 
 def _findings(name: str, about: dict[str, Any], findings: Iterable[Finding], as_json: bool) -> None:

@@ -84,6 +84,7 @@ def test_describing_an_algorithm_needs_nothing_heavy():
         ("run Hopper --steps 0", "--steps 0: expected at least 1"),
         ("offline nowhere --algo crr", "nowhere does not exist"),
         ("eval nowhere", "nowhere is not a run"),
+        ("check results nowhere", "nowhere is not a folder"),
     ],
 )
 def test_lists_and_mistakes_in_arguments_are_told_without_anything_heavy(arguments, said):

@@ -1,1 +1,1 @@
-"""Checks of what others add: an environment is examined before anything is trained on it."""
+"""Checks of what others add: an environment before anything is trained on it; and of recorded runs."""

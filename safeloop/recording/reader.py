@@ -151,6 +151,23 @@ def runs_under(folder: Path) -> list[Run]:
     return sorted((open_run(path) for path in found), key=lambda r: (r.settings.name, r.settings.seed))
 
 
+def places_under(folder: str | Path) -> dict[Path, list[Path]]:
+    """Return the folders `<algo>/seed-<S>` at any depth of `folder`, sorted, by the folder that they are compared in.
+
+    A folder of such a name is returned whatever it holds. Raises `UsageError` where there is none.
+    """
+    folder = check_path(folder)
+    found: dict[Path, list[Path]] = {}
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder: give a folder of runs, such as results or runs/PointGoal1")
+    for path in sorted(folder.rglob("seed-*")):
+        if re.fullmatch(r"seed-\d+", path.name) and path.is_dir() and len(path.relative_to(folder).parts) > 1:
+            found.setdefault(path.parents[1], []).append(path)
+    if not found:
+        raise UsageError(f"{folder} holds no runs: expected folders <algo>/seed-<S> at any depth in it")
+    return dict(sorted(found.items()))
+
+
 def folders_under(folder: str | Path) -> list[Path]:
     """Return the folders of environments in `folder` (OUT, or OUT/<env> itself)."""
     folder = check_path(folder)

@@ -7,6 +7,11 @@ import platform
 import subprocess
 from pathlib import Path
 
+PACKAGES = ("safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe")
+"""Packages whose versions are recorded."""
+NOT_INSTALLED = "not installed"
+"""In place of the version of a package that was not there."""
+
 
 def processor() -> str:
     """Return the processor's name, as the system reports it."""
@@ -38,11 +43,11 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "platform": platform.platform()}
     if at := commit():
         found["commit"] = at
-    for name in ("safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe"):
+    for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = NOT_INSTALLED
     found["processor"] = processor()
     found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
     found["bfloat16 in hardware"] = str(bf16_is_fast("cpu"))

@@ -15,7 +15,7 @@ from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.report.aggregates import Group, aggregates, median
 from safeloop.report.rows import Row, base_of
-from safeloop.report.tables import number, without_empty, write_csv
+from safeloop.report.tables import csv_text, number, without_empty, write_texts
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,15 @@ def tables(records: Sequence[Recorded]) -> list[list[dict[str, str]]]:
     return [without_empty(found)] if found else []
 
 
+def texts(records: Sequence[Recorded]) -> dict[str, str]:
+    """Return the content of `improvement.csv` by its name, or nothing where there are no improvements."""
+    found = [{k.rstrip("_"): v for k, v in asdict(i).items()} for i in improvements(records)]
+    return {"improvement.csv": csv_text(found)} if found else {}
+
+
 def write(folder: Path, records: Sequence[Recorded]) -> None:
     """Write `improvement.csv` and `returns.png` into `folder`, where there is anything to show."""
-    if found := improvements(records):
-        write_csv(folder / "improvement.csv", [{k.rstrip("_"): v for k, v in asdict(i).items()} for i in found])
+    write_texts(folder, texts(records))
     if any(r.evaluations for r in records):
         draw(records, folder / "returns.png")
 

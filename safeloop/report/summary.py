@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from safeloop.errors import UsageError
-from safeloop.files import write_atomically
 from safeloop.recording.reader import Recorded
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report import aggregates, named, offline, published, rows
 from safeloop.report.aggregates import Group
 from safeloop.report.rows import LAST, Row
-from safeloop.report.tables import MISSING, aligned, interval, markdown, number, percent, without_empty, write_csv
+from safeloop.report.tables import (
+    MISSING,
+    aligned,
+    csv_text,
+    interval,
+    markdown,
+    number,
+    percent,
+    without_empty,
+    write_texts,
+)
 
 Cells = list[dict[str, str]]
 """A table for people: lines of texts under short headings."""
@@ -253,12 +262,15 @@ def page(records: Sequence[Recorded]) -> str:
     return "\n".join([*lines, "## Terms", "", *(f"- {line}" for line in failures(records) + terms(records))]) + "\n"
 
 
+def texts(records: Sequence[Recorded]) -> dict[str, str]:
+    """Return the contents of `summary.csv`, `aggregates.csv` and `summary.md`, by name."""
+    return {
+        "summary.csv": csv_text([rows.columns(r) for r in rows.rows(records)]),
+        "aggregates.csv": csv_text([aggregates.columns(group) for group in aggregates.aggregates(records)]),
+        "summary.md": page(records),
+    }
+
+
 def write(folder: Path, records: Sequence[Recorded]) -> None:
     """Write `summary.csv`, `aggregates.csv` and `summary.md` into `folder`."""
-    lines: dict[str, list[dict[str, Any]]] = {
-        "summary.csv": [rows.columns(r) for r in rows.rows(records)],
-        "aggregates.csv": [aggregates.columns(group) for group in aggregates.aggregates(records)],
-    }
-    for name, table in lines.items():
-        write_csv(folder / name, table)
-    write_atomically(folder / "summary.md", page(records).encode())
+    write_texts(folder, texts(records))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,16 @@ def markdown(table: list[dict[str, str]]) -> list[str]:
     return lines + ["| " + " | ".join(line[h].replace("|", "\\|") for h in heads) + " |" for line in table]
 
 
-def write_csv(path: Path, table: list[dict[str, Any]]) -> None:
-    """Write a table, atomically; its columns are those of all lines together, and None is an empty cell."""
+def csv_text(table: list[dict[str, Any]]) -> str:
+    """Return a table as CSV; its columns are those of all lines together, and None is an empty cell."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(k for line in table for k in line)), lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: round(v, 6) if isinstance(v, float) else v for k, v in line.items()} for line in table)
-    write_atomically(path, out.getvalue().encode())
+    return out.getvalue()
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files into `folder` by name, each atomically. Raises `OSError` where it can't."""
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode())
