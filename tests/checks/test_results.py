@@ -1,4 +1,4 @@
-"""`safeloop check results`: it passes sound folders, and names each deliberate damage."""
+"""`safeloop check results`: it passes sound folders, this project's among them, and names each deliberate damage."""
 
 import json
 import shutil
@@ -14,6 +14,7 @@ from safeloop.report import summary
 from tests.cli.conftest import main  # noqa: F401  (a fixture)
 from tests.report.test_report import make
 
+ROOT = Path(__file__).parents[2]
 VERSIONS = {"safeloop": "0.1.0", "torch": "2.5.0", "mujoco": "2.3.3", "commit": "0123456789ab", "python": "3.11.0"}
 OF_OTHERS, OURS = "other", "sac"
 EVERY = ["readable", "complete", "seeds", "versions", "settings", "tables", "exceptions", "legacy", "checksums"]
@@ -81,6 +82,12 @@ def test_a_sound_folder_holds_every_check(sound):
     assert all(
         finding.state == OK for finding in check(sound / "Toy") if finding.name not in ("exceptions", "checksums")
     )
+
+
+def test_the_results_of_this_project_hold_every_check():
+    found = check(ROOT / "results")
+    assert [finding.line for finding in found if finding.state == FAILED] == []
+    assert {finding.name for finding in found if finding.state == OK} >= {*EVERY} - {"legacy", "checksums"}
 
 
 DAMAGE = [
