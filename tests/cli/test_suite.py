@@ -237,7 +237,7 @@ def test_a_cluster_makes_the_same_runs_and_one_whose_worker_is_killed_goes_on(wh
         out = tmp_path / name
         launcher = launching.Launcher(out, suite, suite)
         killer = subprocess.Popen(
-            f"until pkill -KILL -f 'experiments.worker {launcher.out.resolve()}.*cem-linear'; do sleep 0.05; done",
+            f"until pkill -KILL -f '[e]xperiments.worker {launcher.out.resolve()}.*cem-linear'; do sleep 0.05; done",
             shell=True,
         )  # fmt: skip
         made = launcher.run(make, Quiet)
