@@ -39,7 +39,6 @@ from safeloop.protocols import AlgorithmInfo, Policy, Resolved
 from safeloop.recording.run import Run
 from safeloop.rng import AGENT, derived_seed
 from safeloop.settings import build
-from safeloop.training.evaluation import evaluate_when_due, record_evaluation
 from safeloop_baselines.omnisafe_settings import CPOSettings, PPOLagSettings
 
 
@@ -63,7 +62,7 @@ class OmniSafeAlgorithm:
     ) -> OmniSafeAlgorithm:
         """Return the algorithm of OmniSafe's class `omnisafe_name` under a name."""
         presets: dict[str, dict[str, Any]] = {"default": {}, "paper": {}}
-        info = AlgorithmInfo(name, summary, settings, default_steps, presets, resumable=False, epoch=epoch_steps)
+        info = AlgorithmInfo(name, summary, settings, default_steps, presets, epoch=epoch_steps)
         return cls(info, omnisafe_name)
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
@@ -77,44 +76,38 @@ class OmniSafeAlgorithm:
         return Resolved(settings)
 
     def train(self, env: Any, run: Any) -> None:
-        """Train on `env` for whole epochs that reach `run.settings.steps` simulator steps.
+        """Train on `env` for whole epochs that reach `run.settings.steps` simulator steps, or go on from a checkpoint.
 
-        Evaluates when due, always with the updates made so far, and at the end; saves the policy after each
-        epoch. Raises `UsageError` where OmniSafe is missing or cannot act in `env`, and `RuntimeError` with
-        the reason where OmniSafe fails.
+        Evaluates when due, always with the updates made so far, and at the end. Raises `UsageError` where OmniSafe is
+        missing or cannot act in `env`, and `RuntimeError` with the reason where OmniSafe fails.
         """
         with env.clock_stopped():
-            import torch
-
-            from safeloop_baselines.frozen_policy import FrozenPolicy, snapshot
-
             bridge = self._bridge()
+            from safeloop_baselines.omnisafe_session import Session
+
+            session = Session(self.info.name, env, run)
+        try:
+            configuration = self._configuration(run, env.safeloop_spec)
+            with bridge.learner(self.omnisafe_name, env, configuration, session.between_episodes) as agent:
+                session.learn(agent)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise RuntimeError(
+                f"OmniSafe's {self.omnisafe_name} failed after {env.simulator_steps:,} simulator steps: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        session.end()
+
+    def _configuration(self, run: Run, spec: EnvSpec) -> dict[str, Any]:
+        """Return the settings as OmniSafe nests them. Raises `UsageError` where no step is left for learning."""
         settings: Any = build(self.info.settings, run.settings.algo_settings, owner=self.info.name)
-        spec = env.safeloop_spec
         epoch = settings.episodes_per_epoch * math.ceil(spec.episode_steps / spec.action_repeat)  # decisions
         epochs = math.ceil(run.settings.steps / epoch_steps(settings, spec))
-        checked, saved = 0, 0  # simulator steps at the last check of the evaluation schedule; decisions when saved
-
-        def state() -> dict[str, Any]:
-            normaliser = agent._env.save().get("obs_normalizer")
-            return snapshot(agent._actor_critic.actor, normaliser, env.action_space)  # type: ignore[arg-type]
-
-        def save() -> None:
-            run.save_checkpoint({"algo": self.info.name, "simulator_steps": env.simulator_steps, **state()})
-
-        def between_episodes() -> None:
-            nonlocal checked, saved
-            if env.decisions - saved >= epoch:
-                save()
-                saved = env.decisions
-            if env.simulator_steps < run.settings.steps:
-                evaluate_when_due(env, run, checked, lambda: FrozenPolicy(state()))
-            checked = env.simulator_steps
-
         budget = run.settings.budget
-        configuration = settings.omnisafe(0.0 if budget is None else float(budget))
-        configuration["seed"] = derived_seed(run.settings.seed, AGENT)
-        algo = configuration["algo_cfgs"]
+        found: dict[str, Any] = settings.omnisafe(0.0 if budget is None else float(budget))
+        found["seed"] = derived_seed(run.settings.seed, AGENT)
+        algo = found["algo_cfgs"]
         algo["steps_per_epoch"] = epoch
         if "start_learning_steps" in algo:  # in simulator steps; OmniSafe counts decisions
             algo["start_learning_steps"] = math.ceil(algo["start_learning_steps"] / spec.action_repeat)
@@ -123,32 +116,20 @@ class OmniSafeAlgorithm:
                     f"{self.info.name}: start_learning_steps={settings.start_learning_steps} random steps leave "
                     f"none of {run.settings.steps} for learning: give more --steps, or --set start_learning_steps=N"
                 )
-        configuration["logger_cfgs"] = {
+        found["logger_cfgs"] = {
             "log_dir": str(run.path / "omnisafe"),
             "use_wandb": False,
             "use_tensorboard": False,
         }
-        configuration["train_cfgs"] = {
+        found["train_cfgs"] = {
             "device": run.settings.device,
             "torch_threads": run.settings.threads,
             "vector_env_nums": 1,
             "parallel": 1,
             "total_steps": epochs * epoch,
-            **configuration.get("train_cfgs", {}),
+            **found.get("train_cfgs", {}),
         }
-        try:
-            with bridge.learner(self.omnisafe_name, env, configuration, between_episodes) as agent:
-                torch.set_num_threads(run.settings.threads)  # OmniSafe sets 1 where it trains on a GPU
-                agent.learn()
-        except UsageError:
-            raise
-        except Exception as error:
-            raise RuntimeError(
-                f"OmniSafe's {self.omnisafe_name} failed after {env.simulator_steps:,} simulator steps: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        save()
-        record_evaluation(env, run, FrozenPolicy(state()))
+        return found
 
     def load(self, run: Run, seed: int) -> Policy:
         """Return the policy of the run's checkpoint, with its mean action (so `seed` has no effect), without OmniSafe.

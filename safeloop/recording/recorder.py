@@ -40,6 +40,11 @@ class Recorder(gymnasium.Wrapper):
         self._clock = time.perf_counter()
         self._begin()
 
+    @property
+    def between_episodes(self) -> bool:
+        """Whether no decision of an episode was made yet."""
+        return self._tally.length == 0
+
     def _begin(self) -> None:
         self._tally = Tally()
         self._diagnostics: dict[str, list[float]] = {}

@@ -102,7 +102,10 @@ def test_trains_on_point_goal(train, name):
     changes = SMALL | {"episodes_per_epoch": 1, "hidden_units": 64}
     run, env = train(name, spec, changes, steps=2000, eval_every=1000, eval_episodes=1)
     header = (run.path / "episodes.csv").read_text().splitlines()[0]
-    assert header == "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds,longest_run"
+    assert (
+        header
+        == "episode,simulator_steps,decisions,return,cost_return,violations,length,wall_seconds,longest_run,costs"
+    )
     assert all(0 <= row.longest_run <= row.violations for row in run.episodes.read())
     assert [(row.simulator_steps, row.decisions) for row in run.episodes.read()] == [(1000, 200), (2000, 400)]
     assert env.simulator_steps == 2000

@@ -47,7 +47,7 @@ def test_values_out_of_range_are_refused_by_name(algorithm, key, value):
 @ALGORITHMS
 def test_algorithms_are_told_nothing(algorithm):
     assert algorithm.resolve(algorithm.info.settings(), find_env("PointGoal1")).privileged == ""
-    assert not algorithm.info.resumable
+    assert algorithm.info.resumable
     assert set(algorithm.info.presets) == {"default", "paper"}
 
 
