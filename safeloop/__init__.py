@@ -2,8 +2,9 @@
 
 The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate`, `plot` and `collect`;
 `results`, which gives recorded numbers as pandas frames; `trade_off`, which evaluates one agent under several budgets;
-`load` and `make`, which give a trained policy and an environment to drive it in; `Comparison`, `Evaluation` and
-`TradeOff`, the results; and `UsageError`, raised for bad input. Imported when first used.
+`latency`, which times its decisions; `load` and `make`, which give a trained policy and an environment to drive it in;
+`Comparison`, `Evaluation`, `Latency` and `TradeOff`, the results; and `UsageError`, raised for bad input. Imported when
+first used.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from safeloop.api import (
         Comparison,
         Evaluation,
+        Latency,
         TradeOff,
         evaluate,
+        latency,
         learn,
         load,
         make,
@@ -40,10 +43,12 @@ with suppress(ImportError):  # gymnasium would print a notice about environments
 __all__ = [
     "Comparison",
     "Evaluation",
+    "Latency",
     "TradeOff",
     "UsageError",
     "collect",
     "evaluate",
+    "latency",
     "learn",
     "load",
     "make",

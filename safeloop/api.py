@@ -17,6 +17,7 @@ from safeloop.errors import UsageError
 from safeloop.experiments import prepare, specify
 from safeloop.experiments.executor import Failure, Job, Stopped, Work, execute
 from safeloop.experiments.executors import Place
+from safeloop.experiments.latency import Latency, latency
 from safeloop.experiments.progress import display, heartbeat
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
@@ -321,9 +322,11 @@ __all__ = [
     "Evaluation",
     "Failure",
     "Job",
+    "Latency",
     "SuiteResult",
     "TradeOff",
     "evaluate",
+    "latency",
     "learn",
     "load",
     "make",

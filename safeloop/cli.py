@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from safeloop.cli_lists import checks, lists
-from safeloop.cli_options import HELP, EnvSet, Json, Quiet, options, real, whole
+from safeloop.cli_options import HELP, EnvSet, Json, Quiet, RunFolder, options, real, whole
 from safeloop.cli_output import show as show_comparison
 from safeloop.cli_output import tell
+from safeloop.cli_speed import speeds
 from safeloop.cli_suite import suites
 from safeloop.texts import one_line
 
@@ -30,9 +31,9 @@ app = typer.Typer(
 app.add_typer(lists, name="list")
 app.add_typer(checks, name="check")
 app.add_typer(suites, name="suite")
+app.add_typer(speeds, name="speed")
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
 ASKED = {"algo": "algos", "set_": "settings", "env_set": "env_options", "resource": "resources"}
 """Options whose field of `Request` has another name."""
 
@@ -304,22 +305,6 @@ def show(run: RunFolder) -> None:
     from safeloop import api
 
     print(api.show(run))
-
-
-@app.command(epilog="Examples: safeloop speed planner | safeloop speed all --against omnisafe --json")
-def speed(
-    what: Annotated[str, typer.Argument(metavar="planner|env|train|all", help="What to measure.")] = "all",
-    against: Annotated[str | None, typer.Option(metavar="NAME", help="Measure a peer beside it: omnisafe.")] = None,
-    env: Annotated[str, typer.Option(metavar="ENV", help="Environment.")] = "PointGoal1",
-    threads: Annotated[int, typer.Option(metavar="N", parser=whole, help="Threads.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, of planner and training.")] = "cpu",
-    json_: Json = False,
-) -> None:
-    """Measure how fast planning, environments and training are on this machine, beside their bounds and peers."""
-    from safeloop import benchmarking
-
-    found = benchmarking.measure(what, env, against, device, threads)
-    print(json.dumps(found, indent=2) if json_ else benchmarking.text(found))
 
 
 @app.command(epilog="Example: safeloop doctor")

@@ -39,6 +39,7 @@ def _number(text: Any, kind: Any, expected: str) -> Any:
         raise typer.BadParameter(f"{short(text)}: expected {expected}") from None
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: OUT/<env>/<algo>/seed-<S>.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int | None, typer.Option(metavar="S", parser=whole, help="The seed [default: 0].")]

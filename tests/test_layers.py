@@ -34,7 +34,7 @@ LAYERS = [
     ["benchmarking"],
     ["api"],
     ["cli_options", "cli_output", "__init__"],
-    ["cli_lists", "cli_suite"],
+    ["cli_lists", "cli_speed", "cli_suite"],
     ["cli"],
     ["__main__"],
 ]

@@ -76,7 +76,9 @@ class MujocoTask(gymnasium.Env[np.ndarray, np.ndarray]):
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
         self.render_mode = render_mode
         seconds = stock.dt * action_repeat
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds))}
+        self.metadata = {
+            "render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds)), "decision_seconds": seconds,
+        }  # fmt: skip
 
     def _seen(self, observation: np.ndarray) -> np.ndarray:
         return observation[self._observed].astype(np.float32)

@@ -91,7 +91,9 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = self._actions.space
         self.render_mode = render_mode
         seconds = self._model.opt.timestep * self._frameskip[0] * action_repeat
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds))}
+        self.metadata = {
+            "render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds)), "decision_seconds": seconds,
+        }  # fmt: skip
         self._violated = False
 
     def reset(

@@ -59,7 +59,9 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         physics.forward(self.model, self.data)
         self.observation_space = Box(-np.inf, np.inf, self._observe().shape, np.float32)
         seconds = self.model.opt.timestep * task.substeps
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds))}
+        self.metadata = {
+            "render_modes": ["rgb_array"], "render_fps": max(1, round(1 / seconds)), "decision_seconds": seconds,
+        }  # fmt: skip
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

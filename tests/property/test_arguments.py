@@ -24,6 +24,7 @@ LINES = [
     "collect WallStop --policy random --policy RUN --episodes 2 --out new --seed 4",
     "collect WallStop --policy RUN --replay --out new",
     "eval RUN --episodes 2 --json",
+    "speed act RUN --decisions 3 --json",
     "resume RUN --threads 1 --force-threads -q",
     "resume RUN --from 200",
     "plot ../out --diagnostics",

@@ -46,7 +46,9 @@ class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = self._actions.space
         self.observation_space = Box(-np.inf, np.inf, (6,), np.float32)
         self.render_mode = render_mode
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / TIME_STEP)}
+        self.metadata = {
+            "render_modes": ["rgb_array"], "render_fps": round(1 / TIME_STEP), "decision_seconds": TIME_STEP,
+        }  # fmt: skip
         self._state = np.zeros((1, 6))
         self._steps, self._trail = EPISODE_STEPS, [self._state[0]]
 
