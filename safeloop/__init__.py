@@ -2,9 +2,9 @@
 
 The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate`, `plot` and `collect`;
 `results`, which gives recorded numbers as pandas frames; `trade_off`, which evaluates one agent under several budgets;
-`latency`, which times its decisions; `load` and `make`, which give a trained policy and an environment to drive it in;
-`Comparison`, `Evaluation`, `Latency` and `TradeOff`, the results; and `UsageError`, raised for bad input. Imported when
-first used.
+`robustness`, which evaluates it in changed environments; `latency`, which times its decisions; `load` and `make`, which
+give a trained policy and an environment to drive it in; `Comparison`, `Evaluation`, `Latency`, `Robustness` and
+`TradeOff`, the results; and `UsageError`, raised for bad input. Imported when first used.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Comparison,
         Evaluation,
         Latency,
+        Robustness,
         TradeOff,
         evaluate,
         latency,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         plot,
         results,
         resume,
+        robustness,
         run,
         trade_off,
     )
@@ -44,6 +46,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Latency",
+    "Robustness",
     "TradeOff",
     "UsageError",
     "collect",
@@ -56,6 +59,7 @@ __all__ = [
     "plot",
     "results",
     "resume",
+    "robustness",
     "run",
     "trade_off",
 ]

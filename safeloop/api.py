@@ -19,6 +19,7 @@ from safeloop.experiments.executor import Failure, Job, Stopped, Work, execute
 from safeloop.experiments.executors import Place
 from safeloop.experiments.latency import Latency, latency
 from safeloop.experiments.progress import display, heartbeat
+from safeloop.experiments.robustness import Robustness, robustness
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
 from safeloop.experiments.trained import Evaluation, TradeOff, evaluate, load, threads, trade_off
@@ -323,6 +324,7 @@ __all__ = [
     "Failure",
     "Job",
     "Latency",
+    "Robustness",
     "SuiteResult",
     "TradeOff",
     "evaluate",
@@ -335,6 +337,7 @@ __all__ = [
     "report",
     "results",
     "resume",
+    "robustness",
     "run",
     "run_suite",
     "show",

@@ -152,7 +152,8 @@ def resume(
 
 
 @app.command("eval", epilog="Examples: safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 20 --json | "
-             "safeloop eval runs/PointGoal1/safeloop/seed-0 --budget 5 --budget 25 --picture budgets.png")  # fmt: skip
+             "safeloop eval runs/PointGoal1/safeloop/seed-0 --budget 5 --budget 25 --picture budgets.png | "
+             "safeloop eval runs/PointGoal1/safeloop/seed-0 --env-set friction=0.5,2")  # fmt: skip
 def evaluate(
     run: RunFolder,
     episodes: Annotated[int, typer.Option(metavar="N", parser=whole, help="Episodes to run.")] = 10,
@@ -192,6 +193,14 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw return against cost of all budgets to this .png.")
     ] = None,
+    env_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE[,VALUE...]",
+            help="Option of the environment that differs from training: a table, with a row for each combination of "
+            "values and the unchanged environment first; repeatable.",
+        ),
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -207,9 +216,21 @@ def evaluate(
         raise UsageError(
             "--video, --shield, --threshold and rules are for one evaluation: give no --picture, one --budget or none"
         )
+    if env_set and (several or budget or video):
+        raise UsageError("--env-set makes a table of environments: leave --budget, --picture and --video out")
     with heartbeat("eval", quiet), redirect_stdout(sys.stderr):
         result: Any
-        if several:
+        if env_set:
+            result = api.robustness(
+                run,
+                env_set,
+                episodes=episodes,
+                threshold=threshold,
+                shield=shield,
+                cost_models=cost_model or (),
+                watch=watch or (),
+            )
+        elif several:
             result = api.trade_off(run, budget or [], episodes=episodes, calibration=calibration, picture=picture)
         else:
             one = budget[0] if budget else None

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from safeloop.cmdp import EnvSpec, LidarModel, Lidars
 from safeloop.errors import UsageError
-from safeloop.settings import build
+from safeloop.settings import build, check_range
 from safeloop_envs import goal
-from safeloop_envs.options import Options
+from safeloop_envs.options import LEAST_SCALE, MOST_SCALE, Options
 from safeloop_envs.positions import SHOWN, entities
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ COSTS = {
 """The constraints of each navigation task, by the names of Safety-Gymnasium's costs; it tells contact with vases and
 their motion apart, and here they are one."""
 
+SCALES = ("friction", "mass")
+"""Options that scale the physics of the robot; 1 changes nothing."""
+
 
 @dataclass(frozen=True)
 class NavigationOptions(Options):
@@ -83,6 +86,14 @@ class NavigationOptions(Options):
 
     costs: Literal["sum", "separate"] = "sum"
     """`separate`: each constraint has a cost of its own by name, beside the cost of any of them."""
+    friction: float = 1.0
+    """Scale of the robot's friction: of the damping of Point's joints, of the contacts of other robots."""
+    mass: float = 1.0
+    """Scale of the robot's mass and inertia."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, *SCALES, least=LEAST_SCALE, most=MOST_SCALE)
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,8 @@ class SafetyGymnasium:
         Options: `observation`, "paper" (Point and Car on Goal tasks, the default there; see
         `safeloop_envs.goal`), "positions" (the same for Button and Circle tasks) or "task" (Safety-Gymnasium's
         own); `action_repeat`, simulator steps per decision (default 5 for navigation, 1 for velocity); for navigation
-        `costs`, "sum" or "separate" (each constraint has a cost of its own, beside the cost of any of them).
+        `costs`, "sum" or "separate" (each constraint has a cost of its own, beside the cost of any of them), `friction`
+        and `mass`, scales of the robot's (1; recorded where they differ).
 
         Raises `UsageError` for an unknown task, naming the nearest, and for unknown options or values.
         """
@@ -178,12 +190,13 @@ class SafetyGymnasium:
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
         repeat, shown, recorded = chosen.action_repeat, chosen.observation, asdict(chosen)
         names = self._cost_names(task, recorded)
+        scales = {name: scale for name in SCALES if (scale := recorded.pop(name, 1.0)) != 1}
         if repeat > task.episode_steps:
             raise UsageError(f"{short}: action_repeat={repeat}: expected at most {task.episode_steps}, one episode")
         return EnvSpec(
             id=short,
             suite=SUITE,
-            make=partial(_make, task, repeat, shown, cost_names=names),
+            make=partial(_make, task, repeat, shown, scales, cost_names=names),
             action_repeat=repeat,
             episode_steps=task.episode_steps,
             cost_meaning=COST_MEANING["Velocity" if task.kind == "Velocity" else f"{task.kind}{task.level}"],
@@ -191,10 +204,10 @@ class SafetyGymnasium:
             has_events=task.kind in EVENTFUL,
             event_bonus=1.0 if task.kind in EVENTFUL else 0.0,
             cost_names=names,
-            options=recorded,
+            options=recorded | scales,
             lidars=_lidars(task) if shown == "task" else None,
             entities=None if shown == "task" else entities(f"{task.kind}{task.level}"),
-            simulator=partial(_simulate, task, repeat, shown) if _simulated(task) else None,
+            simulator=partial(_simulate, task, repeat, shown, scales) if _simulated(task) else None,
             **(_known(task, bool(names)) if shown == "paper" else {}),
         )
 
@@ -220,8 +233,8 @@ def _simulated(task: Task) -> bool:
     return task.kind == "Goal" and task.robot != "Ant"
 
 
-def _simulate(task: Task, repeat: int, observation: str, threads: int) -> Simulator:
-    env: Any = _make(task, repeat, observation)
+def _simulate(task: Task, repeat: int, observation: str, scales: dict[str, float], threads: int) -> Simulator:
+    env: Any = _make(task, repeat, observation, scales)
     if task.kind == "Velocity":
         found: Simulator = env.simulator(task.robot, threads)
         return found
@@ -264,10 +277,14 @@ def _make(
     task: Task,
     action_repeat: int,
     observation: str,
+    scales: dict[str, float],
     render_mode: str | None = None,
     cost_names: tuple[str, ...] = (),
 ) -> gymnasium.Env:
-    """Make the environment. Raises `UsageError` without the simulator or for an unknown render mode."""
+    """Make the environment; `scales` are those of `SCALES` that are not 1.
+
+    Raises `UsageError` without the simulator or for an unknown render mode.
+    """
     if render_mode not in (None, "rgb_array"):
         raise UsageError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
     from safeloop_envs.shim import import_safety_gymnasium
@@ -280,10 +297,10 @@ def _make(
     if task.kind == "Goal":
         from safeloop_envs.goal_physics import GoalEnv
 
-        return GoalEnv(task.full_id, action_repeat, observation, render_mode, cost_names)
+        return GoalEnv(task.full_id, action_repeat, observation, render_mode, cost_names, **scales)
     from safeloop_envs.navigation import NavigationEnv
 
-    return NavigationEnv(task.full_id, action_repeat, observation, render_mode, cost_names)
+    return NavigationEnv(task.full_id, action_repeat, observation, render_mode, cost_names, **scales)
 
 
 safety_gymnasium = SafetyGymnasium()

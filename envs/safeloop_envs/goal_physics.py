@@ -36,8 +36,10 @@ class GoalEnv(NavigationEnv):
         observation: str,
         render_mode: str | None = None,
         cost_names: tuple[str, ...] = (),
+        friction: float = 1.0,
+        mass: float = 1.0,
     ) -> None:
-        super().__init__(full_id, action_repeat, observation, render_mode, cost_names)
+        super().__init__(full_id, action_repeat, observation, render_mode, cost_names, friction, mass)
         names = [self._model.body(i).name for i in range(self._model.nbody)]
         self.layout = Layout([name for name in names if re.fullmatch(r"agent|goal|(hazard|vase)\d+", name)])
 

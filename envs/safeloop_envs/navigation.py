@@ -22,7 +22,7 @@ from safeloop_envs.observation import Positions
 from safeloop_envs.rendering import choose_backend, offscreen_viewer
 from safeloop_envs.shim import bare, import_safety_gymnasium
 from safeloop_envs.violations import Contacts, checks
-from safeloop_envs.world import compile_once
+from safeloop_envs.world import change_robot, compile_once
 
 FRAME_SIZE = 256
 CAMERA = "fixedfar"
@@ -34,7 +34,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Observation: float32 [S], the paper's (see `safeloop_envs.goal`) or the task's own. Action: float32 [A] in [-1, 1],
     clipped beyond; for Racecar, whose own range is wider, [-1, 1] is mapped to that range. Reward and `info["cost"]`
     are sums over the decision's simulator steps; see `safeloop.cmdp` for the rest of `info`. With `cost_names` (keys of
-    `violations.checks`) each of these constraints has a cost of its own beside the cost of any.
+    `violations.checks`) each of these constraints has a cost of its own beside the cost of any. `friction` and `mass`
+    scale those of the robot (`world.change_robot`).
 
     An episode is truncated after the task's own number of simulator steps, and also (not seen in practice) where
     Safety-Gymnasium finds no place for a new goal, which it calls termination. It terminates only where the robot can
@@ -51,6 +52,8 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         observation: str,
         render_mode: str | None = None,
         cost_names: tuple[str, ...] = (),
+        friction: float = 1.0,
+        mass: float = 1.0,
     ) -> None:
         if render_mode == "rgb_array":
             choose_backend()
@@ -59,6 +62,7 @@ class NavigationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._task = task = self._builder.task
         sample_quickly(task.random_generator)
         compile_once(task, skybox=render_mode is not None)
+        change_robot(task.model, friction, mass)
         self._seeded = False
         self._model, self._data = task.model, task.data
         self._ctrl = self._data.ctrl

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from safeloop.settings import check_range
 
+LEAST_SCALE, MOST_SCALE = 0.1, 10.0
+"""Range of options that scale a parameter of the physics."""
+
 
 @dataclass(frozen=True)
 class Options:

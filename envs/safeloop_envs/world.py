@@ -111,3 +111,24 @@ def compile_once(task: Any, skybox: bool) -> None:
     with mock.patch.object(World, "reset"), mock.patch.object(xmltodict, "unparse", unparse):
         task.reset()
     task.world.rebuild = MovedWorld(task.world)
+
+
+def change_robot(model: mujoco.MjModel, friction: float, mass: float) -> None:
+    """Scale the friction and the mass of the robot in a compiled model; scales of 1 leave it as it is.
+
+    A robot on slides, Point, touches the floor without a force: its friction is the damping of its joints. That of
+    others is in their contacts, where the robot's coefficients then count, whatever it touches. With the mass goes the
+    inertia. `settle` has to follow, as it does in every reset.
+    """
+    mine = model.body_rootid == model.body("agent").id
+    if mass != 1:
+        model.body_mass[mine] *= mass
+        model.body_inertia[mine] *= mass
+    if friction == 1:
+        return
+    if model.jnt_type[model.body("agent").jntadr[0]] == mujoco.mjtJoint.mjJNT_SLIDE:
+        model.dof_damping[mine[model.dof_bodyid]] *= friction
+    else:
+        geoms = mine[model.geom_bodyid]
+        model.geom_friction[geoms] *= friction
+        model.geom_priority[geoms] += 1

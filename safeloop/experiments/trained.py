@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from safeloop.cmdp import EnvSpec, Known
 from safeloop.errors import UsageError
 from safeloop.experiments import specify
+from safeloop.experiments.changed import changed_env
 from safeloop.experiments.rules import Counting, add_rules, find_rule
+from safeloop.experiments.specify import Pairs
 from safeloop.files import check_parent, check_path
 from safeloop.recording import reader
 from safeloop.recording.rows import EvaluationEpisode
@@ -50,6 +52,8 @@ class Evaluation:
     """Budgets by name, where the environment names several costs."""
     broken: dict[str, float] = field(default_factory=dict)
     """Share of the decisions that broke each rule that was given or watched."""
+    env_options: dict[str, Any] = field(default_factory=dict)
+    """Options of the environment that differed from those in training."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -80,12 +84,28 @@ class Evaluation:
             episodes = [{**shown, "costs": dict(e.costs)} for shown, e in zip(episodes, self.episodes, strict=True)]
         given = {name: getattr(self, name) for name in ("threshold", "passed") if getattr(self, name) is not None}
         given |= {"broken": self.broken} if self.broken else {}
+        given |= {"env_options": self.env_options} if self.env_options else {}
         given |= {"budgets": self.budgets, "mean_costs": self.mean_costs} if self.budgets else {}
         return {
             "run": str(self.run), "budget": self.budget, **given, "episodes": episodes,
             "mean": self.means, "within_budget": self.within_budget,
             "safety": None if self.safety is None else asdict(self.safety),
         }  # fmt: skip
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """The means as a row of a table, beside other evaluations; no cost in environments without one."""
+        found, means = self.safety, self.means
+        row = {"episodes": str(len(self.episodes)), "return": number(means["return"])}
+        if found is not None:
+            row |= {
+                "cost": number(means["cost_return"]), "CVaR": number(found.cvar),
+                "over budget": percent(found.over_budget), "longest run": number(found.longest_run, 0),
+                "in budget": "yes" if self.within_budget else "no",
+            }  # fmt: skip
+        if self.passed is not None:
+            row["passed"] = percent(self.passed)
+        return row | {f"broken {name}": percent(share) for name, share in self.broken.items()}
 
     @property
     def text(self) -> str:
@@ -136,15 +156,8 @@ class TradeOff:
         """The table: a row for each budget."""
         rows = []
         for each in self.evaluations:
-            found, means = each.safety, each.means
-            assert found is not None and each.budget is not None and each.threshold is not None
-            rows.append({
-                "budget": f"{each.budget:g}", "threshold": f"{each.threshold:.3g}",
-                "episodes": str(len(each.episodes)), "return": number(means["return"]),
-                "cost": number(means["cost_return"]), "CVaR": number(found.cvar),
-                "over budget": percent(found.over_budget), "longest run": number(found.longest_run, 0),
-                "in budget": "yes" if each.within_budget else "no",
-            })  # fmt: skip
+            assert each.budget is not None and each.threshold is not None
+            rows.append({"budget": f"{each.budget:g}", "threshold": f"{each.threshold:.3g}", **each.cells})
         return rows
 
     @property
@@ -190,8 +203,13 @@ def evaluate(
     shield: str | Path | None = None,
     cost_models: Sequence[str | Known] = (),
     watch: Sequence[str | Known] = (),
+    env_options: Pairs = (),
 ) -> Evaluation:
     """Evaluate the run at `path`, in an environment of its own; nothing is written to the run.
+
+    With `env_options` the environment has these options in place of the run's, such as another friction. The policy
+    is told nothing of the change: it keeps the models, known ones included, and the delay that it was trained with, and
+    a budget's threshold is found in the run's environment. Raises `UsageError` for options that it can't act with.
 
     `video` (.mp4 or .gif) is a file to record all episodes to; one that exists is refused. `budget`, `threshold`,
     `calibration`, `shield` and `cost_models` are those of `load`; rules to `watch` are counted and not planned under.
@@ -200,17 +218,19 @@ def evaluate(
     episodes = check_whole("--episodes", episodes, 1, MOST_EPISODES)
     run = reader.open_run(path)
     reader.read(run)
+    changes = specify.pairs(env_options, "--env-set")
+    driven_in = changed_env(run.settings, changes)
     recorder = Video(check_path(video, "--video")) if video is not None else None
     with threads(run.settings.threads):
-        policy, spec, used = _load(run, None, budget, threshold, calibration, shield)
+        policy, _, used = _load(run, None, budget, threshold, calibration, shield)
         add_rules(policy, rules)
         counting = Counting(policy, [*rules, *watched])
         driven = counting if counting.rules else policy
         if recorder is None:
-            rows = list(evaluation_episodes(driven, spec, episodes, run.settings.seed))
+            rows = list(evaluation_episodes(driven, driven_in, episodes, run.settings.seed))
         else:
-            with recorder.open(spec) as on_frame:
-                rows = list(evaluation_episodes(driven, spec, episodes, run.settings.seed, on_frame=on_frame))
+            with recorder.open(driven_in) as on_frame:
+                rows = list(evaluation_episodes(driven, driven_in, episodes, run.settings.seed, on_frame=on_frame))
     found: Any = policy.policy
     passed = None if shield is None else found.passed / found.asked
     return Evaluation(
@@ -221,6 +241,7 @@ def evaluate(
         passed,
         run.settings.budgets,
         counting.shares,
+        {name: driven_in.options.get(name, value) for name, value in changes.items()},
     )
 
 

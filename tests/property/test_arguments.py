@@ -24,6 +24,7 @@ LINES = [
     "collect WallStop --policy random --policy RUN --episodes 2 --out new --seed 4",
     "collect WallStop --policy RUN --replay --out new",
     "eval RUN --episodes 2 --json",
+    "eval RUN --episodes 1 --env-set wall=0.5,2 --json",
     "speed act RUN --decisions 3 --json",
     "resume RUN --threads 1 --force-threads -q",
     "resume RUN --from 200",
@@ -83,7 +84,10 @@ def test_settings_are_accepted_as_they_will_be_recorded_or_refused(holds):
 
 
 def test_options_of_an_environment_are_accepted_as_they_will_be_recorded_or_refused(holds):
-    options = ("action_repeat", "observation", "speed", "radius", "limit", "friction", "tyres", "wall", "path")
+    options = (
+        "action_repeat", "observation", "speed", "radius", "limit", "friction", "tyres", "wall", "path", "grip", "mass",
+        "action_delay",
+    )  # fmt: skip
 
     def check(name, given):
         def accept():

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 
 from safeloop_envs.actions import ActionRange
 from safeloop_envs.rc_car.drawing import draw
-from safeloop_envs.rc_car.task import Task
+from safeloop_envs.rc_car.task import SCALES, Task
 from safeloop_envs.rc_car.vehicle import TIME_STEP, Vehicle, advance, sideslip
 
 EPISODE_STEPS = 100
@@ -41,7 +41,7 @@ class RCCar(gymnasium.Env[np.ndarray, np.ndarray]):
             friction=float(self.task.friction),
             sliding_friction=float(self.task.sliding_friction),
             brush=self.task.tyres == "brush",
-        )
+        ).scaled(*(float(getattr(self.task, name)) for name in SCALES))
         self._actions = ActionRange(np.array([[0.0, WHEEL_SPEED], [-STEERING, STEERING]]))
         self.action_space = self._actions.space
         self.observation_space = Box(-np.inf, np.inf, (6,), np.float32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.settings import build
-from safeloop_envs.rc_car.task import Task
+from safeloop_envs.rc_car.task import SCALES, Task
 
 if TYPE_CHECKING:
     import gymnasium
@@ -44,7 +44,7 @@ class RCCarTasks:
         return short if short in TASKS else None
 
     def spec(self, name: str, **options: Any) -> EnvSpec:
-        """Return the spec of a task. Options: those of `Task` except `path`, in its units.
+        """Return the spec of a task. Options: those of `Task` except `path`, in its units; scales of 1 are left out.
 
         Raises `UsageError` for an unknown task or option and for an invalid value.
         """
@@ -66,7 +66,7 @@ class RCCarTasks:
             budget=BUDGET,
             cost=task.depth,
             reward=task.reward,
-            options={key: kept[key] for key in OPTIONS},
+            options={key: kept[key] for key in OPTIONS if key not in SCALES or kept[key] != 1},
         )
 
 

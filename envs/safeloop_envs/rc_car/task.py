@@ -15,6 +15,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from safeloop.settings import check_range
+from safeloop_envs.options import LEAST_SCALE, MOST_SCALE
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -24,6 +27,8 @@ SPEED_WEIGHT = HEADING_WEIGHT = 0.25
 OFFSET, TURN, DRIFT, SPIN = 0.25, math.pi / 3, 0.6, 2.0
 """Half widths of the starts: m from the path, rad from its direction, m/s sideways, rad/s."""
 
+SCALES = ("grip", "mass", "stiffness")
+"""Options that scale parameters of the vehicle; 1 changes nothing."""
 LARGEST = 1000.0
 """Largest length, speed and friction; the car is half a metre long, and single precision is limited."""
 
@@ -56,12 +61,19 @@ class Task:
     sliding_friction: float = 1.96
     """Coefficient of friction of a sliding rear tyre."""
     tyres: Literal["brush", "linear"] = "brush"
+    grip: float = 1.0
+    """Scale of the friction of all tyres, gripping and sliding."""
+    mass: float = 1.0
+    """Scale of the car's mass, its moment of inertia and the loads on its axles."""
+    stiffness: float = 1.0
+    """Scale of the stiffness of all tyres."""
     observation: Literal["pose", "body", "path"] = "pose"
     """Observation of six numbers. `pose`: x, y, yaw and their rates of change in the world's frame (the paper's).
     `body`: x, y, yaw, v_x, v_y, yaw rate, velocities in the car's frame (the source's state). `path`: offset,
     cosine and sine of the heading (see `Course`), v_x, v_y, yaw rate. Yaw is continuous, not wrapped."""
 
     def __post_init__(self) -> None:
+        check_range(self, *SCALES, least=LEAST_SCALE, most=MOST_SCALE)
         for name in ("speed", "radius", "limit", "friction", "sliding_friction"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 < value <= LARGEST):

@@ -47,6 +47,16 @@ class Vehicle(NamedTuple):
     brush: bool = True
     """Whether the tyres are brush tyres; linear ones never slide."""
 
+    def scaled(self, grip: float, mass: float, stiffness: float) -> Vehicle:
+        """Return the car with other tyres and another mass, and the loads and the inertia that follow from it."""
+        return self._replace(
+            mass=self.mass * mass, inertia=self.inertia * mass,
+            front_load=self.front_load * mass, rear_load=self.rear_load * mass,
+            longitudinal_stiffness=self.longitudinal_stiffness * stiffness,
+            cornering_stiffness=self.cornering_stiffness * stiffness,
+            friction=self.friction * grip, sliding_friction=self.sliding_friction * grip,
+        )  # fmt: skip
+
 
 TIME_STEP = 0.035
 """Duration of one decision, s."""
