@@ -24,7 +24,7 @@ from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
 from safeloop.experiments.trained import Evaluation, TradeOff, evaluate, load, threads, trade_off
 from safeloop.files import check_path
-from safeloop.recording import reader
+from safeloop.recording import reader, trackers
 from safeloop.recording.run import RunSettings
 from safeloop.registry import find_env
 from safeloop.settings import MOST_SEEDS, check_whole
@@ -79,6 +79,7 @@ def run(env: str | None = None, algos: Sequence[str] | None = None, **options: A
     """
     asked, env = specify.with_config(Request(algos=algos, **options), env)
     check_path(asked.out, "--out")
+    trackers.checked(asked.track)
     if asked.sweep:
         raise UsageError(f"sweep={asked.sweep}: only settings of algorithms that learn from a dataset are chosen so")
     return _train(asked, specify.specify(asked, env))
@@ -98,6 +99,7 @@ def offline(
     asked = Request(algos=algos, **options)
     _place(asked)  # before a sweep trains anything
     check_path(asked.out, "--out")
+    trackers.checked(asked.track)
     with heartbeat("reading the dataset", asked.quiet):
         data = read(check_path(dataset))
         name, env_options = specify.fitting_env(data, env, asked.env_options)
@@ -121,7 +123,7 @@ def _train(asked: Request, runs: list[RunSettings], dataset: Path | None = None)
     work = prepare.prepare(out, runs, dataset)
     if asked.budget is not None:
         work.notices += dict.fromkeys(filter(None, map(prepare.keeps_threshold, runs)))
-    return _execute(work, place, asked.quiet, out / runs[0].folder)
+    return _execute(work, place, asked.quiet, out / runs[0].folder, asked.track)
 
 
 def _place(asked: Request) -> Place:
@@ -131,8 +133,9 @@ def _place(asked: Request) -> Place:
     return place
 
 
-def _execute(work: Work, place: Place, quiet: bool, folder: Path) -> Comparison:
+def _execute(work: Work, place: Place, quiet: bool, folder: Path, track: Sequence[str]) -> Comparison:
     """Train, and compare what is in `folder` then; a comparison that can't be drawn takes no result away."""
+    work.jobs = [replace(job, track=trackers.checked(track)) for job in work.jobs]
     with _drawn_when_stopped(folder):
         failures = execute(work, place.make(folder), display(quiet))
     try:
@@ -216,15 +219,18 @@ def resume(
     threads: int | None = None,
     force_threads: bool = False,
     from_step: int | None = None,
+    track: Sequence[str] = (),
     quiet: bool = False,
 ) -> Comparison:
     """Train the run at `path` to its end, and redraw its comparison.
 
     Another number of threads than the run was made with can change results: `force_threads` allows it. With `from_step`
     it goes on from the checkpoint that was kept then (`keep_every`); all that the run recorded later is made anew.
+    `track` names trackers, as in `run`.
     """
+    trackers.checked(track)
     work = prepare.prepare_resume(Path(path), threads, force_threads, from_step)
-    return _execute(work, Place(jobs=1), quiet, Path(path).resolve().parents[1])
+    return _execute(work, Place(jobs=1), quiet, Path(path).resolve().parents[1], track)
 
 
 def plot(folder: str | Path, diagnostics: bool = False) -> list[Comparison]:

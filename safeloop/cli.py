@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from safeloop.cli_lists import checks, lists
-from safeloop.cli_options import HELP, EnvSet, Json, Quiet, RunFolder, options, real, whole
+from safeloop.cli_options import HELP, EnvSet, Json, Quiet, RunFolder, Track, options, real, whole
 from safeloop.cli_output import show as show_comparison
 from safeloop.cli_output import tell
 from safeloop.cli_speed import speeds
@@ -44,7 +44,7 @@ def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **given: Any)
             from safeloop import api
 
             given["seeds"] = api.chosen_seeds(given.pop("seed"), given.pop("seeds"))
-        given.update({name: given[name] or () for name in ("set_", "env_set", "resource") if name in given})
+        given.update({name: given[name] or () for name in ("set_", "env_set", "resource", "track") if name in given})
         asked = {ASKED.get(name, name): value for name, value in given.items()}
         comparison = verb(*arguments, quiet=quiet, **asked)
     except KeyboardInterrupt as stop:
@@ -58,7 +58,7 @@ def _train(verb: Callable[..., Any], *arguments: Any, quiet: bool, **given: Any)
 @app.command(epilog=RUN_EXAMPLES)
 @options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
          "eval_episodes", "jobs", "executor", "address", "resource", "threads", "variant", "keep_every", "reset_free",
-         "quiet")  # fmt: skip
+         "track", "quiet")  # fmt: skip
 def run(
     env: Annotated[str | None, typer.Argument(metavar="ENV", help="Environment; see `safeloop list envs`.")] = None,
     config: Annotated[
@@ -112,7 +112,7 @@ def collect(
 
 @app.command(epilog=OFFLINE_EXAMPLES)
 @options("algo", "steps", "seed", "seeds", "preset", "out", "budget", "device", "set_", "env_set", "eval_every",
-         "eval_episodes", "jobs", "executor", "address", "resource", "threads", "variant", "sweep",
+         "eval_episodes", "jobs", "executor", "address", "resource", "threads", "variant", "sweep", "track",
          "quiet")  # fmt: skip
 def offline(
     dataset: Annotated[
@@ -143,12 +143,13 @@ def resume(
             "--from", metavar="N", parser=whole, help="From the checkpoint kept at N steps (run --keep-every)."
         ),
     ] = None,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Train an unfinished run to its end, as if it had never stopped."""
     from safeloop import api
 
-    _train(api.resume, run, threads=threads, force_threads=force_threads, from_step=from_, quiet=quiet)
+    _train(api.resume, run, threads=threads, force_threads=force_threads, from_step=from_, track=track, quiet=quiet)
 
 
 @app.command("eval", epilog="Examples: safeloop eval runs/PointGoal1/safeloop/seed-0 --episodes 20 --json | "

@@ -115,13 +115,20 @@ Sweep = Annotated[
 ]
 
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="tensorboard|wandb", help="Mirror each run's rows to a tracker as well, beside the run; repeatable."
+    ),
+]
+
 OPTIONS: dict[str, tuple[Any, Any]] = {
     "algo": (Algo, None), "steps": (Steps, None), "seed": (Seed, None), "seeds": (Seeds, None),
     "preset": (Preset, "default"), "out": (Out, Path("runs")), "budget": (Budget, None), "device": (Device, "cpu"),
     "set_": (Set, None), "env_set": (EnvSet, None), "eval_every": (EvalEvery, 0), "eval_episodes": (EvalEpisodes, None),
     "jobs": (Jobs, None), "executor": (Executor, "local"), "address": (Address, None), "resource": (Resource, None),
     "threads": (Threads, 1), "variant": (Variant, ""), "keep_every": (KeepEvery, 0),
-    "reset_free": (ResetFree, False), "sweep": (Sweep, 0), "quiet": (Quiet, False),
+    "reset_free": (ResetFree, False), "sweep": (Sweep, 0), "track": (Track, None), "quiet": (Quiet, False),
 }  # fmt: skip
 """Options that commands share, with their defaults: the fields of `experiments.specify.Request`."""
 

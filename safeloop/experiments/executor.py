@@ -32,6 +32,8 @@ class Job:
     run: Run
     threads: int
     fresh: bool
+    track: tuple[str, ...] = ()
+    """Trackers that its rows are mirrored to (`recording/trackers.py`)."""
 
     @property
     def name(self) -> str:
@@ -151,6 +153,8 @@ def execute(work: Work, executor: Executor, display: Quiet) -> list[Failure]:
                     for message in running.messages():
                         if "under_way" in message:  # the others tell how it ended
                             display.update(running.job.name, message)
+                        if "notice" in message:
+                            display.note(f"{running.job.name}: {message['notice']}")
                     if ended:
                         failure = running.failure()
                         failures += [failure] if failure else []

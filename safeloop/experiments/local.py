@@ -37,6 +37,11 @@ def worker(path: Path, threads: int, told: Sequence[str], descriptors: Sequence[
         )  # fmt: skip
 
 
+def tracked(job: Job) -> list[str]:
+    """Return the arguments of a worker that name a run's trackers."""
+    return [f"--track={name}" for name in job.track]
+
+
 def failure(job: Job, code: int, message: dict[str, Any]) -> Failure | None:
     """Return why a worker with this exit code and last message ended, or None where its run is finished."""
     if code == 0:
@@ -81,7 +86,7 @@ class Child:
         os.set_blocking(self.pipe, False)
         try:
             told = ["--report", str(report), "--leash", str(leash)]
-            self.process = worker(job.run.path, job.threads, told, (report, leash))
+            self.process = worker(job.run.path, job.threads, [*told, *tracked(job)], (report, leash))
             self.selector.register(self.pipe, selectors.EVENT_READ)
         except OSError:
             self._let_go()

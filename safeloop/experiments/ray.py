@@ -9,6 +9,7 @@ from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.experiments.executor import Failure, Job, cores
+from safeloop.experiments.local import tracked
 from safeloop.experiments.shared import Distant, WorkerDied, train_there
 from safeloop.settings import MOST_THREADS
 
@@ -46,7 +47,9 @@ class RayExecutor:
         """Hand a run to the cluster."""
         wanted = dict(self.resources)
         options = {"num_cpus": wanted.pop("cores", job.threads), "num_gpus": wanted.pop("gpus", 0), "resources": wanted}
-        return Task(job, self.ray, self.train.options(**options).remote(str(job.run.path.resolve()), job.threads))
+        return Task(
+            job, self.ray, self.train.options(**options).remote(str(job.run.path.resolve()), job.threads, tracked(job))
+        )
 
     def wait(self, seconds: float) -> None:
         """Return after so many seconds."""

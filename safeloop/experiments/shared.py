@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,17 @@ class WorkerDied(RuntimeError):
     """The process that trained a run was ended by a signal; the run goes on from its checkpoint."""
 
 
-def train_there(path: str, threads: int) -> int:
+def train_there(path: str, threads: int, told: Sequence[str]) -> int:
     """Train the run at `path` in a process of its own on this machine, and return its exit code.
 
+    `told` are more arguments of the worker.
     Raises `WorkerDied` where a signal ended it, `OSError` where it can't be started. When this process dies, or is told
     to stop, the run's process ends too.
     """
     leash, held = os.pipe()
     try:
-        process = worker(Path(path), threads, ["--news", str(Path(path) / NEWS), "--leash", str(leash)], (leash,))
+        own = ["--news", str(Path(path) / NEWS), "--leash", str(leash)]
+        process = worker(Path(path), threads, [*own, *told], (leash,))
         try:
             code = process.wait()
         except BaseException:

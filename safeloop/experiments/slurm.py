@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.experiments.executor import Failure, Job
+from safeloop.experiments.local import tracked
 from safeloop.experiments.shared import Distant, WorkerDied, train_there
 from safeloop.settings import MOST_THREADS
 
@@ -50,7 +51,9 @@ class SlurmExecutor:
         """Submit a run. Raises `OSError` where SLURM refuses it."""
         self.executor.update_parameters(**self._parameters(job.threads))
         try:
-            return Submitted(job, self.executor.submit(Training(), str(job.run.path.resolve()), job.threads))
+            return Submitted(
+                job, self.executor.submit(Training(), str(job.run.path.resolve()), job.threads, tracked(job))
+            )
         except Exception as error:  # submitit has exceptions of its own for each command that fails
             raise OSError(" ".join(str(error).split())) from None
 
@@ -65,20 +68,20 @@ class SlurmExecutor:
 class Training:
     """A run's training as a job: it is submitted again where SLURM ends it early."""
 
-    def __call__(self, path: str, threads: int) -> int:
+    def __call__(self, path: str, threads: int, told: Sequence[str]) -> int:
         """Train the run at `path`, and return its worker's exit code."""
         for _ in range(RETRIES):
             try:
-                return train_there(path, threads)
+                return train_there(path, threads, told)
             except WorkerDied:
                 continue
-        return train_there(path, threads)
+        return train_there(path, threads, told)
 
-    def checkpoint(self, path: str, threads: int) -> Any:
+    def checkpoint(self, path: str, threads: int, told: Sequence[str]) -> Any:
         """Return the job that goes on with this one (submitit calls it before SLURM's limit of time)."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(Training(), path, threads)
+        return DelayedSubmission(Training(), path, threads, told)
 
 
 class Submitted(Distant):

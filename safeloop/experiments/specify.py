@@ -104,6 +104,8 @@ class Request:
     """Resources of each run on a cluster: `{"cores": 2, "gpus": 0.5}`."""
     sweep: int = 0
     """Offline: choose the planner's settings, among so many of the paper's grid, on another seed."""
+    track: Sequence[str] = ()
+    """Trackers that each run's rows are mirrored to, `tensorboard` and `wandb`; no part of a run's settings."""
     quiet: bool = False
     """Whether to show no progress."""
     config: str | Path | None = None

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from safeloop.files import disk_fault, write_atomically
 from safeloop.recording.reader import open_run
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
+from safeloop.recording.trackers import mirrored
 from safeloop.registry import find_algorithm, find_env
 
 NEWS_EVERY = 1.0
@@ -94,8 +95,16 @@ def train(run: Run, threads: int) -> None:
         env.close()
 
 
-def work(run: Run, threads: int, send: Send) -> int:
-    """Train `run` and keep its status. Returns 0, or 1 where it failed, or 2 where it can't be trained."""
+def work(run: Run, threads: int, send: Send, track: Sequence[str] = ()) -> int:
+    """Train `run`, mirror its rows to the trackers `track`, and keep its status.
+
+    Returns 0, or 1 where it failed, or 2 where it can't be trained.
+    """
+
+    def notify(notice: str) -> None:
+        print(f"safeloop: {notice}", file=sys.stderr, flush=True)
+        send({"notice": notice})
+
     with run.locked():
         before = run.status
         if before["state"] == "finished":  # by another launcher, meanwhile
@@ -103,10 +112,11 @@ def work(run: Run, threads: int, send: Send) -> int:
         try:
             run.set_status("running")
             run.repair()
-            with News(send) as news:
-                run.report = news.tell
-                train(run, threads)
-            run.set_status("finished")
+            with mirrored(run, track, notify):
+                with News(send) as news:
+                    run.report = news.tell
+                    train(run, threads)
+                run.set_status("finished")
             return 0
         except UsageError as error:
             new = before["state"] == "new"
@@ -143,6 +153,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, help="threads of this process (default: as recorded)")
     parser.add_argument("--report", type=int, help="file descriptor for progress")
     parser.add_argument("--news", help="file for progress, replaced by each message")
+    parser.add_argument("--track", action="append", default=[], help="tracker that rows are mirrored to; repeatable")
     parser.add_argument("--leash", type=int, help="file descriptor that closes when the launcher dies")
     arguments = parser.parse_args()
     for descriptor in (arguments.report, arguments.leash):
@@ -161,7 +172,7 @@ def main() -> int:
 
     try:
         run = open_run(arguments.run)
-        return work(run, arguments.threads or run.settings.threads, send)
+        return work(run, arguments.threads or run.settings.threads, send, arguments.track)
     except UsageError as error:
         print(f"safeloop: error: {error}", file=sys.stderr)
         send({"refused": str(error)})

@@ -14,6 +14,8 @@ DIR/<env or dataset>/<algo>/seed-<S>/     <algo> may be a name that the algorith
     diagnostics.csv   the environment's diagnostics, by episode        append-only
     checkpoint/       the state to load the policy, and to resume      replaced atomically
     log.txt           the output of the run
+    tensorboard/      what trackers keep, where they were asked for; never read
+    wandb/
 
 A checkpoint has a checksum; tables are checked row by row when they are read, against the dataclasses in `rows.py`.
 Where a run learns from a dataset, `simulator_steps` in these tables are gradient steps: no simulator is stepped.

@@ -80,6 +80,8 @@ class Table:
 
     def __init__(self, path: Path, row_type: type):
         self.path, self.row_type, self._current = path, row_type, False
+        self.appended: Callable[[Any], None] = lambda row: None
+        """Called with each row that was added (`trackers.py`)."""
 
     def read(self) -> list[Any]:
         """Return all complete rows. Raises `UsageError` naming file, line and column where the file is damaged."""
@@ -121,6 +123,7 @@ class Table:
             self.keep(self.read())
         append(self.path, self._lines([row], header=new))
         self._current = True
+        self.appended(row)
 
     def keep(self, rows: list[Any]) -> None:
         """Replace the file by `rows`, atomically."""
