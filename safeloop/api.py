@@ -180,13 +180,15 @@ def run_suite(
     address: str | None = None,
     resources: Pairs = (),
     jobs: int | None = None,
+    track: Sequence[str] = (),
     quiet: bool = False,
 ) -> SuiteResult:
     """Run a suite, a file or the name of a shipped one, in `OUT/NAME@VERSION`, and compare on each of its tasks.
 
     `tasks` and `algos` choose a part of it; an algorithm that is not in it is added. `seeds` is another number of
     seeds. Finished runs are kept, unfinished ones resumed, and finished runs in the `held` folders that have equal
-    settings are copied in place of new ones. One run that fails stops no other. Raises `UsageError` for bad input.
+    settings are copied in place of new ones. One run that fails stops no other. `track` names trackers, as in `run`.
+    Raises `UsageError` for bad input.
     """
     from safeloop.experiments import suite as launching  # pydantic takes a moment to import
     from safeloop.experiments import suite_file
@@ -197,7 +199,8 @@ def run_suite(
     own = part.resources.by_name if executor != "local" else {}
     place = Place(executor, address, jobs, {**own, **specify.pairs(resources, "--resource")})
     place.check()
-    launcher = launching.Launcher(check_path(out, "--out"), part, whole, [check_path(each, "--held") for each in held])
+    taken = [check_path(each, "--held") for each in held]
+    launcher = launching.Launcher(check_path(out, "--out"), part, whole, taken, trackers.checked(track))
     made = launcher.run(lambda: place.make(launcher.out), lambda: display(quiet))
     with heartbeat("drawing", quiet):
         found = [_compare(folder, made.failures) for folder in made.folders]

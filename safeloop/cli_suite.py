@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safeloop.cli_options import HELP, Address, Executor, Jobs, Json, Out, Quiet, Resource, Seeds
+from safeloop.cli_options import HELP, Address, Executor, Jobs, Json, Out, Quiet, Resource, Seeds, Track
 from safeloop.cli_output import show as show_comparison
 from safeloop.cli_output import tell_failures
 
@@ -48,6 +48,7 @@ def run(
     executor: Executor = "local",
     address: Address = None,
     resource: Resource = None,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a suite in OUT/NAME@VERSION, and compare on each of its tasks.
@@ -59,7 +60,7 @@ def run(
     try:
         made = api.run_suite(
             suite, out=out, tasks=task or (), algos=algo or (), seeds=seeds, held=held or (), jobs=jobs,
-            executor=executor, address=address, resources=resource or (), quiet=quiet,
+            executor=executor, address=address, resources=resource or (), track=track or (), quiet=quiet,
         )  # fmt: skip
     except KeyboardInterrupt as stop:
         print(f"safeloop: {stop or 'stopped'}", file=sys.stderr)

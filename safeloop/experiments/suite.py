@@ -6,7 +6,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +130,13 @@ class Made:
 class Launcher:
     """Runs a suite, or a part of it, in a folder."""
 
-    def __init__(self, out: Path, suite: Suite, whole: Suite, held: Sequence[Path] = ()):
-        """Check the whole suite; `held` are folders with runs that are taken in place of new ones.
+    def __init__(self, out: Path, suite: Suite, whole: Suite, held: Sequence[Path] = (), track: tuple[str, ...] = ()):
+        """Check the whole suite; `held` are folders with runs that are taken in place of new ones, `track` trackers.
 
         Raises `UsageError` for what can't be, before anything is written.
         """
         self.out, self.suite, self.whole = folder(out, suite), suite, whole
+        self.track = track
         self.held = [run for path in held for run in finished_under(path)]
         for task in suite.tasks:
             try:
@@ -170,6 +171,7 @@ class Launcher:
                 found = prepare.prepare(out, asked, dataset.path if dataset else None, leave=True)
                 work.jobs += found.jobs
                 work.notices += found.notices
+        work.jobs = [replace(job, track=self.track) for job in work.jobs]
         work.jobs.sort(key=lambda job: job.run.settings.seed)
         failures = execute(work, make(), display())
         return [failure for failure in failures if not _done_elsewhere(failure)]
