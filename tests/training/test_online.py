@@ -38,9 +38,9 @@ def agent(name, spec=PENDULUM, **changes):
     return find_algorithm(name).build(settings(name, **changes), spec, 4, 1, 0, "cpu")
 
 
-def run(out, name, steps=320, **changes):
+def run(out, name, steps=250, **changes):
     asked = RunSettings(
-        "InvertedPendulum", name, steps, seed=1, budget=None, eval_episodes=1, eval_every=150,
+        "InvertedPendulum", name, steps, seed=1, budget=None, eval_episodes=1,
         algo_settings=flat(settings(name, **changes)),
     )  # fmt: skip
     return Run.create(out, asked)
@@ -112,7 +112,7 @@ def test_each_trains_and_a_stopped_run_resumes_to_the_same_end(name, tmp_path, m
     changes = {"augmentation": 0.3} if name == "loop-td3" else {}
     whole = learn(run(tmp_path / "whole", name, **changes))
     models = name not in ("sac", "td3")
-    assert len(whole[0]) > 20 and len(whole[2]) == (9 if models else 0)  # more often at first
+    assert len(whole[0]) > 15 and len(whole[2]) == (8 if models else 0)  # more often at first
     stopped, save, saves = run(tmp_path / "stopped", name, **changes), Run.save_checkpoint, []
 
     def save_and_stop(self, state):
