@@ -114,7 +114,7 @@ def test_an_episode_that_ended_is_neither_checked_nor_planned_while_others_go_on
     def driven(seeds):
         policy = Planning(Agent(), 0, lambda _: Agent().new_planner([generators[seeds.index(s)] for s in seeds]))
         found = evaluation._drive(policy, spec(), [Broken() for _ in seeds], seeds, None)
-        return [total.columns for total in found]
+        return [{name: value for name, value in total.columns.items() if name != "costs"} for total in found]
 
     rows = driven([1, 2, 3, 4])
     lengths = [row["length"] // 2 for row in rows]
