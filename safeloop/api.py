@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
-from safeloop.experiments import prepare, specify
+from safeloop.experiments import config, prepare, specify
 from safeloop.experiments.executor import Failure, Job, Stopped, Work, execute
 from safeloop.experiments.executors import Place
 from safeloop.experiments.latency import Latency, latency
@@ -77,7 +77,7 @@ def run(env: str | None = None, algos: Sequence[str] | None = None, **options: A
     A finished run with the same settings is kept and an unfinished one resumed; others are refused.
     Raises `UsageError` for bad input, before anything is written.
     """
-    asked, env = specify.with_config(Request(algos=algos, **options), env)
+    asked, env = config.with_config(Request(algos=algos, **options), env)
     check_path(asked.out, "--out")
     trackers.checked(asked.track)
     if asked.sweep:

@@ -80,10 +80,11 @@ def status(suite: Given, out: Out = Path("runs"), json_: Json = False) -> None:
     from safeloop.experiments import suite as launching
     from safeloop.experiments import suite_file, suite_status
 
-    folder = Path(suite)
+    folder, asked = Path(suite), None
     if not (folder / launching.RECORD).is_file():
-        folder = launching.folder(out, suite_file.find(suite))
-    found = launching.recorded(folder) if (folder / launching.RECORD).exists() else suite_file.find(suite)
+        asked = suite_file.find(suite)
+        folder = launching.folder(out, asked)
+    found = launching.recorded(folder) if asked is None or (folder / launching.RECORD).exists() else asked
     states = suite_status.status(found, folder)
     print(json.dumps(suite_status.as_dict(found, states), indent=2) if json_ else suite_status.text(found, states))
 

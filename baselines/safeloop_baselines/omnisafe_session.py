@@ -49,6 +49,7 @@ class Session:
         at_borders(agent, self.begun, 1 if self.on_policy else agent._samples_per_epoch, self.at_border)
         if self.before is not None:
             restore(agent, self.before["learner"])
+            self.before = None  # off-policy it holds all data
         with beginning_at(sys.modules[type(agent).learn.__module__], self.begun):
             agent.learn()
 

@@ -23,9 +23,11 @@ from torch.optim.lr_scheduler import LRScheduler
 OWN = ("omnisafe", "safeloop_baselines", "torch.nn")
 """Modules whose objects are walked through."""
 SKIPPED = ("_cfgs", "_config", "_console", "_what_to_save", "_headers_windows", "_headers_minmax", "_headers_delta")
+"""Attributes that a new object has alike: settings, and the form of the logger's tables."""
 FILLED = ("data", "_size", "_max_size")
 """Attributes of a ring of data, of which the filled part is kept."""
 PLAIN = (bool, int, float, str, type(None), np.generic)
+"""Types of values that are their own state."""
 
 
 def capture(learner: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The names follow simple rules, so listing and describing tasks imports no simula
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from safeloop.cmdp import EnvSpec, LidarModel, Lidars
 from safeloop.errors import UsageError
 from safeloop.settings import build, check_range
 from safeloop_envs import goal
-from safeloop_envs.options import LEAST_SCALE, MOST_SCALE, Options
+from safeloop_envs.options import LEAST_SCALE, MOST_SCALE, Options, told
 from safeloop_envs.positions import SHOWN, entities
 
 if TYPE_CHECKING:
@@ -188,9 +188,9 @@ class SafetyGymnasium:
         if chosen.observation not in task.observations:
             valid = " or ".join(task.observations)
             raise UsageError(f"{short}: observation={chosen.observation}: expected {valid}")
-        repeat, shown, recorded = chosen.action_repeat, chosen.observation, asdict(chosen)
-        names = self._cost_names(task, recorded)
-        scales = {name: scale for name in SCALES if (scale := recorded.pop(name, 1.0)) != 1}
+        repeat, shown, recorded = chosen.action_repeat, chosen.observation, told(chosen)
+        names = self._cost_names(task) if "costs" in recorded else ()
+        scales = {name: recorded[name] for name in SCALES if name in recorded}
         if repeat > task.episode_steps:
             raise UsageError(f"{short}: action_repeat={repeat}: expected at most {task.episode_steps}, one episode")
         return EnvSpec(
@@ -204,7 +204,7 @@ class SafetyGymnasium:
             has_events=task.kind in EVENTFUL,
             event_bonus=1.0 if task.kind in EVENTFUL else 0.0,
             cost_names=names,
-            options=recorded | scales,
+            options=recorded,
             lidars=_lidars(task) if shown == "task" else None,
             entities=None if shown == "task" else entities(f"{task.kind}{task.level}"),
             simulator=partial(_simulate, task, repeat, shown, scales) if _simulated(task) else None,
@@ -212,11 +212,8 @@ class SafetyGymnasium:
         )
 
     @staticmethod
-    def _cost_names(task: Task, options: dict[str, Any]) -> tuple[str, ...]:
-        """Return the names of costs that are told apart; where none are, the options stay as they were without it."""
-        if options.get("costs") != "separate":
-            options.pop("costs", None)
-            return ()
+    def _cost_names(task: Task) -> tuple[str, ...]:
+        """Return the names of a task's costs. Raises `UsageError` where it has none."""
         names = COSTS.get(f"{task.kind}{task.level}")
         if names is None:
             raise UsageError(f"{task.name}: costs=separate: it has no cost; leave it out")

@@ -29,17 +29,8 @@ NEAR = 0.6
 class GoalEnv(NavigationEnv):
     """A Goal task that can be put into a full state: `reset(options={"state": state})` starts from one."""
 
-    def __init__(
-        self,
-        full_id: str,
-        action_repeat: int,
-        observation: str,
-        render_mode: str | None = None,
-        cost_names: tuple[str, ...] = (),
-        friction: float = 1.0,
-        mass: float = 1.0,
-    ) -> None:
-        super().__init__(full_id, action_repeat, observation, render_mode, cost_names, friction, mass)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         names = [self._model.body(i).name for i in range(self._model.nbody)]
         self.layout = Layout([name for name in names if re.fullmatch(r"agent|goal|(hazard|vase)\d+", name)])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from safeloop.settings import check_range
 
@@ -21,3 +22,9 @@ class Options:
 
     def __post_init__(self) -> None:
         check_range(self, "action_repeat", least=1)
+
+
+def told(options: Options) -> dict[str, Any]:
+    """Return the options to record: those with a default, which were added later, only where they differ from it."""
+    usual = {each.name: each.default for each in fields(options)}
+    return {name: value for name, value in asdict(options).items() if value != usual[name]}

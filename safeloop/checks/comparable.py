@@ -9,10 +9,11 @@ from typing import Any
 
 from safeloop.algorithms.table_4 import TRIAL
 from safeloop.checks.recorded import EXCEPTIONS, Folder, Read, Remark
+from safeloop.recording import reader
 from safeloop.recording.versions import NOT_INSTALLED, PACKAGES
 
-TERMS = ("env", "env_options", "budget", "budgets", "dataset", "data", "eval_episodes")
-"""Settings that all runs of a folder have in common."""
+TERMS = (*reader.TERMS, "dataset", "eval_episodes")
+"""Settings that all runs of a folder should have in common."""
 FREE = ("seed", "keep_every", "schema")
 """Settings that may differ between the seeds of an algorithm: no number depends on how often a checkpoint is kept."""
 
@@ -67,9 +68,11 @@ def settings(folder: Folder) -> Iterator[Remark]:
 def _unlike(values: Iterable[tuple[Read, Any]], name: str) -> Iterator[Remark]:
     """Yield a remark for each run that has another value than most of the runs."""
     found = list(values)
-    counts = Counter(repr(value) for _, value in found)
+    if not found:
+        return
+    usual, _ = Counter(repr(value) for _, value in found).most_common(1)[0]
     for run, value in found:
-        if repr(value) != (usual := counts.most_common(1)[0][0]):
+        if repr(value) != usual:
             text = f"{name} is {value!r}, expected {usual} as in most runs of its folder"
             yield Remark(run.path, text, f"compare it in a folder of its own, {DECLARE}")
 

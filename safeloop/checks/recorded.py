@@ -67,11 +67,11 @@ class Folder:
     path: Path
     runs: list[Read] = field(default_factory=list)
     damaged: list[Remark] = field(default_factory=list)
-    """What is wrong with each run that can't be read."""
+    """The faults of runs that can't be read."""
     exceptions: dict[tuple[str, Path], str] = field(default_factory=dict)
     """Reasons by check and by folder of a run or algorithm."""
     undeclared: list[Remark] = field(default_factory=list)
-    """What is wrong with the file of exceptions."""
+    """The faults of the file of exceptions."""
     used: set[tuple[str, Path]] = field(default_factory=set)
     """Exceptions without which a check would have failed."""
 

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
     @property
     def violated(self) -> Tensor:
-        """Whether the decision had a cost, 1 or 0, `[B]`; of several each, `[B, C]`."""
+        """The decisions that had a cost, 1 or 0, `[B]`; of several costs each, `[B, C]`."""
         return (self.cost > 0).float()
 
 

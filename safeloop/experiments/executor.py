@@ -70,6 +70,13 @@ class Stopped(KeyboardInterrupt):
     """The comparison of the runs that exist (`api.Comparison`), where it could be drawn."""
 
 
+def failed(job: Job, reason: str) -> Failure:
+    """Return the failure of a run, and note it in the run's status."""
+    with suppress(OSError):
+        job.run.set_status("failed", reason)
+    return Failure(job, reason)
+
+
 class Running(Protocol):
     """A run that an executor has started."""
 
@@ -125,7 +132,7 @@ def cores() -> int:
 
 
 def check_jobs(jobs: int | None) -> int:
-    """How many runs to train side by side: `jobs`, or one for each core."""
+    """Return the number of runs to train side by side: `jobs`, or one for each core. Raises `UsageError`."""
     return cores() if jobs is None else check_whole("--jobs", jobs, 1, MOST_THREADS)
 
 

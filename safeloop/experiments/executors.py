@@ -10,14 +10,14 @@ from typing import Any
 from safeloop.errors import UsageError
 from safeloop.experiments.executor import Executor, check_jobs
 from safeloop.experiments.local import LocalExecutor
-from safeloop.settings import MOST_THREADS, check_whole, nearest
+from safeloop.settings import nearest
 
 NAMES = ("local", "ray", "slurm")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are trained."""
+    """The place that runs are trained in, and what each of them needs there."""
 
     executor: str = "local"
     """`local`: processes on this machine; `ray`: a Ray cluster; `slurm`: SLURM."""
@@ -32,8 +32,7 @@ class Place:
         """Raise `UsageError` for what can't be, before anything is written."""
         if self.executor not in NAMES:
             raise UsageError(f"--executor {self.executor}: expected {nearest(self.executor, NAMES)}")
-        if self.jobs is not None:
-            check_whole("--jobs", self.jobs, 1, MOST_THREADS)
+        check_jobs(self.jobs)
         wanted = self.wanted
         if self.address is not None and self.executor != "ray":
             raise UsageError(f"--address {self.address}: it is of a Ray cluster; give --executor ray too")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from safeloop.activity import doing
 from safeloop.experiments.trained import load, threads
+from safeloop.experiments.wrapped import Wrapped
 from safeloop.recording import reader
 from safeloop.registry import find_env
 from safeloop.rng import EVALUATION, derived_seed
@@ -83,33 +83,17 @@ class Latency:
         return "\n".join(lines)
 
 
-class Timed:
+class Timed(Wrapped):
     """A policy whose decisions are timed."""
 
     def __init__(self, policy: Checked):
-        self.policy, self.milliseconds = policy, list[float]()
-
-    @property
-    def needs_states(self) -> bool:
-        """True where the policy has to be given full states before each decision."""
-        return self.policy.needs_states
-
-    def see(self, states: np.ndarray) -> None:
-        """Take full states `[B, F]` for the policy."""
-        self.policy.see(states)
-
-    def reset(self, episodes: int = 1) -> None:
-        """Start episodes."""
-        self.policy.reset(episodes)
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Continue only the episodes at the places `rows`."""
-        self.policy.keep(rows)
+        super().__init__(policy)
+        self.milliseconds = list[float]()
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return the policy's actions `[B, A]` for `obs [B, S]`."""
         begun = time.perf_counter()
-        action = self.policy.act(obs)
+        action = super().act(obs)
         self.milliseconds.append(1e3 * (time.perf_counter() - begun))
         return action
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safeloop.experiments.executor import Failure, Job
+from safeloop.experiments.executor import Failure, Job, failed
 from safeloop.files import append
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
@@ -48,13 +48,14 @@ def failure(job: Job, code: int, message: dict[str, Any]) -> Failure | None:
         return None
     if "refused" in message:
         return Failure(job, message["refused"], refused=True)
-    reason = message.get("failed")
-    if reason is None:
-        signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        reason = f"the process was ended by {signal_name}"
-        with suppress(OSError):
-            job.run.set_status("failed", reason)
-    return Failure(job, reason)
+    if "failed" in message:  # its status says so
+        return Failure(job, message["failed"])
+    return failed(job, ended_by(code))
+
+
+def ended_by(code: int) -> str:
+    """Return why a worker ended that could not tell it, by its exit code."""
+    return f"the process was ended by {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
 
 class LocalExecutor:

@@ -10,11 +10,9 @@ from typing import Any
 from safeloop.errors import UsageError
 from safeloop.experiments.executor import Failure, Job, cores
 from safeloop.experiments.local import tracked
-from safeloop.experiments.shared import Distant, WorkerDied, train_there
+from safeloop.experiments.shared import RETRIES, Distant, WorkerDied, train_there
 from safeloop.settings import MOST_THREADS
-
-RETRIES = 3
-"""Times that a run goes on from its last checkpoint after its process, Ray's, or their machine died."""
+from safeloop.texts import one_line
 
 
 class RayExecutor:
@@ -39,7 +37,7 @@ class RayExecutor:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **here)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise UsageError(f"--address {address}: {' '.join(str(error).split())}") from None
+            raise UsageError(f"--address {address}: {one_line(str(error))}") from None
         self.limit = limit or MOST_THREADS
         self.train = ray.remote(max_retries=RETRIES, retry_exceptions=[WorkerDied])(train_there)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from safeloop.cmdp import Known
 from safeloop.errors import UsageError
+from safeloop.experiments.wrapped import Wrapped
 from safeloop.texts import one_line
 
 if TYPE_CHECKING:
@@ -92,11 +93,12 @@ def add_rules(policy: Checked, rules: Sequence[Rule]) -> None:
         raise UsageError(f"rule {rules[0].name}: {error}") from None
 
 
-class Counting:
+class Counting(Wrapped):
     """A policy that counts the decisions which break rules, but for each episode's last one."""
 
     def __init__(self, policy: Checked, rules: Sequence[Rule]):
-        self.policy, self.rules = policy, rules
+        super().__init__(policy)
+        self.rules = rules
         self.decisions, self.broken = 0, [0] * len(rules)
         self.before: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -105,23 +107,14 @@ class Counting:
         """Shares of the decisions that broke each rule."""
         return {rule.name: n / max(1, self.decisions) for rule, n in zip(self.rules, self.broken, strict=True)}
 
-    @property
-    def needs_states(self) -> bool:
-        """True where the policy has to be given full states before each decision."""
-        return self.policy.needs_states
-
-    def see(self, states: np.ndarray) -> None:
-        """Take full states for the policy."""
-        self.policy.see(states)
-
     def reset(self, episodes: int = 1) -> None:
         """Start episodes."""
-        self.policy.reset(episodes)
+        super().reset(episodes)
         self.before = None
 
     def keep(self, rows: Sequence[int]) -> None:
         """Continue only the episodes at the places `rows`."""
-        self.policy.keep(rows)
+        super().keep(rows)
         if self.before is not None:
             self.before = self.before[0][list(rows)], self.before[1][list(rows)]
 
@@ -129,7 +122,7 @@ class Counting:
         """Return the policy's actions `[B, A]` for `obs [B, S]`."""
         if self.before is not None:
             self._count(*self.before, obs)
-        action = self.policy.act(obs)
+        action = super().act(obs)
         self.before = np.array(obs), np.array(action)
         return action
 

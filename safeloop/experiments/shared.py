@@ -11,10 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safeloop.experiments.executor import STOP_SECONDS, Failure, Job
-from safeloop.experiments.local import failure, worker
+from safeloop.experiments.executor import STOP_SECONDS, Failure, Job, failed
+from safeloop.experiments.local import ended_by, failure, worker
 from safeloop.files import disk_fault
+from safeloop.texts import one_line
 
+RETRIES = 3
+"""Times that a run goes on from its last checkpoint after its process, the cluster's, or their machine died."""
 NEWS = ".news.json"
 """File in the run's folder with the last message of its worker."""
 
@@ -43,7 +46,7 @@ def train_there(path: str, threads: int, told: Sequence[str]) -> int:
         os.close(leash)
         os.close(held)
     if code < 0:
-        raise WorkerDied(f"the process was ended by {signal.Signals(-code).name}")
+        raise WorkerDied(ended_by(code))
     return code
 
 
@@ -79,10 +82,8 @@ class Distant:
 
     def lost(self, error: Exception) -> Failure:
         """Return why a run ended that no exit code is known of, and note it in its status."""
-        reason = disk_fault(error, self.job.run.path) or " ".join(f"{type(error).__name__}: {error}".split())
-        with suppress(OSError):
-            self.job.run.set_status("failed", reason)
-        return Failure(self.job, reason)
+        reason = disk_fault(error, self.job.run.path) or one_line(f"{type(error).__name__}: {error}")
+        return failed(self.job, reason)
 
     def close(self) -> None:
         """Remove the file of messages."""

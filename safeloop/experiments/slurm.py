@@ -10,13 +10,12 @@ from typing import Any
 from safeloop.errors import UsageError
 from safeloop.experiments.executor import Failure, Job
 from safeloop.experiments.local import tracked
-from safeloop.experiments.shared import Distant, WorkerDied, train_there
+from safeloop.experiments.shared import RETRIES, Distant, WorkerDied, train_there
 from safeloop.settings import MOST_THREADS
+from safeloop.texts import one_line
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the jobs."""
-RETRIES = 3
-"""Times that a run goes on from its last checkpoint after its process died."""
 
 
 class SlurmExecutor:
@@ -40,7 +39,7 @@ class SlurmExecutor:
             self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster or "slurm")
             self.executor.update_parameters(**self._parameters(1))
         except (RuntimeError, NameError, TypeError, AssertionError) as error:
-            raise UsageError(f"--executor slurm: {' '.join(str(error).split())}") from None
+            raise UsageError(f"--executor slurm: {one_line(str(error))}") from None
 
     def _parameters(self, threads: int) -> dict[str, Any]:
         wanted = dict(self.resources)
@@ -55,7 +54,7 @@ class SlurmExecutor:
                 job, self.executor.submit(Training(), str(job.run.path.resolve()), job.threads, tracked(job))
             )
         except Exception as error:  # submitit has exceptions of its own for each command that fails
-            raise OSError(" ".join(str(error).split())) from None
+            raise OSError(one_line(str(error))) from None
 
     def wait(self, seconds: float) -> None:
         """Return after so many seconds."""

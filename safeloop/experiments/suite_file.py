@@ -44,7 +44,7 @@ class Task(Entry):
     budget: float | dict[str, float] | None = None
     """Cost limit per episode, or of each named cost; None: the environment's."""
     data: Source | None = None
-    """Where algorithms learn from a dataset alone: all that this run stored in training."""
+    """The run that algorithms learn from, from all that it stored in training; None: they learn while acting."""
 
 
 class Contender(Entry):
@@ -67,7 +67,7 @@ class Evaluation(Entry):
 
 
 class Resources(Entry):
-    """What each run needs. None of it changes results but the threads and the device."""
+    """The needs of each run. None of them changes results but the threads and the device."""
 
     threads: Count = 1
     device: str = "cpu"
@@ -104,7 +104,7 @@ class Suite(Entry):
 
     @property
     def terms(self) -> dict[str, Any]:
-        """What a version stands for: tasks, steps and evaluation. Seeds and algorithms may be added to it."""
+        """The tasks, steps and evaluation that a version stands for. Seeds and algorithms may be added to it."""
         return self.model_dump(mode="json", include={"name", "version", "tasks", "steps", "evaluation"})
 
 

@@ -23,7 +23,7 @@ from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.report import named
 from safeloop.report.safety import Safety, safety
-from safeloop.report.tables import aligned, number, percent
+from safeloop.report.tables import aligned, number, percent, yes_or_no
 from safeloop.report.video import Video
 from safeloop.settings import MOST_EPISODES, build, check_whole, kinds
 from safeloop.training.calibration import calibrated
@@ -101,7 +101,7 @@ class Evaluation:
             row |= {
                 "cost": number(means["cost_return"]), "CVaR": number(found.cvar),
                 "over budget": percent(found.over_budget), "longest run": number(found.longest_run, 0),
-                "in budget": "yes" if self.within_budget else "no",
+                "in budget": yes_or_no(self.within_budget),
             }  # fmt: skip
         if self.passed is not None:
             row["passed"] = percent(self.passed)

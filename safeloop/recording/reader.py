@@ -16,6 +16,8 @@ from safeloop.recording.rows import AGENT, POLICY, Diagnostic, Episode, Evaluati
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.tables import mistake
 
+TERMS = ("env", "env_options", "budget", "budgets", "data")
+"""Settings that all runs of a folder have in common."""
 STATES = ("new", "running", "interrupted", "finished", "failed")
 
 
@@ -194,7 +196,7 @@ def check_same_terms(folder: Path, asked: RunSettings | None = None) -> None:
     reference = asked or runs[0].settings
     name = "this command" if asked else str(runs[0].path)
     for run in runs:
-        for key in ("env", "env_options", "budget", "budgets", "data"):
+        for key in TERMS:
             here, there = getattr(reference, key), getattr(run.settings, key)
             if here != there:
                 raise UsageError(

@@ -42,7 +42,7 @@ class Recorder(gymnasium.Wrapper):
 
     @property
     def between_episodes(self) -> bool:
-        """Whether no decision of an episode was made yet."""
+        """True where no decision of an episode was made yet."""
         return self._tally.length == 0
 
     def _begin(self) -> None:

@@ -59,7 +59,7 @@ def value(episode: Episode | EvaluationEpisode, column: str) -> float:
 
 def of(episodes: Sequence[Episode | EvaluationEpisode], name: str) -> list[float]:
     """Return the cost returns of that name, of the episodes that have one."""
-    return [dict(e.costs)[name] for e in episodes if name in dict(e.costs)]
+    return [costs[name] for costs in (dict(e.costs) for e in episodes) if name in costs]
 
 
 def terms(settings: RunSettings) -> list[str]:

@@ -26,6 +26,7 @@ from safeloop.report.tables import (
     percent,
     without_empty,
     write_texts,
+    yes_or_no,
 )
 
 Cells = list[dict[str, str]]
@@ -55,7 +56,6 @@ def over_seeds(group: Group) -> dict[str, str]:
 
 def each_run(r: Row) -> dict[str, str]:
     """Return a run's line."""
-    within = MISSING if r.within_budget is None else "yes" if r.within_budget else "no"
     return {
         "algorithm": r.algo,
         "seed": str(r.seed),
@@ -73,7 +73,7 @@ def each_run(r: Row) -> dict[str, str]:
         "CVaR": number(r.evaluation_cvar),
         "over budget": percent(r.evaluation_over_budget),
         "longest run": number(r.evaluation_longest_run, 0),
-        "in budget": within,
+        "in budget": yes_or_no(r.within_budget),
         "minutes": number(r.training_minutes, 1),
         "eval minutes": number(r.evaluation_minutes, 1),
         **{name: number(value) for name, value in r.diagnostics.items()},
@@ -82,13 +82,12 @@ def each_run(r: Row) -> dict[str, str]:
 
 def each_cost(r: Row) -> Cells:
     """Return a line for each of a run's named costs."""
-    within = {None: MISSING, True: "yes", False: "no"}
     return [
         {
             "algorithm": r.algo, "seed": str(r.seed), "named cost": each.name, "budget": number(each.budget, 0),
             "cost": number(each.training_cost_return), "eval cost": number(each.evaluation_cost_return),
             "CVaR": number(each.evaluation_cvar), "over budget": percent(each.evaluation_over_budget),
-            "in budget": within[each.within_budget],
+            "in budget": yes_or_no(each.within_budget),
         }
         for each in r.costs
     ]  # fmt: skip

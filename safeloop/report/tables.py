@@ -40,6 +40,11 @@ def percent(value: float | None) -> str:
     return MISSING if value is None else f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
 
 
+def yes_or_no(value: bool | None) -> str:
+    """Return an answer as a text."""
+    return MISSING if value is None else "yes" if value else "no"
+
+
 def interval(of: Aggregate | None) -> str:
     """Return an estimate with its 95% interval, `"24.30 [24.05, 24.61]"`; without one where there are too few seeds."""
     if of is None:

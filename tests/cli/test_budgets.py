@@ -10,19 +10,13 @@ from safeloop.errors import UsageError
 from safeloop.experiments import trained
 from safeloop.rng import CALIBRATION, EVALUATION, derived_seed
 from safeloop.training import calibration
-
-SMALL = {
-    "population": 6, "horizon": 2, "iterations": 1, "elites": 2, "ensemble_size": 2, "layers": 1, "width": 8,
-    "batch_size": 8, "warmup": 50, "first_fit_steps": 20, "fit_steps": 2,
-}  # fmt: skip
+from tests.short_runs import short_rce
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A short run of `rce`, whose episodes have 100 decisions."""
-    out = tmp_path_factory.mktemp("budgets")
-    safeloop.run("RCCarDrift", ["rce"], steps=200, eval_episodes=1, settings=SMALL, out=out, quiet=True)
-    return out / "RCCarDrift/rce/seed-0"
+    return short_rce(tmp_path_factory.mktemp("budgets"))
 
 
 def test_a_threshold_is_the_planners(run, main):

@@ -10,22 +10,13 @@ from safeloop.errors import UsageError
 from safeloop.experiments import trained as module
 from safeloop.experiments.robustness import combinations
 from safeloop.recording.run import RunSettings
-
-SMALL = {
-    "population": 6, "horizon": 2, "iterations": 1, "elites": 2, "ensemble_size": 2, "layers": 1, "width": 8,
-    "batch_size": 8, "warmup": 50, "first_fit_steps": 20, "fit_steps": 2,
-}  # fmt: skip
+from tests.short_runs import short_rce
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A short run of `rce`, under a delay."""
-    out = tmp_path_factory.mktemp("robustness")
-    safeloop.run(
-        "RCCarDrift", ["rce"], steps=200, eval_episodes=1, settings=SMALL, env_options={"action_delay": 1}, out=out,
-        quiet=True,
-    )  # fmt: skip
-    return out / "RCCarDrift/rce/seed-0"
+    return short_rce(tmp_path_factory.mktemp("robustness"), env_options={"action_delay": 1})
 
 
 def returns(evaluation):

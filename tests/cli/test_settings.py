@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from safeloop import listing
-from safeloop.experiments.specify import Request, specify, with_config
+from safeloop.experiments.config import with_config
+from safeloop.experiments.specify import Request, specify
 from safeloop.registry import algorithm_names, find_algorithm
 from safeloop.settings import kinds
 
