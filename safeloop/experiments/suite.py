@@ -209,6 +209,7 @@ def _done_elsewhere(failure: Failure) -> bool:
 
 
 def finished_under(path: Path) -> list[Run]:
-    """Return the finished runs in a folder, at any depth."""
-    found = (reader.open_run(file.parent) for file in sorted(path.glob("**/seed-*/settings.json")))
+    """Return the finished runs in a folder, at any depth. Raises `UsageError` where there is no run."""
+    places = reader.places_under(path)
+    found = (reader.open_run(place) for runs in places.values() for place in runs)
     return [run for run in found if run.status["state"] == "finished"]
