@@ -6,7 +6,8 @@ from importlib.metadata import version
 
 import pytest
 
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+# Numba sets the threads of OpenMP, which torch has too, to its own number when it first runs a parallel loop.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
 
 import safeloop  # noqa: E402, F401  (before gymnasium, whose plugins print notices that safeloop takes out)
