@@ -2,9 +2,10 @@
 
 The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate`, `plot` and `collect`;
 `results`, which gives recorded numbers as pandas frames; `trade_off`, which evaluates one agent under several budgets;
-`robustness`, which evaluates it in changed environments; `latency`, which times its decisions; `load` and `make`, which
-give a trained policy and an environment to drive it in; `Comparison`, `Evaluation`, `Latency`, `Robustness` and
-`TradeOff`, the results; and `UsageError`, raised for bad input. Imported when first used.
+`robustness`, which evaluates it in changed environments; `latency`, which times its decisions; `export`, which writes
+it to a file for other programs; `load` and `make`, which give a trained policy and an environment to drive it in;
+`Comparison`, `Evaluation`, `Exported`, `Latency`, `Robustness` and `TradeOff`, the results; and `UsageError`, raised
+for bad input. Imported when first used.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from safeloop.errors import UsageError
     from safeloop.experiments.collect import collect
+    from safeloop.exported.files import Exported, export
 
 with suppress(ImportError):  # gymnasium would print a notice about environments that are not used here
     from farama_notifications import notifications
@@ -45,12 +47,14 @@ with suppress(ImportError):  # gymnasium would print a notice about environments
 __all__ = [
     "Comparison",
     "Evaluation",
+    "Exported",
     "Latency",
     "Robustness",
     "TradeOff",
     "UsageError",
     "collect",
     "evaluate",
+    "export",
     "latency",
     "learn",
     "load",
@@ -63,6 +67,11 @@ __all__ = [
     "run",
     "trade_off",
 ]
+ELSEWHERE = {
+    "UsageError": "errors", "collect": "experiments.collect",
+    "Exported": "exported.files", "export": "exported.files",
+}  # fmt: skip
+"""The modules of names that `api` does not have."""
 
 
 def __getattr__(name: str) -> Any:
@@ -70,8 +79,7 @@ def __getattr__(name: str) -> Any:
         return version("safeloop")
     if name not in __all__:
         raise AttributeError(f"module 'safeloop' has no attribute {name!r}")
-    module = {"UsageError": "errors", "collect": "experiments.collect"}.get(name, "api")
-    return getattr(import_module(f"safeloop.{module}"), name)
+    return getattr(import_module(f"safeloop.{ELSEWHERE.get(name, 'api')}"), name)
 
 
 def __dir__() -> list[str]:

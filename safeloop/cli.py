@@ -329,6 +329,25 @@ def show(run: RunFolder) -> None:
     print(api.show(run))
 
 
+@app.command(epilog="Example: safeloop export runs/PointGoal1/safeloop/seed-0 --out agent.pt2")
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The new file, .pt2.")],
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a trained agent, its planner included, to one file that torch runs without safeloop."""
+    from contextlib import redirect_stdout
+
+    from safeloop.experiments.progress import heartbeat
+    from safeloop.exported.files import export as write
+
+    with heartbeat("export", quiet), redirect_stdout(sys.stderr):
+        found = write(run, out)
+    if json_ or not quiet:
+        print(json.dumps(found.as_dict(), indent=2) if json_ else found.text)
+
+
 @app.command(epilog="Example: safeloop doctor")
 def doctor() -> None:
     """Check the installation, and print the command for whatever is missing."""

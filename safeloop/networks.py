@@ -19,7 +19,31 @@ def normals(shape: Sequence[int], generators: Generators, dim: int = 0) -> Tenso
     """Draw standard normals of `shape`; dimension `dim` belongs to the generators in equal parts, in order."""
     part = [*shape]
     part[dim] //= len(generators)
-    return torch.cat([torch.randn(part, generator=g, device=g.device) for g in generators], dim)
+    return torch.cat([_drawn(part, g) for g in generators], dim)
+
+
+def _drawn(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    if isinstance(generator, Drawn):
+        return generator.take(shape)
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+class Drawn(torch.Generator):
+    """Standard normals `[n]` that were drawn before, in place of a generator: each is handed out once, in order."""
+
+    def __new__(cls, values: Tensor) -> Drawn:
+        """Make a generator of the values' device."""
+        return super().__new__(cls, values.device)  # type: ignore[call-arg]
+
+    def __init__(self, values: Tensor):
+        self.values, self.taken = values, 0
+
+    def take(self, shape: Sequence[int]) -> Tensor:
+        """Return the next ones in a shape. Raises `ValueError` where there are too few."""
+        begun, self.taken = self.taken, self.taken + math.prod(shape)
+        if self.taken > len(self.values):
+            raise ValueError(f"{self.taken} normals are taken of {len(self.values)}")
+        return self.values[begun : self.taken].view(*shape)
 
 
 class Captured:

@@ -29,6 +29,7 @@ LAYERS = [
     ["algorithms"],
     ["report"],
     ["experiments"],
+    ["exported"],
     ["checks"],
     ["measurements", "doctor", "listing"],
     ["benchmarking"],

@@ -63,11 +63,14 @@ class FrozenPolicy:
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return actions `[..., A]`, float32, for observations `[..., S]`."""
-        x = torch.as_tensor(obs, dtype=torch.float32)
-        x = torch.clamp((x - self._mean) / self._std, -self._clip, self._clip)  # [..., S]
+        return self.actions(torch.as_tensor(obs, dtype=torch.float32)).numpy()
+
+    def actions(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return the same for tensors."""
+        x = torch.clamp((obs - self._mean) / self._std, -self._clip, self._clip)  # [..., S]
         for weight, bias in self._layers[:-1]:
             x = self._activation(functional.linear(x, weight, bias))  # [..., hidden]
         x = functional.linear(x, *self._layers[-1])  # [..., A], the action space being [-1, 1]
         x = torch.tanh(x) if self._squashed else x
         x = self._low + (self._high - self._low) * (x + 1) / 2
-        return torch.clamp(x, self._low, self._high).numpy()
+        return torch.clamp(x, self._low, self._high)

@@ -106,10 +106,13 @@ class ActorPolicy:
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Return actions `[..., A]` for observations `[..., S]`."""
-        seen = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
-        return self._actions(self.reads(seen) if self.reads else seen).cpu().numpy()
+        return self.actions(torch.as_tensor(obs, dtype=torch.float32, device=self.device)).cpu().numpy()
 
-    def _actions(self, obs: Tensor) -> Tensor:
+    def actions(self, obs: Tensor) -> Tensor:
+        """Return actions `[..., A]` for observations `[..., S]`."""
+        return self._chosen(self.reads(obs) if self.reads else obs)
+
+    def _chosen(self, obs: Tensor) -> Tensor:
         return self.learner.act(obs, None)
 
 
@@ -126,7 +129,7 @@ class Exploring(ActorPolicy):
         super().__init__(learner, device, reads)
         self.generator = generator
 
-    def _actions(self, obs: Tensor) -> Tensor:
+    def _chosen(self, obs: Tensor) -> Tensor:
         return self.learner.explore(obs, [self.generator])
 
 

@@ -140,7 +140,7 @@ class PointEnsemble(Learned):
             self._normalise(robot), tracks[:, shown], act, self.tracks.kind[shown]
         )
         after = after.float()
-        if after.shape[1] < tracks.shape[1]:
+        if torch.compiler.is_exporting() or after.shape[1] < tracks.shape[1]:
             after = torch.zeros_like(tracks).index_copy(1, shown, after)
         return self.net.join(robot + self.delta_std * self.alive * change.float(), after), memory
 
