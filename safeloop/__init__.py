@@ -4,8 +4,8 @@ The verbs of the command line, for Python: `run`, `offline`, `resume`, `evaluate
 `results`, which gives recorded numbers as pandas frames; `trade_off`, which evaluates one agent under several budgets;
 `robustness`, which evaluates it in changed environments; `latency`, which times its decisions; `export`, which writes
 it to a file for other programs; `load` and `make`, which give a trained policy and an environment to drive it in;
-`Comparison`, `Evaluation`, `Exported`, `Latency`, `Robustness` and `TradeOff`, the results; and `UsageError`, raised
-for bad input. Imported when first used.
+`tune`, which chooses an algorithm's settings; `Comparison`, `Evaluation`, `Exported`, `Latency`, `Robustness`,
+`TradeOff` and `Tuning`, the results; and `UsageError`, raised for bad input. Imported when first used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Latency,
         Robustness,
         TradeOff,
+        Tuning,
         evaluate,
         latency,
         learn,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         robustness,
         run,
         trade_off,
+        tune,
     )
     from safeloop.errors import UsageError
     from safeloop.experiments.collect import collect
@@ -51,6 +53,7 @@ __all__ = [
     "Latency",
     "Robustness",
     "TradeOff",
+    "Tuning",
     "UsageError",
     "collect",
     "evaluate",
@@ -66,6 +69,7 @@ __all__ = [
     "robustness",
     "run",
     "trade_off",
+    "tune",
 ]
 ELSEWHERE = {
     "UsageError": "errors", "collect": "experiments.collect",

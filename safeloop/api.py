@@ -23,6 +23,8 @@ from safeloop.experiments.robustness import Robustness, robustness
 from safeloop.experiments.specify import Pairs, Request
 from safeloop.experiments.sweep import tuned
 from safeloop.experiments.trained import Evaluation, TradeOff, evaluate, load, threads, trade_off
+from safeloop.experiments.trials import Tuning
+from safeloop.experiments.tuning import tune
 from safeloop.files import check_path
 from safeloop.recording import reader, trackers
 from safeloop.recording.run import RunSettings
@@ -336,6 +338,7 @@ __all__ = [
     "Robustness",
     "SuiteResult",
     "TradeOff",
+    "Tuning",
     "evaluate",
     "latency",
     "learn",
@@ -351,4 +354,5 @@ __all__ = [
     "run_suite",
     "show",
     "trade_off",
+    "tune",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ from safeloop.cli_output import show as show_comparison
 from safeloop.cli_output import tell
 from safeloop.cli_speed import speeds
 from safeloop.cli_suite import suites
+from safeloop.cli_tune import EXAMPLES as TUNE_EXAMPLES
+from safeloop.cli_tune import tune
 from safeloop.texts import one_line
 
 RUN_EXAMPLES = """Examples:
@@ -32,6 +34,7 @@ app.add_typer(lists, name="list")
 app.add_typer(checks, name="check")
 app.add_typer(suites, name="suite")
 app.add_typer(speeds, name="speed")
+app.command(epilog=TUNE_EXAMPLES)(tune)
 
 
 ASKED = {"algo": "algos", "set_": "settings", "env_set": "env_options", "resource": "resources"}

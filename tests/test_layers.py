@@ -35,7 +35,7 @@ LAYERS = [
     ["benchmarking"],
     ["api"],
     ["cli_options", "cli_output", "__init__"],
-    ["cli_lists", "cli_speed", "cli_suite"],
+    ["cli_lists", "cli_speed", "cli_suite", "cli_tune"],
     ["cli"],
     ["__main__"],
 ]

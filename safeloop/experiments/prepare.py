@@ -12,7 +12,7 @@ from safeloop.errors import UsageError
 from safeloop.experiments.executor import Job, Work
 from safeloop.experiments.specify import check_device
 from safeloop.files import check_folder, check_path
-from safeloop.recording import reader
+from safeloop.recording import reader, studies
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.versions import versions
 from safeloop.registry import find_algorithm, find_env, whole_steps
@@ -41,6 +41,8 @@ def prepare(out: Path, asked: Sequence[RunSettings], dataset: Path | None = None
         elif resumption(run, run.settings.threads, work) == "anew":
             aside.append(run)
     folder = out / asked[0].folder
+    for settings in asked:
+        studies.check_seed(folder, settings)
     reader.check_same_terms(folder, asked[0])
     reader.check_readable(folder)
     _check_writable(folder)

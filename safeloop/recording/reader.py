@@ -14,6 +14,7 @@ from safeloop.errors import UsageError
 from safeloop.files import check_path
 from safeloop.recording.rows import AGENT, POLICY, Diagnostic, Episode, EvaluationEpisode, PlanSummary, Update
 from safeloop.recording.run import Run, RunSettings
+from safeloop.recording.studies import STUDY
 from safeloop.recording.tables import mistake
 
 TERMS = ("env", "env_options", "budget", "budgets", "data")
@@ -156,7 +157,8 @@ def runs_under(folder: Path) -> list[Run]:
 def places_under(folder: str | Path) -> dict[Path, list[Path]]:
     """Return the folders `<algo>/seed-<S>` at any depth of `folder`, sorted, by the folder that they are compared in.
 
-    A folder of such a name is returned whatever it holds. Raises `UsageError` where there is none.
+    A folder of such a name is returned whatever it holds, unless it is of a study's trial. Raises `UsageError` where
+    there is none.
     """
     folder = check_path(folder)
     found: dict[Path, list[Path]] = {}
@@ -164,6 +166,8 @@ def places_under(folder: str | Path) -> dict[Path, list[Path]]:
         raise UsageError(f"{folder} is not a folder: give a folder of runs, such as results or runs/PointGoal1")
     for path in sorted(folder.rglob("seed-*")):
         if re.fullmatch(r"seed-\d+", path.name) and path.is_dir() and len(path.relative_to(folder).parts) > 1:
+            if (path.parents[2] / STUDY).exists():  # of a trial, which is no result
+                continue
             found.setdefault(path.parents[1], []).append(path)
     if not found:
         raise UsageError(f"{folder} holds no runs: expected folders <algo>/seed-<S> at any depth in it")

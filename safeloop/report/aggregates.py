@@ -48,6 +48,11 @@ class Group:
         judged = [r.within_budget for r in self.finished if r.within_budget is not None]
         return sum(judged) if judged else None
 
+    @property
+    def tried(self) -> int | None:
+        """The settings that were tried before those of its rows were chosen; None where none were."""
+        return max((r.settings_tried for r in self.rows if r.settings_tried is not None), default=None)
+
     def text(self, name: str) -> str:
         """Return the texts that its rows have in a column, for example their settings."""
         return " | ".join(sorted({getattr(r, name) for r in self.rows}))
@@ -102,6 +107,7 @@ def columns(group: Group) -> dict[str, Any]:
     found: dict[str, Any] = {
         "env": group.first.env, "dataset": group.first.dataset, "algo": group.first.algo,
         "privileged": group.text("privileged"), "settings": group.text("settings"),
+        **({} if group.tried is None else {"settings_tried": group.tried}),
         "runs": len(group.rows), "n": len(group.finished), "within_budget": group.within,
     }  # fmt: skip
     for name in ESTIMATED:

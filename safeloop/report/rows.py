@@ -16,6 +16,7 @@ from safeloop.registry import find_algorithm, find_env
 from safeloop.report.named import NamedCost, named
 from safeloop.report.safety import kept, safety
 from safeloop.report.statistics import normalised
+from safeloop.report.tried import settings_tried
 from safeloop.settings import build, flat, kinds
 
 LAST = 10
@@ -40,6 +41,8 @@ class Row:
     """The privileged information that the algorithm used besides its samples."""
     settings: str
     """The preset, and the settings that differ from it."""
+    settings_tried: int | None
+    """Settings that were tried on other seeds, where the run's were chosen among them (`safeloop tune`, `--sweep`)."""
     steps: int
     """Simulator steps trained; gradient steps of a dataset."""
     episodes: int | None
@@ -98,6 +101,7 @@ def row(recorded: Recorded) -> Row:
     return Row(
         env=settings.env, dataset=settings.dataset, algo=settings.name, seed=settings.seed, state=state, reason=reason,
         privileged=settings.privileged or "nothing", settings=changed(settings),
+        settings_tried=settings_tried(recorded.run),
         steps=progress[-1].simulator_steps if progress else 0,
         episodes=None if settings.dataset else len(episodes),
         training_return=_mean([e.return_ for e in episodes[-LAST:]]),
@@ -150,8 +154,13 @@ def rows(records: Iterable[Recorded]) -> list[Row]:
 
 
 def columns(of: Row) -> dict[str, Any]:
-    """Return a row's values by column, those of named costs and each diagnostic in columns of their own."""
+    """Return a row's values by column, those of named costs and each diagnostic in columns of their own.
+
+    `settings_tried` is there where it is known.
+    """
     found = {f.name: getattr(of, f.name) for f in fields(of) if f.name not in ("costs", "diagnostics")}
+    if of.settings_tried is None:
+        del found["settings_tried"]
     for cost in of.costs:
         found |= cost.columns
     return {**found, **of.diagnostics}

@@ -51,6 +51,7 @@ def over_seeds(group: Group) -> dict[str, str]:
         "seeds in budget": within,
         "violations per 1,000": estimate["violations_per_1000"],
         "steps to budget": estimate["steps_to_budget"],
+        **({} if group.tried is None else {"settings tried": number(group.tried, 0)}),
     }
 
 
@@ -76,6 +77,7 @@ def each_run(r: Row) -> dict[str, str]:
         "in budget": yes_or_no(r.within_budget),
         "minutes": number(r.training_minutes, 1),
         "eval minutes": number(r.evaluation_minutes, 1),
+        **({} if r.settings_tried is None else {"settings tried": number(r.settings_tried, 0)}),
         **{name: number(value) for name, value in r.diagnostics.items()},
     }
 
