@@ -84,6 +84,7 @@ def test_describing_an_algorithm_needs_nothing_heavy():
         ("run Hopper --steps 0", "--steps 0: expected at least 1"),
         ("offline nowhere --algo crr", "nowhere does not exist"),
         ("eval nowhere", "nowhere is not a run"),
+        ("tune Hopper --algo sac --set tau=log(0,1)", "tau=log(0,1): expected log(a,b), two numbers above 0"),
         ("check results nowhere", "nowhere is not a folder"),
     ],
 )

@@ -162,8 +162,9 @@ class Tuning:
         """The best trials as a table for a terminal, and the command that uses them."""
         counts = Counter(trial.state for trial in self.trials)
         counted = ", ".join(f"{counts[state]} {state}" for state in (FINISHED, PRUNED, FAILED) if counts[state])
-        seeds = f"{self.seeds[0]} to {self.seeds[-1]}" if len(self.seeds) > 1 else str(self.seeds[0])
-        lines = [f"{self.run.env}, {self.run.algo}: {len(self.trials)} trials, seeds {seeds}: {counted}"]
+        several = f"seeds {self.seeds[0]} to {self.seeds[-1]}"
+        seeds = several if len(self.seeds) > 1 else f"seed {self.seeds[0]}"
+        lines = [f"{self.run.env}, {self.run.algo}: {len(self.trials)} trials, {seeds}: {counted}"]
         if not self.ranked:
             return "\n".join([*lines, "no trial is finished"])
         lines += ["", *aligned(without_empty([self._cells(trial) for trial in self.ranked[:SHOWN]])), ""]

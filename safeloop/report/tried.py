@@ -8,7 +8,7 @@ from pathlib import Path
 from safeloop.algorithms.table_4 import TRIAL
 from safeloop.errors import UsageError
 from safeloop.recording import studies
-from safeloop.recording.run import Run, RunSettings
+from safeloop.recording.run import Run
 
 
 def settings_tried(run: Run) -> int | None:
@@ -18,8 +18,7 @@ def settings_tried(run: Run) -> int | None:
     """
     settings, folder = run.settings, run.path.parents[1]
     if settings.dataset:
-        sweep = Run.directory(folder.parent, RunSettings(**{**vars(settings), "variant": TRIAL[0], "seed": TRIAL[1]}))
-        tried = _rows(sweep / "sweep.csv")
+        tried = _rows(folder / f"{settings.algo}-{TRIAL[0]}" / f"seed-{TRIAL[1]}" / "sweep.csv")
     else:
         tried = studies.rows(studies.directory(folder, settings.algo))
     own = {name: str(value) for name, value in settings.algo_settings.items()}

@@ -34,7 +34,10 @@ def test_a_sweep_tries_its_own_settings_and_some_of_the_papers_on_another_seed(
     assert tried[1].startswith("4,0.5,1.0,0.01") and tried[2].startswith("4,0.5,0.1,0.1") and seeds == [10_000] * 3
     settings = open_run(folder / "loop-crr-tuned" / "seed-0").settings.algo_settings
     assert [settings[name] for name in ("horizon", "pessimism", "inverse_temperature", "actor_noise")] == chosen
-    assert {r.algo for r in found.rows} == {"crr", "loop-crr tuned"}  # the trial is no result
+    assert {r.algo: r.settings_tried for r in found.rows} == {
+        "crr": None,
+        "loop-crr tuned": 3,
+    }  # the trial is no result
     gain = report.improvements([recorded(run) for run in runs_under(folder)])
     assert [(g.base, g.algo) for g in gain] == [("crr", "loop-crr tuned")]
 

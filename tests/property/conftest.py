@@ -23,7 +23,7 @@ import safeloop
 from safeloop import api, cli
 from safeloop.algorithms.table_4 import GRID
 from safeloop.errors import UsageError
-from safeloop.experiments import collect, sweep, trained
+from safeloop.experiments import collect, sweep, trained, tuning
 from safeloop.recording import versions
 from safeloop.report import curves, offline, violations
 from tests.cli.conftest import _trained, command, contents, thirdparty  # noqa: F401  (fixtures)
@@ -131,7 +131,7 @@ def material(_trained: Any, tmp_path: Path) -> Path:  # noqa: F811
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave training, drawing and long simulations out: the rest of the command line is as it is."""
-    for module in (api, sweep):
+    for module in (api, sweep, tuning):
         monkeypatch.setattr(module, "execute", lambda *_: [])
     monkeypatch.setattr(sweep, "choose", lambda run, *_: {name: run.settings.algo_settings[name] for name in GRID})
     monkeypatch.setattr(versions, "commit", lambda: "")

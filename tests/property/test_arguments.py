@@ -28,6 +28,7 @@ LINES = [
     "speed act RUN --decisions 3 --json",
     "resume RUN --threads 1 --force-threads -q",
     "resume RUN --from 200",
+    "tune WallStop --algo cem-linear --set elites=int(1,3) --trials 2 --seeds 1 --out new --batch 2",
     "plot ../out --diagnostics",
     "report ../out --out page.html --title Runs",
     "watch ../out --once --every 2.5",
