@@ -29,15 +29,13 @@ def test_a_sweep_tries_its_own_settings_and_some_of_the_papers_on_another_seed(
     found = safeloop.offline(pendulum, ["crr", "loop-crr"], steps=10, settings=own, out=tmp_path,
                            eval_episodes=1, sweep=2, quiet=True)  # fmt: skip
     folder = tmp_path / "pendulum-random"
-    tried = (folder / "loop-crr-sweep" / "seed-10000" / "sweep.csv").read_text().splitlines()
-    assert len(tried) == 4 and tried[0].startswith("horizon,pessimism,inverse_temperature,actor_noise")
-    assert tried[1].startswith("4,0.5,1.0,0.01") and tried[2].startswith("4,0.5,0.1,0.1") and seeds == [10_000] * 3
+    table = (folder / "loop-crr-sweep" / "seed-10000" / "sweep.csv").read_text().splitlines()
+    assert len(table) == 4 and table[0].startswith("horizon,pessimism,inverse_temperature,actor_noise")
+    assert table[1].startswith("4,0.5,1.0,0.01") and table[2].startswith("4,0.5,0.1,0.1") and seeds == [10_000] * 3
     settings = open_run(folder / "loop-crr-tuned" / "seed-0").settings.algo_settings
     assert [settings[name] for name in ("horizon", "pessimism", "inverse_temperature", "actor_noise")] == chosen
-    assert {r.algo: r.settings_tried for r in found.rows} == {
-        "crr": None,
-        "loop-crr tuned": 3,
-    }  # the trial is no result
+    tried = {r.algo: r.settings_tried for r in found.rows}
+    assert tried == {"crr": None, "loop-crr tuned": 3}  # the trial is no result
     gain = report.improvements([recorded(run) for run in runs_under(folder)])
     assert [(g.base, g.algo) for g in gain] == [("crr", "loop-crr tuned")]
 
