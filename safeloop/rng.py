@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-TRAINING, EVALUATION, AGENT, COLLECTION, CALIBRATION, TUNING = 0, 1, 2, 3, 4, 5
+TRAINING, EVALUATION, AGENT, COLLECTION, CALIBRATION = 0, 1, 2, 3, 4
 """Uses of random numbers."""
 
 

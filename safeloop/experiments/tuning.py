@@ -1,7 +1,7 @@
 """Choose an algorithm's settings by training: Optuna's TPE proposes them, seeds that are never reported judge them.
 
-Nothing that was drawn has to be stored. The proposal of trial n depends on the trials before it and on a seed of its
-own alone, so a study that was stopped is walked through again: finished runs are read, the others are trained.
+Nothing that was drawn has to be stored. Proposals depend on the sampler's seed and on the trials before them alone, so
+a study that was stopped is walked through again from its first trial: finished runs are read, the others are trained.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from safeloop.recording import reader, studies
 from safeloop.recording.run import Run, RunSettings
 from safeloop.recording.studies import FIRST_SEED, STUDY
 from safeloop.registry import find_algorithm
-from safeloop.rng import TUNING, derived_seed
 from safeloop.settings import LARGEST_SEED, MOST_SEEDS, MOST_THREADS, check_whole, kinds
 
 TRIALS, SEEDS = 20, 3
@@ -144,7 +143,10 @@ class Study:
         recorded = studies.rows(self.path)
         if recorded:
             shown.note(f"{self.path}: {len(recorded)} trials are there, kept")
-        study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED))
+        study = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM, seed=self.seed),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),
+        )  # fmt: skip
         found, total = list[Trial](), max(trials, len(recorded))
         while True:
             result = Tuning(self.path, found, self.seeds, self.asked, self.run)
@@ -155,7 +157,8 @@ class Study:
             draws = [self._draw(study, n) for n in range(len(found), min(len(found) + self.batch, total))]
             for draw in draws:  # one that failed stays so: later ones were drawn after it
                 if draw.trial.number < len(recorded) and recorded[draw.trial.number]["state"] == FAILED:
-                    draw.fail(recorded[draw.trial.number].get("reason", ""))
+                    draw.fail(recorded[draw.trial.number]["reason"])
+                    draw.outcomes = {run.seed: self._outcome(run) for run in draw.runs if self._finished(run)}
             self._judge(draws)
             made = [self._end(study, draw) for draw in draws]
             found = [*found, *made]
@@ -164,8 +167,6 @@ class Study:
 
     def _draw(self, study: Any, number: int) -> Draw:
         """Return the next trial, with the settings that the sampler proposes."""
-        seed = derived_seed(self.seed, TUNING, number)  # not one state for all: a study goes on from anywhere
-        study.sampler = self.optuna.samplers.TPESampler(n_startup_trials=RANDOM, seed=seed)
         trial = study.ask({name: self._distribution(name) for name in self.ranges})
         drawn = {name: self.ranges[name].rounded(value) for name, value in trial.params.items()}
         try:
@@ -190,12 +191,15 @@ class Study:
                     try:
                         if reason := reasons.get((run.variant, run.seed)):
                             raise UsageError(f"seed {run.seed}: {reason}")
-                        draw.outcomes[run.seed] = outcome(reader.open_run(Run.directory(self.path, run)))
+                        draw.outcomes[run.seed] = self._outcome(run)
                     except UsageError as error:
                         draw.fail(str(error))
                 if not draw.state and len(draw.outcomes) < len(self.seeds):
                     draw.trial.report(self._objective(draw), step=0)
                     draw.state = PRUNED if draw.trial.should_prune() else ""
+
+    def _outcome(self, settings: RunSettings) -> Outcome:
+        return outcome(reader.open_run(Run.directory(self.path, settings)))
 
     def _objective(self, draw: Draw) -> float:
         return objective(list(draw.outcomes.values()), limits(self.run))

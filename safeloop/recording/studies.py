@@ -55,6 +55,8 @@ def rows(study: Path) -> list[dict[str, str]]:
             raise ValueError
         if [row["trial"] for row in found] != [str(number) for number in range(len(found))]:
             raise ValueError
+        if any(not {"state", "reason"} <= row.keys() for row in found):
+            raise ValueError
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, csv.Error):
