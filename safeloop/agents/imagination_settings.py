@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from safeloop.agents.settings import OffPolicySAC, OnlinePlanningSAC
+from safeloop.agents.settings import OffPolicySAC, OnlineLoop
 from safeloop.cmdp import EnvSpec
 from safeloop.models.settings import ModelSettings, RefitSettings
 from safeloop.planning.settings import BY_DYNAMICS, PlannerSettings
@@ -226,8 +226,8 @@ class DoubtSettings:
 
 
 @dataclass(frozen=True)
-class LoopMOPOSettings(OnlinePlanningSAC):
-    """Settings of a planning agent whose learner is MOPO."""
+class LoopMOPOSettings(OnlineLoop):
+    """Settings of a planning agent whose learner is MOPO: a learner that is taught by the models."""
 
     branches: BranchSettings = BranchSettings()
     mopo: DoubtSettings = DoubtSettings()

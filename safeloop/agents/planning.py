@@ -37,7 +37,10 @@ NOTHING = torch.empty(0)
 
 
 class PlanningAgent(ModelAgent):
-    """A learner (or none), an ensemble, and a planner over both; it plans in training and evaluation."""
+    """A learner (or none), an ensemble, and a planner over both.
+
+    It plans in evaluation, and in training but for episodes in which its actor acts (`actor_episodes`).
+    """
 
     settings: OnlinePlanning
 
@@ -72,6 +75,8 @@ class PlanningAgent(ModelAgent):
         watched = parts if witness is None else replace(parts, model=witness)
         draws = settings.training.exploration == "draw"
         self.planner = planner(settings.planner, watched, [planner_generator], draws)
+        self.actor_acts = False
+        """Of the episode under way: whether the actor acts in it, in place of the planner."""
         self.full = np.empty((1, 0))
         self.latest: Plan | None = None
         """The whole plan of the last decision in training."""
@@ -123,13 +128,23 @@ class PlanningAgent(ModelAgent):
         """Return the action `[A]` for `obs [S]` in training; `t0`: an episode's first decision."""
         if t0:  # in the warm-up too, which may end within the episode
             self.refresh()
+            self.actor_acts = self._drawn()
         at_random, action = self.warming_up, super().act(obs, t0)
         if at_random and self.parts.delay:
             self.planner.acted(torch.as_tensor(action, device=self.device)[None], t0)
         return action
 
+    def _drawn(self) -> bool:
+        """Return whether the actor acts in an episode; nothing is drawn where that is sure."""
+        share = self.settings.training.actor_episodes
+        if share in (0, 1):
+            return share == 1
+        return torch.rand((), generator=self.generator, device=self.device).item() < share
+
     def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
-        """Return the planned action `[A]` for `obs [S]` in training."""
+        """Return the action `[A]` for `obs [S]` in training: planned, or the actor's in one of its episodes."""
+        if self.actor_acts:
+            return super().decide(obs, t0)
         plan = self.latest = self.plan(self.full if self.needs_states else obs[None], t0)
         self.plans.append(plan._replace(candidates=NOTHING, weights=NOTHING))  # summaries alone
         return plan.action[0].cpu().numpy()
@@ -144,7 +159,8 @@ class PlanningAgent(ModelAgent):
         if self.threshold is not None:
             ended = transition.terminated or transition.truncated
             costs = self.costs_of(transition.info)
-            self.threshold.follow(costs if isinstance(costs, list) else [costs], ended, self.warming_up)
+            not_planned = self.warming_up or self.actor_acts
+            self.threshold.follow(costs if isinstance(costs, list) else [costs], ended, not_planned)
         for each in transition.info["arrived"] if self.parts.delay else [transition]:
             super().observe(each)
 
@@ -235,7 +251,12 @@ class PlanningAgent(ModelAgent):
         return PlannerPolicy(self, seed, partial(self.new_planner, draws=draws))
 
     def explorer(self, seed: int) -> Policy:
-        """Return the agent as it explores; one that executes means explores no more than in evaluation."""
+        """Return the agent as it explores; one that executes means explores no more than in evaluation.
+
+        That is the planner, but where the actor acts in all episodes.
+        """
+        if self.settings.training.actor_episodes == 1:
+            return super().explorer(seed)
         return self.policy(seed, draws=self.settings.training.exploration == "draw")
 
     def checkpoint(self) -> dict[str, Any]:
@@ -261,15 +282,3 @@ class PlanningAgent(ModelAgent):
             self.threshold.load_state_dict(state["threshold"])
         if self.witness is not None:
             self.witness.load_state_dict(state)
-
-
-class EvaluationPlanner(PlanningAgent):
-    """A learner that acts as its actor does in training, and plans in evaluation alone (CoRL 2021, D.6)."""
-
-    def decide(self, obs: np.ndarray, t0: bool) -> np.ndarray:
-        """Return the actor's action `[A]` for `obs [S]` in training."""
-        return ModelAgent.decide(self, obs, t0)
-
-    def explorer(self, seed: int) -> Policy:
-        """Return the actor as it explores."""
-        return ModelAgent.explorer(self, seed)

@@ -7,6 +7,9 @@ from typing import Any, Literal, TypeVar
 
 from safeloop.cmdp import Delay, EnvSpec
 from safeloop.learners.settings import (
+    ChoiceSettings,
+    CriticSettings,
+    CrossQSettings,
     CRRSettings,
     DistillationSettings,
     LearnerSettings,
@@ -69,6 +72,11 @@ class OffPolicy:
     online: OnlineSettings = OnlineSettings()
 
     @property
+    def learner_name(self) -> str | None:
+        """The learner of actions: `sac`, `td3`, `crr`, `crossq`, or None without one."""
+        return None
+
+    @property
     def least_warmup(self) -> int:
         """The fewest random decisions at the start that there can be."""
         return 1
@@ -83,21 +91,46 @@ class OffPolicy:
 
     def filled(self: S, spec: EnvSpec) -> S:
         """Return these settings with numbers in place of None."""
-        return replace(self, online=self.online.filled(WARMUP))
+        return replace(self, learner=self.learner.filled(self.learner_name), online=self.online.filled(WARMUP))
 
 
 @dataclass(frozen=True)
 class OffPolicySAC(OffPolicy):
     """Settings of SAC."""
 
+    critics: CriticSettings = CriticSettings()
     sac: SACSettings = SACSettings()
+
+    @property
+    def learner_name(self) -> str:
+        """The learner of actions."""
+        return "sac"
 
 
 @dataclass(frozen=True)
 class OffPolicyTD3(OffPolicy):
     """Settings of TD3."""
 
+    critics: CriticSettings = CriticSettings()
     td3: TD3Settings = TD3Settings()
+
+    @property
+    def learner_name(self) -> str:
+        """The learner of actions."""
+        return "td3"
+
+
+@dataclass(frozen=True)
+class OffPolicyCrossQ(OffPolicy):
+    """Settings of CrossQ."""
+
+    sac: SACSettings = SACSettings()
+    crossq: CrossQSettings = CrossQSettings()
+
+    @property
+    def learner_name(self) -> str:
+        """The learner of actions."""
+        return "crossq"
 
 
 @dataclass(frozen=True)
@@ -108,10 +141,13 @@ class PlanTrainingSettings:
     """The planner's action in training: the mean of the weighed sequences, or one drawn by the weights."""
     augmentation: float = 0.0
     """Share of the learner's batch that is drawn from the planner's imagination (workshop paper, appendix D: 0.3)."""
+    actor_episodes: float = 0.0
+    """Probability that the learner's actor acts in an episode of training, with its exploration and without the
+    constraint, in place of the planner; 1: the planner acts in evaluation alone."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value that can't be."""
-        check_range(self, "augmentation", least=0, most=1)
+        check_range(self, "augmentation", "actor_episodes", least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -143,7 +179,8 @@ class OnlinePlanning(OffPolicy):
     def filled(self: A, spec: EnvSpec) -> A:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""
         warmup = {"points": WARMUP_OVER_POINTS, "simulator": 0}.get(self.models.kind(spec), WARMUP)
-        return replace(filled(self, spec, planning.BY_DYNAMICS), online=self.online.filled(warmup))
+        online, learner = self.online.filled(warmup), self.learner.filled(self.learner_name)
+        return replace(filled(self, spec, planning.BY_DYNAMICS), learner=learner, online=online)
 
     @property
     def least_warmup(self) -> int:
@@ -168,24 +205,44 @@ class OnlinePlanning(OffPolicy):
 
 
 @dataclass(frozen=True)
-class OnlinePlanningSAC(OnlinePlanning):
-    """Settings of a planning agent whose learner is SAC."""
+class OnlineLoop(OnlinePlanning):
+    """Settings of a planning agent over a learner: which one, and those that each has."""
 
+    choice: ChoiceSettings = ChoiceSettings()
+    critics: CriticSettings = CriticSettings()
     sac: SACSettings = SACSettings()
-
-
-@dataclass(frozen=True)
-class OnlinePlanningTD3(OnlinePlanning):
-    """Settings of a planning agent whose learner is TD3."""
-
     td3: TD3Settings = TD3Settings()
+    crr: CRRSettings = CRRSettings()
+    crossq: CrossQSettings = CrossQSettings()
+
+    @property
+    def learner_name(self) -> str:
+        """The learner of actions."""
+        return self.choice.learner
+
+
+# Runs that were recorded before there was a choice, or shares of episodes, are read with the defaults of these.
 
 
 @dataclass(frozen=True)
-class OnlinePlanningCRR(OnlinePlanning):
-    """Settings of a planning agent whose learner is CRR."""
+class OnlineLoopTD3(OnlineLoop):
+    """Settings of a planning agent whose learner is TD3 unless another is chosen."""
 
-    crr: CRRSettings = CRRSettings()
+    choice: ChoiceSettings = ChoiceSettings("td3")
+
+
+@dataclass(frozen=True)
+class OnlineLoopCRR(OnlineLoop):
+    """Settings of a planning agent whose learner is CRR unless another is chosen."""
+
+    choice: ChoiceSettings = ChoiceSettings("crr")
+
+
+@dataclass(frozen=True)
+class EvaluatedLoop(OnlineLoop):
+    """Settings of a planning agent that plans in evaluation alone."""
+
+    training: PlanTrainingSettings = PlanTrainingSettings(actor_episodes=1.0)
 
 
 @dataclass(frozen=True)
@@ -288,7 +345,7 @@ by 0.004 near 1, which is much beside an `actor_noise` of 0.01."""
 class OfflineCRR:
     """Settings of CRR on a dataset."""
 
-    learner: LearnerSettings = LearnerSettings(discount=0.99)
+    learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=3e-4)
     crr: CRRSettings = CRRSettings()
 
 

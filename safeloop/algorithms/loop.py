@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from safeloop.agents.imagination_settings import LoopMOPOSettings
 from safeloop.agents.settings import (
+    EvaluatedLoop,
+    OnlineLoop,
+    OnlineLoopCRR,
+    OnlineLoopTD3,
     OnlinePlanning,
-    OnlinePlanningCRR,
-    OnlinePlanningSAC,
-    OnlinePlanningTD3,
     PoplinSettings,
-)  # fmt: skip
+)
 from safeloop.algorithms.base import Online, check_planner, presets
 from safeloop.algorithms.model_free import GENERATORS, ONLINE_STEPS, learner_of
-from safeloop.algorithms.presets import PRESETS
+from safeloop.algorithms.presets import CROSSQ, CROSSQ_PRESETS, PRESETS
 from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo
@@ -38,9 +39,8 @@ def build(
     *,
     budgets: Sequence[float] = (),
     constrained: bool = False,
-    plans_in_training: bool = True,
 ) -> PlanningAgent:
-    """Return a planning agent: the learner that its settings are of, an ensemble, and a planner over both.
+    """Return a planning agent: the learner that its settings name, an ensemble, and a planner over both.
 
     An adaptive threshold follows costs towards its budget, one for each cost.
     """
@@ -48,7 +48,7 @@ def build(
 
     from safeloop.agents import parts
     from safeloop.agents.mopo import LoopMOPOAgent
-    from safeloop.agents.planning import EvaluationPlanner, PlanningAgent
+    from safeloop.agents.planning import PlanningAgent
     from safeloop.data.replay import Replay
     from safeloop.learners.imagined import Witness
     from safeloop.learners.value import BehaviourCost, BehaviourValue
@@ -82,10 +82,10 @@ def build(
     witness = None
     if c.training.augmentation:
         witness = Witness(model, WITNESSED, Replay(AUGMENTATION, obs_dim, act_dim, device), g[5])
-    of_mopo = isinstance(settings, LoopMOPOSettings)
+    agent = LoopMOPOAgent if isinstance(settings, LoopMOPOSettings) else PlanningAgent
     constraint = parts.constraint(c.models, c.planner, spec, constrained)
     constraint, threshold = parts.adaptive(constraint, c.budget, c.planner, budgets, device)
-    return (LoopMOPOAgent if of_mopo else PlanningAgent if plans_in_training else EvaluationPlanner)(
+    return agent(
         learner, Replay(c.online.capacity, obs_dim, act_dim, device, spec.costs), c, g[0], ensemble,
         Parts(
             model, act_dim, c.learner.discount, constraint,
@@ -98,16 +98,14 @@ def build(
     )  # fmt: skip
 
 
-def privileged(
-    info: AlgorithmInfo, settings: OnlinePlanning, spec: EnvSpec, *, plans_in_training: bool = True
-) -> list[str]:
+def privileged(info: AlgorithmInfo, settings: OnlinePlanning, spec: EnvSpec) -> list[str]:
     """Return known models in use, and the kind of dynamics where the entities are named.
 
     Raises `UsageError` for settings that can't be in this environment.
     """
-    c, learns = settings, info.settings is not OnlinePlanning
-    if c.training.augmentation and not (learns and plans_in_training):
-        why = "does not plan in training" if learns else "has no actor"
+    c, learns, has_actor = settings, info.settings is not OnlinePlanning, settings.learner_name is not None
+    if c.training.augmentation and (not has_actor or c.training.actor_episodes == 1):
+        why = "does not plan in training (actor_episodes=1)" if has_actor else "has no actor"
         raise UsageError(f"augmentation: {info.name} {why}, so there is nothing to augment; leave it out")
     if spec.has_events and isinstance(settings, LoopMOPOSettings):
         raise UsageError(no_imagination(info.name, spec, "loop"))
@@ -124,10 +122,11 @@ def privileged(
         raise UsageError(f"value_sees=entities: {spec.id} names no entities in its observation; use observation")
     asked = {
         "actor_fraction": (c.planner.actor_fraction, c.planner.actor_fraction > 0),
+        "actor_episodes": (c.training.actor_episodes, c.training.actor_episodes > 0),
         "value": (c.value.value, c.value.value == "actor"),
     }
     for name, (value, needs_actor) in asked.items():
-        if needs_actor and not learns:
+        if needs_actor and not has_actor:
             raise UsageError(f"{name}={value}: {info.name} has no actor; leave it out")
     of_entities = c.value_of(info.constrained, learns) == "behaviour" and c.sees_entities(spec)
     if kind == "simulator" and spec.delay is not None:
@@ -167,10 +166,9 @@ def named(
     name: str,
     summary: str,
     own: Mapping[str, Any],
-    settings: type = OnlinePlanningSAC,
+    settings: type = OnlineLoop,
     steps: int = 20_000,
     constrained: bool = False,
-    plans_in_training: bool = True,
     groups: Mapping[str, Mapping[str, Any]] = PRESETS,
 ) -> Online:
     """Return a planning agent under a name; `own` settings make it what it is, in every preset."""
@@ -178,9 +176,7 @@ def named(
         name, summary, settings, steps, presets(groups, settings, own),
         constrained=constrained, keeps_checkpoints=True, explores=True,
     )  # fmt: skip
-
-    built = partial(build, constrained=constrained, plans_in_training=plans_in_training)
-    return Online(info, built, partial(privileged, plans_in_training=plans_in_training), for_budget=constrained)
+    return Online(info, partial(build, constrained=constrained), privileged, for_budget=constrained)
 
 
 CEM = {"search": "cem", "actor_fraction": 0.0, "exploration": "mean"}
@@ -193,9 +189,13 @@ TD3_CEM = {**SOME, "search": "cem", "momentum": 0.25, "horizon": 5, "exploration
 safeloop = named("safeloop", "SAC + ensemble + safeARC (CoRL 2021, Algorithm 4)", SOME, constrained=True)
 loop = named("loop", "SAC + ensemble + ARC, no constraint (CoRL 2021, Algorithm 3)", {})
 loop_sac = named("loop-sac", "SAC + ensemble + ARC (CoRL 2021, Algorithm 1)", {}, steps=ONLINE_STEPS)
+loop_crossq = named(
+    "loop-crossq", "CrossQ + ensemble + ARC", {**CROSSQ, "learner": "crossq", "layer_norm": False}, steps=ONLINE_STEPS,
+    groups=CROSSQ_PRESETS,
+)  # fmt: skip
 loop_sac_cem = named("loop-sac-cem", "LOOP-SAC with CEM in place of ARC (D.5.1)", CEM, steps=ONLINE_STEPS)
 loop_td3 = named(
-    "loop-td3", "TD3 + ensemble + actor-guided CEM (Sikchi et al. 2020)", TD3_CEM, OnlinePlanningTD3, ONLINE_STEPS
+    "loop-td3", "TD3 + ensemble + actor-guided CEM (Sikchi et al. 2020)", TD3_CEM, OnlineLoopTD3, ONLINE_STEPS
 )
 loop_sarsa = named(
     "loop-sarsa", "LOOP with the value of the behaviour (CoRL 2021, 6.1)",
@@ -203,14 +203,13 @@ loop_sarsa = named(
 )  # fmt: skip
 MANY_UPDATES = {"updates_per_decision": 20}
 loop_crr_online = named(
-    "loop-crr-online", "CRR, trained while acting, + ensemble + ARC (CoRL 2021, D.7)", MANY_UPDATES, OnlinePlanningCRR,
-    ONLINE_STEPS,
+    "loop-crr-online", "CRR, trained while acting, + ensemble + ARC (CoRL 2021, D.7)",
+    {**MANY_UPDATES, "layer_norm": False}, OnlineLoopCRR, ONLINE_STEPS,
 )  # fmt: skip
 loop_mopo = named(
     "loop-mopo", "MOPO, trained while acting, + ensemble + ARC (CoRL 2021, D.7)", MANY_UPDATES, LoopMOPOSettings,
     ONLINE_STEPS,
 )  # fmt: skip
 sac_evalloop = named(
-    "sac-evalloop", "SAC, with LOOP's planner in evaluation (CoRL 2021, D.6)", {}, steps=ONLINE_STEPS,
-    plans_in_training=False,
-)  # fmt: skip
+    "sac-evalloop", "SAC, with LOOP's planner in evaluation (CoRL 2021, D.6)", {}, EvaluatedLoop, ONLINE_STEPS
+)

@@ -61,3 +61,13 @@ POPLIN_PAPER: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {}, "paper": PAPER, "rc-car": RC_CAR, "online": ONLINE, "online-paper": ONLINE_PAPER
 }  # fmt: skip
+
+CROSSQ: dict[str, Any] = {
+    "hidden": 256, "updates_per_decision": 1, "initial_temperature": 1.0, "backup_entropy": True,
+}  # fmt: skip
+"""CrossQ's, in all presets: batch renormalisation takes the place of more updates and of layer normalisation."""
+CROSSQ_PRESETS: dict[str, dict[str, Any]] = {
+    name: {**group, "critic_width": 2048} if name in ("paper", "online-paper") else group
+    for name, group in PRESETS.items()
+}
+"""The same groups, with critics as wide as published in those of papers (Bhatt et al., 2024)."""

@@ -23,7 +23,7 @@ class CostCritic:
         self.shared, self.generator = shared, generator
         self.critic = twin_critics(obs_dim, act_dim, shared.hidden, initialiser(generator), layer_norm=True).to(device)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.optimizers = [torch.optim.Adam(self.critic.parameters(), lr=shared.learning_rate, fused=True)]
+        self.optimizers = [torch.optim.Adam(self.critic.parameters(), lr=shared.rate, fused=True)]
 
     def __call__(self, obs: Tensor, act: Tensor) -> Tensor:
         """Return the cost to come of pairs `[B, S], [B, A]`, at least 0, `[B]` (differentiable)."""

@@ -84,7 +84,7 @@ class CRR:
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())
-        self.optimizers = [torch.optim.Adam(list(g), lr=shared.learning_rate, fused=True) for g in groups]
+        self.optimizers = [torch.optim.Adam(list(g), lr=shared.rate, fused=True) for g in groups]
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class MBOP:
         self.actor = EnsembleMLP(k, [obs_dim, h, h, act_dim], torch.relu_, init).to(device)
         self.critic = EnsembleMLP(k, [obs_dim, h, h, 1], torch.relu_, init).to(device)
         parameters = [*self.actor.parameters(), *self.critic.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=shared.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(parameters, lr=shared.rate, fused=True)
 
     def _all(self, net: EnsembleMLP, obs: Tensor) -> Tensor:
         """Return the output of each network for the same observations: `[B, S] -> [K, B, n]`."""

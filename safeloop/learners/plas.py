@@ -75,7 +75,7 @@ class PLAS:
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (
             (self.autoencoder, c.actor_learning_rate), (self.actor, c.actor_learning_rate),
-            (self.critic, shared.learning_rate),
+            (self.critic, shared.rate),
         )  # fmt: skip
         self.optimizers = [torch.optim.Adam(list(net.parameters()), lr=rate, fused=True) for net, rate in groups]
 

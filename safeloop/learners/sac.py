@@ -28,7 +28,6 @@ from safeloop.networks import (
 
 EDGE = 1 - 1e-6
 """Largest action whose noise is told: that of a limit itself is infinite."""
-NETWORKS = ("actor", "critic", "target")
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function that returns the actor's objective `[B]` in states `[B, S]`, and `log pi` of its actions there, `[M]`."""
 
@@ -36,12 +35,17 @@ Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 class Actor(nn.Module):
     """A tanh-squashed Gaussian, `[B, S] -> [B, A]`."""
 
-    def __init__(self, obs_dim: int, act_dim: int, hidden: int, generator: torch.Generator):
+    def __init__(self, net: EnsembleMLP):
         super().__init__()
-        self.net = EnsembleMLP(1, [obs_dim, hidden, hidden, 2 * act_dim], torch.relu_, generator)
+        self.net = net
+        """One network, `[1, B, S] -> [1, B, 2A]`."""
 
     def _gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        mean, raw = self.net(obs.reshape(1, -1, obs.shape[-1]))[0].chunk(2, -1)
+        return self._bounded(self.net(obs.reshape(1, -1, obs.shape[-1]))[0])
+
+    @staticmethod
+    def _bounded(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = outputs.chunk(2, -1)
         return mean, -5 + 3.5 * (torch.tanh(raw) + 1)  # log standard deviation in [-5, 2]
 
     def mean(self, obs: Tensor) -> Tensor:
@@ -73,41 +77,46 @@ class Actor(nn.Module):
         return torch.tanh(u), log_prob - (2 * (math.log(2) - u - F.softplus(-2 * u))).sum(-1)
 
 
-class SAC:
-    """The SAC learner: an actor, twin critics, their targets and a temperature, with one `update` per batch."""
+class SoftLearner:
+    """An actor, two critics and a learned temperature: what SAC and CrossQ have in common."""
+
+    networks: tuple[str, ...] = ("actor", "critic")
+    """Names of the networks, which checkpoints have."""
 
     def __init__(
         self,
-        obs_dim: int,
+        actor: Actor,
+        critic: EnsembleMLP,
         act_dim: int,
         shared: LearnerSettings,
         settings: SACSettings,
         generator: torch.Generator,
-        device: str = "cpu",
+        device: str,
+        betas: tuple[float, float] = (0.9, 0.999),
     ):
         self.shared, self.settings, self.generator = shared, settings, generator
-        init = initialiser(generator)
-        h = shared.hidden
-        self.actor = Actor(obs_dim, act_dim, h, init).to(device)
-        self.critic = twin_critics(obs_dim, act_dim, h, init, settings.layer_norm).to(device)
-        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.actor, self.critic = actor.to(device), critic.to(device)
         self.log_temperature = torch.tensor(math.log(settings.initial_temperature), device=device, requires_grad=True)
         self.target_entropy = -float(act_dim)
-        self.gradient_norm = math.nan
-        """Norm of the actor's last gradient of an `objective`, before it was bounded."""
-        groups = (self.actor.parameters(), self.critic.parameters(), [self.log_temperature])
-        self.optimizers = [torch.optim.Adam(list(g), lr=shared.learning_rate, fused=True) for g in groups]
+        nets, adam = (self.actor, self.critic), torch.optim.Adam
+        self.optimizers = [adam(list(net.parameters()), shared.rate, betas, fused=True) for net in nets]
+        self.optimizers.append(adam([self.log_temperature], shared.rate, fused=True))
+        """Adam of the actor, of the critics and of the temperature; `betas` are those of the first two."""
 
     @property
     def temperature(self) -> Tensor:
         """The present weight of the entropy."""
         return self.log_temperature.detach().exp()
 
+    def lower(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Return the lower critic at pairs `[B, S], [B, A]`: `[B]` (differentiable)."""
+        return q_values(self.critic, obs, act).amin(0)
+
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
         """Return `min_i Q_i(s, pi(s))` with the actor's mean action, with leading dimensions: `[..., S] -> [...]`."""
         flat = obs.reshape(-1, obs.shape[-1])
-        return q_values(self.critic, flat, self.actor.mean(flat)).amin(0).view(obs.shape[:-1])
+        return self.lower(flat, self.actor.mean(flat)).view(obs.shape[:-1])
 
     @torch.no_grad()
     def act(self, obs: Tensor, generators: Generators | None) -> Tensor:
@@ -121,6 +130,49 @@ class SAC:
     def bonus(self, log_prob: Tensor) -> Tensor:
         """Return the targets' bonus for the entropy of an action: `-alpha log pi`, or 0 without `backup_entropy`."""
         return -self.temperature * log_prob if self.settings.backup_entropy else torch.zeros_like(log_prob)
+
+    def adapt_temperature(self, log_prob: Tensor) -> None:
+        """Take a gradient step of the temperature, towards the entropy's target, for drawn actions' `log pi [B]`."""
+        *_, optimizer = self.optimizers
+        loss = -(self.log_temperature * (log_prob.detach() + self.target_entropy)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the states of networks, optimisers and random generator, and the temperature."""
+        return {**saved(self, *self.networks), "log_temperature": self.log_temperature.detach()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the state from `checkpoint`."""
+        restored(self, state, *self.networks)
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+
+
+class SAC(SoftLearner):
+    """The SAC learner: an actor, twin critics, their targets and a temperature, with one `update` per batch."""
+
+    networks = ("actor", "critic", "target")
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        shared: LearnerSettings,
+        settings: SACSettings,
+        generator: torch.Generator,
+        device: str = "cpu",
+        *,
+        layer_norm: bool = False,
+    ):
+        init, h = initialiser(generator), shared.hidden
+        actor = Actor(EnsembleMLP(1, [obs_dim, h, h, 2 * act_dim], torch.relu_, init))
+        critic = twin_critics(obs_dim, act_dim, h, init, layer_norm)
+        super().__init__(actor, critic, act_dim, shared, settings, generator, device)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.gradient_norm = math.nan
+        """Norm of the actor's last gradient of an `objective`, before it was bounded."""
 
     @torch.no_grad()
     def next_value(self, obs: Tensor) -> Tensor:
@@ -138,7 +190,7 @@ class SAC:
     def worth(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the lower critic at drawn actions less `alpha log pi`, `[B]`, and `log pi`, `[B]` (differentiable)."""
         act, log_prob = self.actor.sample(obs, [self.generator])
-        return q_values(self.critic, obs, act).amin(0) - self.temperature * log_prob, log_prob
+        return self.lower(obs, act) - self.temperature * log_prob, log_prob
 
     def update(
         self,
@@ -152,7 +204,7 @@ class SAC:
         The actor's gradient is that of `objective`, with a norm of at most `bound`; the actor stays as it is where the
         gradient is not finite. `objective` None: that of `worth`, as published.
         """
-        actor_optimizer, critic_optimizer, temperature_optimizer = self.optimizers
+        actor_optimizer, critic_optimizer, _ = self.optimizers
         critic_loss = (targets or self.targets(batch)).loss(self.critic)
         critic_optimizer.zero_grad(set_to_none=True)
         critic_loss.backward()
@@ -168,19 +220,5 @@ class SAC:
             actor_optimizer.step()
         self.critic.requires_grad_(True)
 
-        temperature_loss = -(self.log_temperature * (log_prob.detach() + self.target_entropy)).mean()
-        temperature_optimizer.zero_grad(set_to_none=True)
-        temperature_loss.backward()
-        temperature_optimizer.step()
-
+        self.adapt_temperature(log_prob)
         polyak(self.target, self.critic, self.shared.tau)
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return the states of networks, optimisers and random generator, and the temperature."""
-        return {**saved(self, *NETWORKS), "log_temperature": self.log_temperature.detach()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the state from `checkpoint`."""
-        restored(self, state, *NETWORKS)
-        with torch.no_grad():
-            self.log_temperature.copy_(state["log_temperature"])

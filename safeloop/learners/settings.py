@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from safeloop.settings import MANY, check_range
+from safeloop.settings import MANY, TRANSITIONS, check_range
+
+USUAL_RATE, CROSSQ_RATE = 3e-4, 1e-3
+"""Learning rates where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,12 @@ class LearnerSettings:
 
     discount: float = 0.95
     """Discount per decision, in planning and in values."""
-    learning_rate: float = 3e-4
-    """Adam's learning rate."""
+    learning_rate: float | None = None
+    """Adam's learning rate; None: 3e-4, with learner=crossq 1e-3."""
     tau: float = 0.005
     """Weight of the new parameters in the target networks at each gradient step (Polyak averaging)."""
     hidden: int = 256
-    """Units of each of the two hidden layers of actor and critics."""
+    """Units of each of the two hidden layers of actor and critics; of CrossQ's actor alone."""
     batch_size: int = 256
     """Number of transitions per gradient step."""
 
@@ -29,17 +32,43 @@ class LearnerSettings:
         check_range(self, "learning_rate", more_than=0)
         check_range(self, "discount", "tau", least=0, most=1)
 
+    @property
+    def rate(self) -> float:
+        """Return the learning rate; None stands for that of all learners but CrossQ."""
+        return USUAL_RATE if self.learning_rate is None else self.learning_rate
+
+    def filled(self, learner: str | None) -> LearnerSettings:
+        """Return these settings with the learning rate of a learner, by its name, in place of None."""
+        usual = CROSSQ_RATE if learner == "crossq" else USUAL_RATE
+        return self if self.learning_rate is not None else replace(self, learning_rate=usual)
+
+
+@dataclass(frozen=True)
+class ChoiceSettings:
+    """Settings of which learner a planner stands on."""
+
+    learner: Literal["sac", "td3", "crr", "crossq"] = "sac"
+    """The learner of actions and of their values that the planner stands on."""
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """Settings of the critics of SAC and TD3."""
+
+    layer_norm: bool = False
+    """Layer normalisation in the critics of SAC and TD3, which bounds values of actions outside the data (Ball et al.,
+    2023)."""
+
 
 @dataclass(frozen=True)
 class SACSettings:
-    """Settings of SAC (safeloop/learners/sac.py)."""
+    """Settings of SAC (safeloop/learners/sac.py), of which CrossQ has the same."""
 
     initial_temperature: float = 0.1
-    """Weight of the entropy at the start."""
+    """Weight of the entropy at the start, in SAC and CrossQ."""
     backup_entropy: bool = True
-    """Whether the critics' targets include the entropy, as published; without it their values are returns."""
-    layer_norm: bool = False
-    """Layer normalisation in the critics, which bounds values of actions outside the data (Ball et al., 2023)."""
+    """Whether the targets of SAC's and CrossQ's critics include the entropy, as published; without it their values are
+    returns."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""
@@ -50,21 +79,39 @@ class SACSettings:
 class TD3Settings:
     """Settings of TD3 (safeloop/learners/td3.py), with the noises and the delay of Fujimoto et al. (2018)."""
 
-    layer_norm: bool = False
-    """Layer normalisation in the critics, which bounds values of actions outside the data (Ball et al., 2023)."""
     exploration_noise: float = 0.1
-    """Standard deviation of the noise on training actions, which lie in [-1, 1]."""
+    """Standard deviation of TD3's noise on training actions, which lie in [-1, 1]."""
     target_noise: float = 0.2
-    """Standard deviation of the noise on the target actor's actions."""
+    """Standard deviation of TD3's noise on the target actor's actions."""
     target_noise_clip: float = 0.5
-    """Bound of the noise on the target actor's actions."""
+    """Bound of TD3's noise on the target actor's actions."""
     actor_every: int = 2
-    """Gradient steps of the critics for each update of the actor and the targets."""
+    """Gradient steps of TD3's critics for each update of its actor and targets."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""
         check_range(self, "exploration_noise", "target_noise", "target_noise_clip", least=0)
         check_range(self, "actor_every", least=1, most=MANY)
+
+
+@dataclass(frozen=True)
+class CrossQSettings:
+    """Settings of CrossQ (safeloop/learners/crossq.py), as published (Bhatt et al., 2024) but for the width."""
+
+    critic_width: int = 256
+    """Units of each of the two hidden layers of CrossQ's critics; the paper has 2,048."""
+    policy_delay: int = 3
+    """Gradient steps of CrossQ's critics for each update of its actor and temperature."""
+    statistics_momentum: float = 0.01
+    """Weight of a batch's means and variances in CrossQ's running ones."""
+    renormalise_after: int = 100_000
+    """Updates of a network by plain batch normalisation, after which CrossQ renormalises batches (Ioffe, 2017)."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "critic_width", "policy_delay", least=1, most=MANY)
+        check_range(self, "statistics_momentum", more_than=0, most=1)
+        check_range(self, "renormalise_after", least=0, most=TRANSITIONS)
 
 
 @dataclass(frozen=True)
@@ -133,11 +180,11 @@ class CRRSettings:
     """Settings of CRR (safeloop/learners/crr.py), as published, but with scalar twin critics, not distributions."""
 
     weights: Literal["exp", "binary"] = "exp"
-    """The weight of an action of advantage A: `exp(A / temperature)`, at most 20, or 1 where A > 0 and 0 otherwise."""
+    """CRR's weight of an action of advantage A: `exp(A / temperature)`, at most 20, or 1 where A > 0 and else 0."""
     advantage_temperature: float = 1.0
-    """The temperature of the `exp` weights, in units of return."""
+    """The temperature of CRR's `exp` weights, in units of return."""
     samples: int = 4
-    """m, the number of the actor's actions whose mean value is the baseline of an advantage."""
+    """m, the number of the actor's actions whose mean value is the baseline of CRR's advantages."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a value out of range."""

@@ -37,16 +37,18 @@ class TD3:
         settings: TD3Settings,
         generator: torch.Generator,
         device: str = "cpu",
+        *,
+        layer_norm: bool = False,
     ):
         self.shared, self.settings = shared, settings
         self.generator, self.updates = generator, 0
         init, h = initialiser(generator), shared.hidden
         self.actor = EnsembleMLP(1, [obs_dim, h, h, act_dim], torch.relu_, init).to(device)
-        self.critic = twin_critics(obs_dim, act_dim, h, init, settings.layer_norm).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init, layer_norm).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())
-        self.optimizers = [torch.optim.Adam(list(g), lr=shared.learning_rate, fused=True) for g in groups]
+        self.optimizers = [torch.optim.Adam(list(g), lr=shared.rate, fused=True) for g in groups]
 
     @staticmethod
     def _mean(actor: EnsembleMLP, obs: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class BehaviourValue:
             net = EntityValue(entities, hidden, entity_width, init)
         self.net = net.to(device)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=shared.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=shared.rate, fused=True)
 
     @staticmethod
     def _both(net: nn.Module, obs: Tensor) -> Tensor:

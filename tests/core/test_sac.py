@@ -13,8 +13,9 @@ from tests.models.test_ensemble import through_a_file
 B, S, A = 6, 5, 3
 
 
-def make(seed=0, **settings):
-    return SAC(S, A, *settings_of(SACSettings, **settings), torch.Generator().manual_seed(seed))
+def make(seed=0, layer_norm=False, **settings):
+    generator = torch.Generator().manual_seed(seed)
+    return SAC(S, A, *settings_of(SACSettings, **settings), generator, layer_norm=layer_norm)
 
 
 def batch(n=B, terminated=0.0, reward=None):

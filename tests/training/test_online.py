@@ -11,6 +11,7 @@ from safeloop.errors import UsageError
 from safeloop.experiments.specify import Request, specify
 from safeloop.learners.sac import SAC
 from safeloop.learners.td3 import TD3
+from safeloop.networks import normalised_relu
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run, RunSettings
 from safeloop.registry import find_algorithm, find_env
@@ -18,12 +19,13 @@ from safeloop.settings import build, flat, kinds
 
 PENDULUM = find_env("InvertedPendulum")
 NAMES = (
-    "loop-sac", "loop-td3", "loop-sac-cem", "loop-sarsa", "sac-evalloop", "pets", "sac-ve", "mbpo", "sac", "td3",
+    "loop-sac", "loop-td3", "loop-crossq", "loop-sac-cem", "loop-sarsa", "sac-evalloop", "pets", "sac-ve", "mbpo",
+    "sac", "td3", "crossq",
 )  # fmt: skip
 SMALL = {
     "ensemble_size": 2, "width": 16, "layers": 1, "population": 20, "iterations": 2, "fit_every": 100, "fit_steps": 5,
     "first_fit_steps": 10, "rollouts": 2, "updates_per_decision": 1, "hidden": 16, "behaviour_hidden": 16,
-    "batch_size": 16, "warmup": 50,
+    "critic_width": 24, "batch_size": 16, "warmup": 50,
 }  # fmt: skip
 
 
@@ -69,6 +71,7 @@ def test_each_name_stands_for_its_parts():
     assert parts == {
         "loop-sac": ("SAC", "learner", (0, 1.0, 3)),
         "loop-td3": ("TD3", "learner", (20, 0.05, 5)),
+        "loop-crossq": ("CrossQ", "learner", (0, 1.0, 3)),
         "loop-sac-cem": ("SAC", "learner", (20, 0.0, 3)),
         "loop-sarsa": ("NoneType", "behaviour", (0, 0.0, 3)),
         "sac-evalloop": ("SAC", "learner", (0, 1.0, 3)),
@@ -77,13 +80,16 @@ def test_each_name_stands_for_its_parts():
         "mbpo": ("SAC", None, None),
         "sac": ("SAC", None, None),
         "td3": ("TD3", None, None),
+        "crossq": ("CrossQ", None, None),
     }
     assert agent("loop-td3").planner.search.refit.momentum == 0.25
-    learners = [a.learner.settings for a in map(agent, NAMES) if a.learner is not None]
-    assert len(learners) == 8 and all(learner.layer_norm for learner in learners)  # the same for all
+    agents = [a for name, a in zip(NAMES, map(agent, NAMES), strict=True) if a.learner and "crossq" not in name]
+    assert len(agents) == 8 and all(a.settings.critics.layer_norm for a in agents)  # the same for all
+    assert all(a.learner.critic.activation is normalised_relu for a in agents)
+    learners = [a.learner.settings for a in agents]
     assert [getattr(learner, "backup_entropy", None) for learner in learners].count(False) == 6
     draws = {name for name in NAMES if hasattr(a := agent(name), "planner") and a.planner.search.draws}
-    assert draws == {"loop-sac", "loop-sarsa", "sac-evalloop"}
+    assert draws == {"loop-sac", "loop-crossq", "loop-sarsa", "sac-evalloop"}
 
 
 def test_the_online_presets_stand_in_where_nothing_costs():
@@ -101,7 +107,7 @@ def test_the_online_presets_stand_in_where_nothing_costs():
 
 def test_what_is_told_and_what_can_not_be():
     told = {name: find_algorithm(name).resolve(settings(name), PENDULUM).privileged for name in NAMES}
-    assert {name for name, text in told.items() if not text} == {"sac", "td3"}
+    assert {name for name, text in told.items() if not text} == {"sac", "td3", "crossq"}
     assert {text for text in told.values() if text} == {"known termination"}
     with pytest.raises(UsageError, match="value=actor: loop-sarsa has no actor"):
         find_algorithm("loop-sarsa").resolve(settings("loop-sarsa", value="actor"), PENDULUM)
@@ -109,9 +115,10 @@ def test_what_is_told_and_what_can_not_be():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_trains_and_a_stopped_run_resumes_to_the_same_end(name, tmp_path, monkeypatch):
-    changes = {"augmentation": 0.3} if name == "loop-td3" else {}
+    changes = {"loop-td3": {"augmentation": 0.3}, "loop-crossq": {"actor_episodes": 0.5, "renormalise_after": 30}}
+    changes = changes.get(name, {})
     whole = learn(run(tmp_path / "whole", name, **changes))
-    models = name not in ("sac", "td3")
+    models = name not in ("sac", "td3", "crossq")
     assert len(whole[0]) > 15 and len(whole[2]) == (8 if models else 0)  # more often at first
     stopped, save, saves = run(tmp_path / "stopped", name, **changes), Run.save_checkpoint, []
 
