@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from safeloop.cmdp import Delay, EnvSpec
 from safeloop.learners.settings import (
@@ -68,13 +68,15 @@ class OnlineSettings:
 class OffPolicy:
     """Settings of an off-policy agent."""
 
+    of: ClassVar[str | None] = None
+    """The learner that all agents of these settings have."""
     learner: LearnerSettings = LearnerSettings()
     online: OnlineSettings = OnlineSettings()
 
     @property
     def learner_name(self) -> str | None:
         """The learner of actions: `sac`, `td3`, `crr`, `crossq`, or None without one."""
-        return None
+        return self.of
 
     @property
     def least_warmup(self) -> int:
@@ -98,39 +100,27 @@ class OffPolicy:
 class OffPolicySAC(OffPolicy):
     """Settings of SAC."""
 
+    of = "sac"
     critics: CriticSettings = CriticSettings()
     sac: SACSettings = SACSettings()
-
-    @property
-    def learner_name(self) -> str:
-        """The learner of actions."""
-        return "sac"
 
 
 @dataclass(frozen=True)
 class OffPolicyTD3(OffPolicy):
     """Settings of TD3."""
 
+    of = "td3"
     critics: CriticSettings = CriticSettings()
     td3: TD3Settings = TD3Settings()
-
-    @property
-    def learner_name(self) -> str:
-        """The learner of actions."""
-        return "td3"
 
 
 @dataclass(frozen=True)
 class OffPolicyCrossQ(OffPolicy):
     """Settings of CrossQ."""
 
+    of = "crossq"
     sac: SACSettings = SACSettings()
     crossq: CrossQSettings = CrossQSettings()
-
-    @property
-    def learner_name(self) -> str:
-        """The learner of actions."""
-        return "crossq"
 
 
 @dataclass(frozen=True)
