@@ -7,7 +7,6 @@ and files are left out, because a new object has them. All is in tensors, number
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from safeloop_baselines.random_states import random_states, restore_random_states
 
 OWN = ("omnisafe", "safeloop_baselines", "torch.nn")
 """Modules whose objects are walked through."""
@@ -32,26 +33,13 @@ PLAIN = (bool, int, float, str, type(None), np.generic)
 
 def capture(learner: Any) -> dict[str, Any]:
     """Return everything that learning has changed in an algorithm of OmniSafe, with all states of random numbers."""
-    kind, state, *rest = np.random.get_state()
-    return {
-        "learner": _capture(learner, set()),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [kind, torch.from_numpy(np.array(state, np.int64)), *rest],
-        "python": random.getstate(),
-    }
+    return {"learner": _capture(learner, set()), **random_states()}
 
 
 def restore(learner: Any, state: dict[str, Any]) -> None:
     """Restore `capture` in a new algorithm of the same settings."""
     _restore(learner, state["learner"])
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    kind, numbers, *rest = state["numpy"]
-    np.random.set_state((kind, numbers.numpy().astype(np.uint32), *rest))
-    version, inner, gauss = state["python"]
-    random.setstate((version, tuple(inner), gauss))
+    restore_random_states(state)
 
 
 def _capture(thing: Any, seen: set[int]) -> dict[str, Any] | None:

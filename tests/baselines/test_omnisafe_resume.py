@@ -10,7 +10,7 @@ from safeloop.errors import UsageError
 from safeloop.recording.recorder import Recorder
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm
-from safeloop_baselines import omnisafe_session
+from safeloop_baselines import omnisafe_session, session
 from safeloop_baselines.omnisafe_names import OFF_POLICY, ON_POLICY
 
 FAST = ("CPO", "PPOLag", "CPPOPID", "FOCOPS", "SACLag", "TD3PID")
@@ -43,7 +43,7 @@ def run_of(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stopped_run_ends_as_an_uninterrupted_one(train, run_of, monkeypatch, name):
-    monkeypatch.setattr(omnisafe_session, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(session, "SAVE_EVERY", 0.0)
     whole, _ = train(name, steps=400)
     saved, save = [], omnisafe_session.Session.save
 
@@ -63,7 +63,7 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(train, run_of, monkeypatch, 
 @pytest.mark.parametrize("name", ["ppo-lag", "omnisafe:SACLag"])
 def test_where_episodes_terminate_a_stopped_run_ends_as_an_uninterrupted_one(train, run_of, monkeypatch, name):
     """Off-policy a border within an episode is passed over: the run goes on from an earlier one."""
-    monkeypatch.setattr(omnisafe_session, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(session, "SAVE_EVERY", 0.0)
     whole, _ = train(name, line_spec(wall=0.6), steps=400)
     assert min(row.length for row in whole.episodes.read()) < 20
     assert rows(stopped(train, run_of, name, fails_after=137, wall=0.6)) == rows(whole)

@@ -13,7 +13,7 @@ import safeloop_baselines
 from safeloop.errors import UsageError
 from safeloop.rng import AGENT, EVALUATION, derived_seed
 from safeloop.training.evaluation import evaluate
-from safeloop_baselines import omnisafe_bridge, omnisafe_session
+from safeloop_baselines import omnisafe_bridge, session
 
 BOTH = pytest.mark.parametrize("name", ["cpo", "ppo-lag"])
 
@@ -65,7 +65,7 @@ def test_an_evaluation_after_an_epoch_has_that_epochs_update(train, monkeypatch)
         policies.append((env.simulator_steps, make_policy()._layers if env.decisions else None))
 
     one_epoch, _ = train("cpo", steps=100)  # CPO's step does not depend on the length of the run
-    monkeypatch.setattr(omnisafe_session, "evaluate_when_due", evaluate_and_keep)
+    monkeypatch.setattr(session, "evaluate_when_due", evaluate_and_keep)
     train("cpo", steps=200)
     [layers] = [kept for steps, kept in policies if steps == 100]
     saved = one_epoch.load_checkpoint()
