@@ -27,6 +27,8 @@ POINTS = re.findall(
 """Names of our own algorithms: the entry points of this package."""
 REFERENCE = re.compile(r"`([\w/]+\.py)`((?:,?\s+`[A-Za-z_][\w.]*`)+)")
 """A reference to code: a path, then one name in that file or several."""
+FAMILIES = ("omnisafe", "sb3")
+"""Families of algorithms of this package, one page each."""
 HEADINGS = (
     "The paper beside our code", "Departures", "Presets", "Run it", "Recorded result", "Privileged information",
 )  # fmt: skip
@@ -63,7 +65,7 @@ def source(text):
 
 def test_every_algorithm_of_ours_has_a_page():
     assert set(POINTS) <= set(algorithm_names())
-    families = {point.name for point in entry_points(group="safeloop.algorithm_families") if point.name == "omnisafe"}
+    families = {point.name for point in entry_points(group="safeloop.algorithm_families") if point.name in FAMILIES}
     assert {page.stem for page in pages()} == {*POINTS, *families, "index"}
     for page in pages():
         text = page.read_text()
@@ -83,9 +85,10 @@ def test_the_page_of_an_earlier_name_leads_to_the_present_one(old, new):
     assert f"algorithms/{old}.md" in (ROOT / "docs/.nav.yml").read_text()
 
 
-def test_the_family_page_names_all_members():
-    text = (PAGES / "omnisafe.md").read_text()
-    members = [name.partition(":")[2] for name in algorithm_names() if name.startswith("omnisafe:")]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_family_page_names_all_members(family):
+    text = (PAGES / f"{family}.md").read_text()
+    members = [name.partition(":")[2] for name in algorithm_names() if name.startswith(f"{family}:")]
     assert members and all(re.search(rf"\b{member}\b", text) for member in members)
 
 
@@ -113,7 +116,7 @@ def index():
 
 def test_the_table_of_algorithms_is_true():
     table = index()
-    assert list(table) == [*sorted(POINTS, key=list(table).index), "omnisafe:NAME"]
+    assert list(table) == [*sorted(POINTS, key=list(table).index), *(f"{family}:NAME" for family in FAMILIES)]
     for name in POINTS:
         page, _, learns, constraint, _, privileged = table[name]
         info = find_algorithm(name).info

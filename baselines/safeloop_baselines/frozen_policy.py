@@ -1,4 +1,4 @@
-"""A frozen policy trained by OmniSafe: it needs no OmniSafe, draws no random numbers and updates no statistics.
+"""A frozen policy of another package: it does not need that package, draws no random numbers, updates no statistics.
 
 OmniSafe's observation normaliser keeps updating whenever it is used, so an evaluation through it would change
 the training it measures. Here the actor's weights and the normaliser's statistics are copies.
@@ -50,7 +50,7 @@ def snapshot(actor: Any, normaliser: Any, action_space: gymnasium.spaces.Box) ->
 
 
 class FrozenPolicy:
-    """The deterministic policy of a `snapshot`: the mean action, scaled and clipped to the action space."""
+    """The deterministic policy of a `snapshot` (here or in `sb3_policy`): the mean action within the action space."""
 
     def __init__(self, state: dict[str, Any]):
         self._layers = list(zip(state["weights"], state["biases"], strict=True))

@@ -7,7 +7,10 @@ import platform
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe")
+PACKAGES = (
+    "safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe",
+    "stable-baselines3", "sb3-contrib",
+)  # fmt: skip
 """Packages whose versions are recorded."""
 NOT_INSTALLED = "not installed"
 """In place of the version of a package that was not there."""
