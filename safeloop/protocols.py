@@ -152,7 +152,10 @@ class OfflineAgent(Protocol):
         ...
 
     def value(self) -> float:
-        """Return the mean value of some of the dataset's observations, the same ones throughout a run."""
+        """Return the mean value of some of the dataset's observations, the same ones throughout a run; NaN without one.
+
+        An agent that measures its learning also has `measured()`, which returns further columns of `rows.Update`.
+        """
         ...
 
     def policy(self, seed: int) -> Policy:
@@ -175,6 +178,8 @@ class Run(Protocol):
     settings: Any
     """A `recording.run.RunSettings`: seed, steps, device, budget, and `algo_settings` by flat names."""
     report: Callable[[dict[str, Any]], None]
+    notify: Callable[[str], None]
+    """Shows the user one line."""
 
     @property
     def has_checkpoint(self) -> bool:
@@ -302,7 +307,10 @@ class OfflineAlgorithm(Algorithm, Protocol):
     """An algorithm that learns from a dataset."""
 
     def check(self, dataset: Any, settings: Any, spec: EnvSpec) -> None:
-        """Raise `UsageError` where the dataset lacks something that would be learned of it."""
+        """Raise `UsageError` where the dataset lacks something that would be learned of it.
+
+        `spec.budget` is the run's.
+        """
         ...
 
     def train_on(self, dataset: Any, run: Run) -> None:

@@ -5,6 +5,7 @@ CoRL 2021, Algorithm 2. The trainer is in `safeloop/training/offline.py`.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from safeloop.planning.search import Plan, Planner
 from safeloop.protocols import Policy
 
 WATCHED = 1000
-"""Observations of the dataset whose mean value a run reports."""
+"""Places in the dataset whose mean value a run reports."""
 
 
 def events(dataset: Dataset, spec: EnvSpec) -> np.ndarray:
@@ -70,7 +71,11 @@ def taught(dataset: Dataset, horizon: int, discount: float) -> np.ndarray:
 
 
 class OfflineAgent:
-    """A learner and its dataset, as a replay buffer. Without one (`replay` None) it can only act."""
+    """A learner and its dataset, as a replay buffer. Without one (`replay` None) it can only act.
+
+    `returns [T]` are what the learner's values should be if it behaved as the dataset does, NaN where that is not known
+    (`data.episodes.discounted_returns`); None where it learns no values.
+    """
 
     def __init__(
         self,
@@ -80,8 +85,10 @@ class OfflineAgent:
         generator: torch.Generator,
         watching: torch.Generator,
         device: str,
+        returns: np.ndarray | None = None,
     ):
         self.learner, self.batch_size, self.generator, self.device = learner, batch_size, generator, device
+        self.returns = returns
         if replay is not None:
             self.replay = replay
             self.watched = torch.randint(len(replay), (WATCHED,), generator=watching, device=device)
@@ -102,6 +109,18 @@ class OfflineAgent:
     def value(self) -> float:
         """Return the mean value of some of the dataset's observations, drawn from all of them once for the run."""
         return self.learner.value(self.reads(self.replay.data.obs[self.watched])).mean().item()
+
+    def measured(self) -> dict[str, float]:
+        """Return the dataset's returns and the difference from its actions, by columns of `recording.rows.Update`."""
+        seen = self.replay.rows(self.watched)
+        missed = self.learner.act(self.reads(seen.obs), None) - seen.act
+        found = {"action_error": missed.square().mean().sqrt().item()}
+        if self.returns is not None:
+            there = self.returns[self.watched.cpu().numpy()]
+            known = there[np.isfinite(there)]
+            found["data_return"] = float(known.mean()) if len(known) else math.nan
+            found["data_lowest"], found["data_highest"] = float(np.nanmin(self.returns)), float(np.nanmax(self.returns))
+        return found
 
     def policy(self, seed: int) -> Policy:
         """Return the agent as it acts in evaluation."""

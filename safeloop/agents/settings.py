@@ -14,6 +14,7 @@ from safeloop.learners.settings import (
     DistillationSettings,
     LearnerSettings,
     MBOPSettings,
+    OfflineTargetSettings,
     PLASSettings,
     SACSettings,
     TD3Settings,
@@ -226,6 +227,7 @@ class OnlineLoopCRR(OnlineLoop):
     """Settings of a planning agent whose learner is CRR unless another is chosen."""
 
     choice: ChoiceSettings = ChoiceSettings("crr")
+    critics: CriticSettings = CriticSettings(layer_norm=True)
 
 
 @dataclass(frozen=True)
@@ -336,7 +338,9 @@ class OfflineCRR:
     """Settings of CRR on a dataset."""
 
     learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=3e-4)
+    critics: CriticSettings = CriticSettings(layer_norm=True)
     crr: CRRSettings = CRRSettings()
+    targets: OfflineTargetSettings = OfflineTargetSettings()
 
 
 @dataclass(frozen=True)
@@ -344,7 +348,9 @@ class OfflinePLAS:
     """Settings of PLAS on a dataset."""
 
     learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=1e-3)
+    critics: CriticSettings = CriticSettings()
     plas: PLASSettings = PLASSettings()
+    targets: OfflineTargetSettings = OfflineTargetSettings()
 
 
 @dataclass(frozen=True)

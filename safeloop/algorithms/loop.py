@@ -204,7 +204,7 @@ loop_sarsa = named(
 MANY_UPDATES = {"updates_per_decision": 20}
 loop_crr_online = named(
     "loop-crr-online", "CRR, trained while acting, + ensemble + ARC (CoRL 2021, D.7)",
-    {**MANY_UPDATES, "layer_norm": False}, OnlineLoopCRR, ONLINE_STEPS,
+    MANY_UPDATES, OnlineLoopCRR, ONLINE_STEPS,
 )  # fmt: skip
 loop_mopo = named(
     "loop-mopo", "MOPO, trained while acting, + ensemble + ARC (CoRL 2021, D.7)", MANY_UPDATES, LoopMOPOSettings,

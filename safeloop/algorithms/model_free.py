@@ -37,7 +37,7 @@ def learner_of(
     if name == "td3":
         return TD3(*sizes, c.learner, c.td3, *where, layer_norm=c.critics.layer_norm)
     if name == "crr":
-        return CRR(*sizes, c.learner, c.crr, *where)
+        return CRR(*sizes, c.learner, c.crr, *where, layer_norm=c.critics.layer_norm)
     if name == "crossq":
         return CrossQ(*sizes, c.learner, c.sac, c.crossq, *where)
     return None

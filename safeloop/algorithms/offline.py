@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.settings import LoopCRR, LoopPLAS, OfflineCRR, OfflineMBOP, OfflinePlanning, OfflinePLAS
+from safeloop.agents.settings import (
+    LoopCRR,
+    LoopPLAS,
+    OfflineCRR,
+    OfflineMBOP,
+    OfflinePlanning,
+    OfflinePLAS,
+)
 from safeloop.algorithms.base import Offline, presets
 from safeloop.algorithms.table_4 import TABLE_4
 from safeloop.cmdp import EnvSpec
+from safeloop.data.episodes import discounted_returns
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from safeloop.agents.offline import OfflineAgent
@@ -21,18 +30,31 @@ if TYPE_CHECKING:
 
 
 def learner_of(
-    settings: Any, obs_dim: int, act_dim: int, steps: int, generator: torch.Generator, device: str
+    settings: Any,
+    obs_dim: int,
+    act_dim: int,
+    steps: int,
+    generator: torch.Generator,
+    device: str,
+    returns: np.ndarray | None = None,
 ) -> Learner:
-    """Return the learner that the settings are of: CRR, PLAS or MBOP's."""
+    """Return the learner that the settings are of: CRR, PLAS or MBOP's.
+
+    Where targets are to be clamped, it is to the range of the dataset's `returns [T]`; a learner without a dataset
+    (None) has no targets.
+    """
     from safeloop.learners.crr import CRR
     from safeloop.learners.mbop import MBOP
     from safeloop.learners.plas import PLAS
 
-    c = settings
+    c, sizes, bounds = settings, (obs_dim, act_dim), None
+    if isinstance(c, OfflineCRR | OfflinePLAS) and c.targets.clamp_targets and returns is not None:
+        bounds = float(returns.min()), float(returns.max())
     if isinstance(c, OfflineCRR):
-        return CRR(obs_dim, act_dim, c.learner, c.crr, generator, device)
+        return CRR(*sizes, c.learner, c.crr, generator, device, bounds, c.critics.layer_norm)
     if isinstance(c, OfflinePLAS):
-        return PLAS(obs_dim, act_dim, c.learner, c.plas, round(c.plas.pretraining * steps), generator, device)
+        alone = round(c.plas.pretraining * steps)
+        return PLAS(*sizes, c.learner, c.plas, alone, generator, device, bounds, c.critics.layer_norm)
     return MBOP(obs_dim, act_dim, c.models.ensemble_size, c.learner, generator, device)
 
 
@@ -56,23 +78,26 @@ def build(
     from safeloop.agents.offline import OfflineAgent, OfflinePlanner, buffer, taught
     from safeloop.planning.planners import Parts
 
-    g, c = parts.generators(seed, device, 4), settings
+    g, c, returns = parts.generators(seed, device, 4), settings, None
+    if dataset is not None and isinstance(settings, OfflineMBOP):
+        returns = taught(dataset, settings.mbop.return_horizon, settings.learner.discount)
+    elif dataset is not None:
+        returns = discounted_returns(dataset, settings.learner.discount)
     if isinstance(settings, OfflinePlanning):
         c = settings.filled(spec)
         horizon = c.planner.horizon or 1
         ensemble = parts.ensemble(c.models, spec, constrained, obs_dim, act_dim, g[1], device, horizon)
-        learner = learner_of(c, ensemble.feature_size, act_dim, steps, g[2], device)
+        learner = learner_of(c, ensemble.feature_size, act_dim, steps, g[2], device, returns)
     else:
-        learner = learner_of(c, obs_dim, act_dim, steps, g[2], device)
+        learner = learner_of(c, obs_dim, act_dim, steps, g[2], device, returns)
     replay = complete = None if dataset is None else buffer(dataset, spec, device)
     if dataset is not None and not dataset.complete.all():
         complete = buffer(dataset, spec, device, np.flatnonzero(dataset.complete))
     if dataset is not None and replay is not None and isinstance(settings, OfflineMBOP):
         if complete is replay:  # its value is of what followed, not of a step, so its rewards are others
             complete = buffer(dataset, spec, device)
-        returns = taught(dataset, settings.mbop.return_horizon, settings.learner.discount)
         replay.data.reward[:] = torch.as_tensor(returns, device=device)
-    common = (learner, replay, settings.learner.batch_size, g[0], g[3], device)
+    common = (learner, replay, settings.learner.batch_size, g[0], g[3], device, returns)
     if not isinstance(settings, OfflinePlanning):
         return OfflineAgent(*common)
     planned = Parts(
@@ -82,8 +107,9 @@ def build(
         parts.of_features(ensemble, learner.value if c.value.value == "actor" else None), follows=ensemble,
     )  # fmt: skip
     return OfflinePlanner(
-        *common, settings=c, ensemble=ensemble, planner_parts=planned, complete=complete, has_events=spec.has_events
-    )
+        *common, settings=c, ensemble=ensemble, planner_parts=planned, complete=complete,
+        has_events=spec.has_events,
+    )  # fmt: skip
 
 
 def check_dataset(dataset: Dataset, settings: Any, spec: EnvSpec) -> None:

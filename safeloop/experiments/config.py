@@ -10,6 +10,7 @@ from typing import Any
 from safeloop.errors import UsageError
 from safeloop.experiments.specify import Request, pairs
 from safeloop.files import check_path
+from safeloop.recording.added_settings import with_added_settings
 from safeloop.recording.first_schema import from_first_schema
 from safeloop.recording.run import RunSettings
 from safeloop.settings import ALIASES, nearest
@@ -62,6 +63,7 @@ def settings_of_file(path: Path) -> dict[str, Any]:
         if not isinstance(found, dict) or not isinstance(found.get("algo_settings", {}), dict):
             raise ValueError("expected what a run's settings.json holds")
         found = from_first_schema(found) if found.get("schema") == 1 else found
+        found = with_added_settings(found) if "schema" in found else found  # what a user wrote has today's defaults
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UsageError(f"--config {path}: {why or type(error).__name__}") from None

@@ -114,7 +114,7 @@ def work(run: Run, threads: int, send: Send, track: Sequence[str] = ()) -> int:
             run.repair()
             with mirrored(run, track, notify):
                 with News(send) as news:
-                    run.report = news.tell
+                    run.report, run.notify = news.tell, notify
                     train(run, threads)
                 run.set_status("finished")
             return 0

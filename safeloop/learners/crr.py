@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from safeloop.data.replay import Batch
 from safeloop.learners.settings import CRRSettings, LearnerSettings
-from safeloop.learners.targets import Targets
+from safeloop.learners.targets import Targets, one_step
 from safeloop.networks import (
     EnsembleMLP,
     Generators,
@@ -66,7 +66,10 @@ def weights(advantage: Tensor, kind: str, temperature: float) -> Tensor:
 
 
 class CRR:
-    """The CRR learner: an actor, twin critics and target networks of both, with one `update` per batch."""
+    """The CRR learner: an actor, twin critics and target networks of both, with one `update` per batch.
+
+    Targets are kept between the two `bounds`, where these are given.
+    """
 
     def __init__(
         self,
@@ -76,11 +79,13 @@ class CRR:
         settings: CRRSettings,
         generator: torch.Generator,
         device: str = "cpu",
+        bounds: tuple[float, float] | None = None,
+        layer_norm: bool = False,
     ):
-        self.shared, self.settings, self.generator = shared, settings, generator
+        self.shared, self.settings, self.generator, self.bounds = shared, settings, generator, bounds
         init, h = initialiser(generator), shared.hidden
         self.actor = GaussianActor(obs_dim, act_dim, h, init).to(device)
-        self.critic = twin_critics(obs_dim, act_dim, h, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init, layer_norm).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (self.actor.parameters(), self.critic.parameters())
@@ -108,8 +113,7 @@ class CRR:
         """Return one-step targets, from the lower of the critics at an action of the target actor."""
         act = self.actor_target.sample(batch.next_obs, [self.generator])
         following = q_values(self.target, batch.next_obs, act).amin(0)
-        target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
-        return Targets(batch.obs, batch.act, target, torch.ones_like(target))
+        return one_step(batch, following, self.shared.discount, self.bounds)
 
     @torch.no_grad()
     def advantage(self, batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safeloop.data.replay import Batch
 from safeloop.learners.settings import LearnerSettings, PLASSettings
-from safeloop.learners.targets import Targets
+from safeloop.learners.targets import Targets, one_step
 from safeloop.networks import (
     EnsembleMLP,
     Generators,
@@ -52,7 +52,8 @@ class Autoencoder(nn.Module):
 class PLAS:
     """The PLAS learner: autoencoder, latent actor, twin critics and target networks, with one `update` per batch.
 
-    The first `pretraining` updates fit the autoencoder alone.
+    The first `pretraining` updates fit the autoencoder alone. Targets are kept between the two `bounds`, where these
+    are given.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class PLAS:
         pretraining: int,
         generator: torch.Generator,
         device: str = "cpu",
+        bounds: tuple[float, float] | None = None,
+        layer_norm: bool = False,
     ):
-        self.shared, self.settings = shared, settings
+        self.shared, self.settings, self.bounds = shared, settings, bounds
         self.pretraining, self.generator, self.updates = pretraining, generator, 0
         init, h, c = initialiser(generator), shared.hidden, settings
         self.autoencoder = Autoencoder(obs_dim, act_dim, h, init).to(device)
         self.actor = EnsembleMLP(1, [obs_dim, h, h, self.autoencoder.latent], torch.relu_, init).to(device)
-        self.critic = twin_critics(obs_dim, act_dim, h, init).to(device)
+        self.critic = twin_critics(obs_dim, act_dim, h, init, layer_norm).to(device)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         groups = (
@@ -104,8 +107,7 @@ class PLAS:
         c = self.settings
         q = q_values(self.target, batch.next_obs, self.actions(self.actor_target, batch.next_obs))
         following = c.minimum_weight * q.amin(0) + (1 - c.minimum_weight) * q.amax(0)
-        target = batch.reward + self.shared.discount * (1 - batch.terminated) * following
-        return Targets(batch.obs, batch.act, target, torch.ones_like(target))
+        return one_step(batch, following, self.shared.discount, self.bounds)
 
     def autoencoder_loss(self, batch: Batch) -> Tensor:
         """Return the mean squared error of decoded actions plus `kl_weight` times z's divergence from the prior."""

@@ -53,11 +53,11 @@ class ChoiceSettings:
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """Settings of the critics of SAC and TD3."""
+    """Settings of the critics of SAC, TD3, CRR and PLAS."""
 
     layer_norm: bool = False
-    """Layer normalisation in the critics of SAC and TD3, which bounds values of actions outside the data (Ball et al.,
-    2023)."""
+    """Layer normalisation in the critics (not those of CrossQ), which bounds values of actions outside the data (Ball et
+    al., 2023); without it those of CRR diverge on narrow datasets."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class ValueEnsembleSettings:
 
 @dataclass(frozen=True)
 class CRRSettings:
-    """Settings of CRR (safeloop/learners/crr.py), as published, but with scalar twin critics, not distributions."""
+    """Settings of CRR (safeloop/learners/crr.py), as published but for scalar critics, which are normalised."""
 
     weights: Literal["exp", "binary"] = "exp"
     """CRR's weight of an action of advantage A: `exp(A / temperature)`, at most 20, or 1 where A > 0 and else 0."""
@@ -193,13 +193,21 @@ class CRRSettings:
 
 
 @dataclass(frozen=True)
+class OfflineTargetSettings:
+    """Settings of the targets of critics that learn from a dataset."""
+
+    clamp_targets: bool = False
+    """Whether targets are kept between the lowest and the highest discounted return in the dataset."""
+
+
+@dataclass(frozen=True)
 class PLASSettings:
     """Settings of PLAS (safeloop/learners/plas.py), as published but for widths (750; 400, 300) and batch (100)."""
 
     actor_learning_rate: float = 1e-4
     """Adam's learning rate of the latent actor and the autoencoder."""
     latent_limit: float = 2.0
-    """Bound of latent actions, in [-latent_limit, latent_limit], the range where the decoder has seen the prior."""
+    """Bound of each number of a latent action; samples of the prior are seldom near it in all numbers at once."""
     kl_weight: float = 0.5
     """Weight of the Kullback-Leibler divergence in the autoencoder's loss."""
     minimum_weight: float = 0.75

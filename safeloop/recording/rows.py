@@ -98,7 +98,18 @@ class Update:
     wall_seconds: float = column(least=0, compare=False)
     """Seconds so far, including the models' fit but not evaluations."""
     value: float = column(most=ANY)
-    """Mean value of 1,000 observations drawn from the whole dataset, the same ones throughout a run."""
+    """Mean value of 1,000 observations drawn from the whole dataset, the same ones throughout a run; NaN where no value
+    is learned."""
+    data_return: float = column(most=ANY, default=math.nan)
+    """Mean, over the same places in the dataset, of what the value should be of the dataset's own behaviour: the
+    discounted return that followed (`data.episodes.discounted_returns`), for MBOP the truncated one."""
+    data_lowest: float = column(most=ANY, default=math.nan)
+    """Lowest of these returns in the whole dataset."""
+    data_highest: float = column(most=ANY, default=math.nan)
+    """Highest of these."""
+    action_error: float = column(most=ANY, default=math.nan)
+    """Root mean square difference, over the same places and the action's numbers, of the learner's action from the
+    dataset's."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from typing import Any
 
 from safeloop.errors import UsageError
 from safeloop.files import SEAL_LENGTH, remove_temporary, sealed, unsealed, write_atomically
+from safeloop.recording.added_settings import with_added_settings
 from safeloop.recording.first_schema import from_first_schema
 from safeloop.recording.rows import Diagnostic, Episode, EvaluationEpisode, Fit, PlanSummary, Update
 from safeloop.recording.tables import Table, column
@@ -119,6 +120,8 @@ class Run:
         """The checkpoint in use; for a run `at` an earlier step, the one kept at that step."""
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         """The function that is called with progress, a dict of numbers. Code that shows progress sets it."""
+        self.notify: Callable[[str], None] = lambda notice: None
+        """The function that is called with one line that the user should see. Code that shows notices sets it."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -178,7 +181,7 @@ class Run:
                     "use that version, or start a new run"
                 )
             values["algo"] = RENAMED.get(values["algo"], values["algo"])
-            run = cls(path, RunSettings(**values))
+            run = cls(path, RunSettings(**with_added_settings(values)))
             run.status  # noqa: B018  (damaged status files should be reported now)
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{path} is damaged ({error}): restore it or start a new run") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -75,7 +76,7 @@ class Row:
     costs: list[float]
     """The same of the cost return; empty in environments without a cost."""
     values: list[float]
-    """Mean values, of a run that learns from a dataset."""
+    """Mean values, of a run that learns from a dataset and learns values."""
     evaluation: list[EvaluationEpisode]
     """Episodes of the last evaluation, as far as it is."""
     age: float | None
@@ -138,7 +139,7 @@ class Watcher:
             rate=_rate(learned[-RATED:]),
             returns=averages([row.return_ for row in episodes]),
             costs=[] if settings.budget is None else averages([row.cost_return for row in episodes]),
-            values=[row.value for row in updates],
+            values=[row.value for row in updates if math.isfinite(row.value)],
             evaluation=[row for row in evaluations if row.simulator_steps == last and row.control == AGENT],
             age=max(0.0, time.time() - max(times) / 1e9) if times else None,
             reason=one_line(run.status["reason"]) if state == "failed" else "",

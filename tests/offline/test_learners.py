@@ -64,7 +64,7 @@ def test_crr_imitates_the_better_of_two_actions_and_knows_its_value():
     data = batch(n, terminated=1.0)._replace(
         obs=torch.zeros(n, S), act=torch.where(good, 0.5, -0.5).unsqueeze(1).expand(n, A), reward=good.float()
     )
-    learner = crr(learning_rate=3e-3, tau=0.05, advantage_temperature=0.1)
+    learner = crr(learning_rate=1e-2, tau=0.05, advantage_temperature=0.1)
     for _ in range(400):
         learner.update(data)
     assert torch.allclose(learner.act(torch.zeros(1, S), None), torch.full((1, A), 0.5), atol=0.1)
