@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from safeloop.cmdp import Delay, EnvSpec
 from safeloop.learners.settings import (
+    BCSettings,
     ChoiceSettings,
     CriticSettings,
     CrossQSettings,
@@ -331,6 +332,13 @@ OFFLINE_PLANNER = PlannerSettings(
 )  # fmt: skip
 """A planner over a dataset's models: the actor's sequences alone (CoRL 2021, C.3), in float32: bfloat16 rounds actions
 by 0.004 near 1, which is much beside an `actor_noise` of 0.01."""
+
+
+@dataclass(frozen=True)
+class OfflineBC:
+    """Settings of behaviour cloning."""
+
+    learner: BCSettings = BCSettings()
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,8 @@ class Offline:
     agent (`protocols.OfflineAgent`)."""
     check: Callable[[Any, Any, EnvSpec], None]
     """From dataset, settings and spec. Raises `UsageError` where the dataset lacks something."""
+    selects: Callable[[Any, float, str], Any] | None = None
+    """From dataset, the run's budget and the algorithm's name to the part of the dataset that is learned from."""
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
         """Return the settings for an environment, with the privileged information that they use.
@@ -117,6 +119,8 @@ class Offline:
         Raises `UsageError` where the environment can't give what the settings ask for.
         """
         refuse_without_cost(self.info, spec)
+        if self.selects is not None:
+            spec.need_cost(self.info.name)
         if not isinstance(settings, OfflinePlanning):
             return Resolved(settings)
         if settings.models.dynamics == "simulator":
@@ -129,6 +133,11 @@ class Offline:
         """Train on the dataset, or go on from the run's checkpoint."""
         from safeloop.training.offline import train
 
+        if self.selects is not None:
+            budget, whole = run.settings.budget, dataset
+            dataset = self.selects(whole, budget, self.info.name)
+            count, of = int(dataset.ends.sum()), int(whole.ends.sum())
+            run.notify(f"learns from {count:,} of {of:,} episodes, those within the budget of {budget:g}")
         spec, agent = self._agent(run, dataset, {})
         train(agent, spec, run)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeloop.agents.settings import (
     LoopCRR,
     LoopPLAS,
+    OfflineBC,
     OfflineCRR,
     OfflineMBOP,
     OfflinePlanning,
@@ -16,7 +17,7 @@ from safeloop.agents.settings import (
 from safeloop.algorithms.base import Offline, presets
 from safeloop.algorithms.table_4 import TABLE_4
 from safeloop.cmdp import EnvSpec
-from safeloop.data.episodes import discounted_returns
+from safeloop.data.episodes import discounted_returns, within_budget
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo
 
@@ -38,16 +39,19 @@ def learner_of(
     device: str,
     returns: np.ndarray | None = None,
 ) -> Learner:
-    """Return the learner that the settings are of: CRR, PLAS or MBOP's.
+    """Return the learner that the settings are of: BC, CRR, PLAS or MBOP's.
 
     Where targets are to be clamped, it is to the range of the dataset's `returns [T]`; a learner without a dataset
     (None) has no targets.
     """
+    from safeloop.learners.bc import BC
     from safeloop.learners.crr import CRR
     from safeloop.learners.mbop import MBOP
     from safeloop.learners.plas import PLAS
 
     c, sizes, bounds = settings, (obs_dim, act_dim), None
+    if isinstance(c, OfflineBC):
+        return BC(*sizes, c.learner, generator, device)
     if isinstance(c, OfflineCRR | OfflinePLAS) and c.targets.clamp_targets and returns is not None:
         bounds = float(returns.min()), float(returns.max())
     if isinstance(c, OfflineCRR):
@@ -81,7 +85,7 @@ def build(
     g, c, returns = parts.generators(seed, device, 4), settings, None
     if dataset is not None and isinstance(settings, OfflineMBOP):
         returns = taught(dataset, settings.mbop.return_horizon, settings.learner.discount)
-    elif dataset is not None:
+    elif dataset is not None and not isinstance(settings, OfflineBC):
         returns = discounted_returns(dataset, settings.learner.discount)
     if isinstance(settings, OfflinePlanning):
         c = settings.filled(spec)
@@ -123,6 +127,14 @@ def check_dataset(dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
         taught(dataset, settings.mbop.return_horizon, settings.learner.discount)
 
 
+def check_within_budget(dataset: Dataset, settings: Any, spec: EnvSpec) -> None:
+    """Raise `UsageError` where no episode of the dataset is within the budget."""
+    spec.need_cost(bc_safe.info.name)
+    check_dataset(dataset, settings, spec)
+    assert spec.budget is not None  # `need_cost`
+    within_budget(dataset, spec.budget, bc_safe.info.name)
+
+
 def _named(
     name: str,
     summary: str,
@@ -149,6 +161,13 @@ SEARCH = {
 }  # fmt: skip
 """The online planner's search: among sequences close to the actor's there may be none that is safe."""
 
+bc = _named("bc", "behaviour cloning (Pomerleau 1988)", OfflineBC)
+bc_safe = Offline(
+    AlgorithmInfo(
+        "bc-safe", "cloning of the episodes within the budget (Liu et al. 2024)", OfflineBC, 100_000, offline=True
+    ),
+    build, check_within_budget, selects=within_budget,
+)  # fmt: skip
 crr = _named("crr", "critic-regularised regression (Wang et al. 2020)", OfflineCRR, table="crr")
 plas = _named("plas", "policy in the latent action space (Zhou et al. 2020)", OfflinePLAS, table="plas")
 loop_crr = _named(

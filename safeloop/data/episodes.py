@@ -1,10 +1,13 @@
-"""The discounted return from each of a dataset's transitions on."""
+"""Numbers of a dataset's episodes: the discounted return from each transition on, and episodes within a cost limit."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from safeloop.data.datasets import Dataset
+from safeloop.errors import UsageError
 
 
 def discounted_returns(dataset: Dataset, discount: float) -> np.ndarray:
@@ -23,3 +26,22 @@ def discounted_returns(dataset: Dataset, discount: float) -> np.ndarray:
             found[first + t] = total
         first = last + 1
     return found
+
+
+def within_budget(dataset: Dataset, budget: float, algorithm: str) -> Dataset:
+    """Return the dataset's episodes whose cost return is at most `budget`, in order, for an `algorithm`.
+
+    Raises `UsageError` where costs were not recorded, or no episode is within the budget.
+    """
+    if dataset.cost is None:
+        raise UsageError(f"{dataset.path}: costs is missing, and {algorithm} imitates the episodes within a budget")
+    costs = dataset.per_episode(dataset.cost)
+    if not (within := costs <= budget).any():
+        raise UsageError(
+            f"{dataset.path}: no episode has a cost return within the budget of {budget:g}, the lowest is "
+            f"{costs.min():g}: give --budget {costs.min():g} or more, or use an algorithm without a limit"
+        )
+    number = np.cumsum(dataset.ends) - dataset.ends  # of each transition's episode
+    kept = within[number]
+    arrays = {name: each[kept] for name, each in vars(dataset).items() if isinstance(each, np.ndarray)}
+    return replace(dataset, **arrays)

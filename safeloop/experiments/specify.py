@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ def specify(
         used = preset_for(algorithm, preset, spec)
         values: Any = build(algorithm.info.settings, algorithm.info.presets[used], overrides[name], owner=name)
         if dataset is not None:
-            algorithm.check(dataset, values, spec)  # type: ignore[attr-defined]
+            algorithm.check(dataset, values, replace(spec, budget=limit))  # type: ignore[attr-defined]
         resolved = algorithm.resolve(values, spec)
         for seed in dict.fromkeys(seeds):
             settings = RunSettings(

@@ -193,6 +193,23 @@ class CRRSettings:
 
 
 @dataclass(frozen=True)
+class BCSettings:
+    """Settings of behaviour cloning (safeloop/learners/bc.py)."""
+
+    learning_rate: float = 3e-4
+    """Adam's learning rate."""
+    hidden: int = 256
+    """Units of each of the actor's two hidden layers."""
+    batch_size: int = 256
+    """Number of transitions per gradient step."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "batch_size", "hidden", least=1, most=MANY)
+        check_range(self, "learning_rate", more_than=0)
+
+
+@dataclass(frozen=True)
 class OfflineTargetSettings:
     """Settings of the targets of critics that learn from a dataset."""
 

@@ -22,7 +22,7 @@ from safeloop.registry import find_algorithm, find_env
 from safeloop.training import offline as training
 from tests.offline.conftest import PENDULUM, agent, small, specified, trained
 
-NAMES = ("crr", "plas", "loop-crr", "loop-plas", "mbop")
+NAMES = ("bc", "crr", "plas", "loop-crr", "loop-plas", "mbop")
 
 
 def test_a_random_dataset_is_whole_episodes_and_the_same_for_a_seed(pendulum, tmp_path):
@@ -92,7 +92,7 @@ def test_a_planner_explores_as_in_training(tmp_path, exploration):
 def test_each_learns_from_the_dataset_and_acts(name, pendulum, tmp_path):
     run = trained(tmp_path, pendulum, name)
     assert [u.simulator_steps for u in run.updates.read()] == [30]
-    assert len(run.evaluations.read()) == 2 and len(run.fits.read()) == (0 if name in ("crr", "plas") else 1)
+    assert len(run.evaluations.read()) == 2 and len(run.fits.read()) == (0 if name in ("bc", "crr", "plas") else 1)
     policy, obs = safeloop.load(run.path), np.zeros((3, 4), np.float32)
     policy.reset(3)
     act = policy.act(obs)
@@ -112,7 +112,7 @@ def test_over_points_states_are_made_from_the_datasets_observations_and_learners
     assert act.shape == (2, 2) and (abs(act) <= 1).all()
 
 
-@pytest.mark.parametrize("name", ["loop-crr", "plas"])
+@pytest.mark.parametrize("name", ["bc", "loop-crr", "plas"])
 def test_a_killed_run_ends_as_an_uninterrupted_one(name, pendulum, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)
     whole = trained(tmp_path / "whole", pendulum, name)
@@ -268,7 +268,7 @@ def test_the_verbs_former_name_still_works_and_says_the_new_one(pendulum, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algos": ["sac"]}, "sac learns while acting: of a dataset learn crr, loop-crr, loop-plas, mbop"),
+        ({"algos": ["sac"]}, "sac learns while acting: of a dataset learn bc, bc-safe, crr, loop-crr, loop-plas, mbop"),
         ({"env": "Hopper"}, r"observations have 4 numbers, those of Hopper \(.*\) 11: give --env NAME"),
         ({"env": "Hoper"}, "unknown environment 'Hoper'"),
         ({"sweep": 217}, "--sweep 217: expected 1 to 216"),
