@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safeloop.errors import UsageError
 from safeloop.experiments.executor import Job, Work
-from safeloop.experiments.specify import check_device
+from safeloop.experiments.specify import check_device, completed
 from safeloop.files import check_folder, check_path
 from safeloop.recording import reader, studies
 from safeloop.recording.run import Run, RunSettings
@@ -101,7 +101,7 @@ def keeps_threshold(settings: RunSettings) -> str:
 
 
 def _check_same(run: Run, asked: RunSettings) -> None:
-    there, here = asdict(run.settings), asdict(asked)
+    there, here = asdict(completed(run.settings)), asdict(asked)
     different = [key for key in here if key not in ("algo_settings", "schema") and here[key] != there[key]]
     texts = [f"{key} is {there[key]!r} there, {here[key]!r} here" for key in different]
     old, new = there["algo_settings"], here["algo_settings"]

@@ -160,6 +160,22 @@ def specify(
     return result
 
 
+def completed(settings: RunSettings) -> RunSettings:
+    """Return a run's settings with defaults for those that there were not yet when it was recorded.
+
+    A new setting has the default under which runs from before it are what they were. Where a setting is no longer
+    there, or the values can't be together any more, all stay as they are.
+    """
+    try:
+        algorithm = find_algorithm(settings.algo)
+        values: Any = build(algorithm.info.settings, settings.algo_settings, owner=settings.algo)
+        resolved = algorithm.resolve(values, find_env(settings.env, settings.env_options))
+    except UsageError:
+        return settings
+    found: dict[str, Any] = json.loads(json.dumps(flat(resolved.settings)))
+    return replace(settings, algo_settings={**found, **settings.algo_settings})
+
+
 def check_reset_free(spec: EnvSpec, algorithms: Mapping[str, Algorithm]) -> None:
     """Raise `UsageError` where an episode can't begin where the last one ended."""
     if spec.simulator is None:

@@ -180,7 +180,7 @@ class Launcher:
         """Copy the runs that are held elsewhere with equal settings."""
         for settings in asked:
             path = Run.directory(out, settings)
-            run = next((each for each in self.held if each.settings == settings), None)
+            run = next((each for each in self.held if specify.completed(each.settings) == settings), None)
             if run is None or path.exists():
                 continue
             beside = path.with_name(f".{path.name}.copy")

@@ -224,7 +224,7 @@ class Study:
         if not (path / "settings.json").exists():
             return False
         run = reader.open_run(path)
-        return run.settings == settings and run.status["state"] == "finished"
+        return specify.completed(run.settings) == settings and run.status["state"] == "finished"
 
     def _news(self, notices: Sequence[str]) -> Iterator[str]:
         """Yield the notices that no earlier trial had, whatever run they are about."""

@@ -56,8 +56,8 @@ class CriticSettings:
     """Settings of the critics of SAC, TD3, CRR and PLAS."""
 
     layer_norm: bool = False
-    """Layer normalisation in the critics (not those of CrossQ), which bounds values of actions outside the data (Ball et
-    al., 2023); without it those of CRR diverge on narrow datasets."""
+    """Layer normalisation in the critics (not CrossQ's), which bounds values of actions outside the data (Ball et al.,
+    2023); without it those of CRR diverge on narrow datasets."""
 
 
 @dataclass(frozen=True)

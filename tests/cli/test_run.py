@@ -77,6 +77,23 @@ def test_variants_of_an_algorithm_stand_side_by_side(main, tmp_path):
     assert code == 2 and "other settings" in errors
 
 
+def test_a_run_from_before_there_was_a_setting_has_its_default(main, tmp_path):
+    line = ("run", "WallStop", "--algo", "cem-linear", "--steps", "300", "--eval-episodes", "1", "--out", tmp_path)
+    assert main(*line, "-q")[0] == 0
+    file = tmp_path / "WallStop/cem-linear/seed-0/settings.json"
+    settings = json.loads(file.read_text())
+    del settings["algo_settings"]["penalty"]
+    file.write_text(json.dumps(settings))
+    code, _, errors = main(*line)
+    assert code == 0 and "already finished, kept" in errors
+    code, _, errors = main(*line, "--set", "penalty=7")
+    assert code == 2 and "penalty is 10.0 there, 7.0 here" in errors
+    settings["algo_settings"]["of_old"] = 1  # a setting that is no more: nothing is known of its meaning
+    file.write_text(json.dumps(settings))
+    code, _, errors = main(*line)
+    assert code == 2 and "of_old is 1 there, 'missing' here" in errors
+
+
 def planned(**options):
     """The settings of each algorithm's run, by name."""
     env = options.pop("env", "WallStop")
