@@ -220,28 +220,3 @@ def test_a_folder_without_a_suite_or_with_a_damaged_one_is_one_line(tmp_path):
     (tmp_path / launching.RECORD).write_text("{")
     with pytest.raises(UsageError, match="is damaged: restore it"):
         launching.recorded(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_cluster_makes_the_same_runs_and_one_whose_worker_is_killed_goes_on(whole, tmp_path):
-    """Two workers of a local Ray, and submitit's executor of this machine in SLURM's place."""
-    from safeloop.experiments.progress import Quiet
-    from safeloop.experiments.ray import RayExecutor
-    from safeloop.experiments.slurm import SlurmExecutor
-
-    suite = suite_file.read(write(tmp_path))
-    for name, make in (
-        ("ray", lambda: RayExecutor(2, None, {"cores": 1})),
-        ("slurm", lambda: SlurmExecutor(2, tmp_path / "jobs", {}, "local")),
-    ):
-        out = tmp_path / name
-        launcher = launching.Launcher(out, suite, suite)
-        killer = subprocess.Popen(
-            f"until pkill -KILL -f '[e]xperiments.worker {launcher.out.resolve()}.*cem-linear'; do sleep 0.05; done",
-            shell=True,
-        )  # fmt: skip
-        made = launcher.run(make, Quiet)
-        assert killer.wait(5) == 0 and not made.failures
-        assert found(made.folder) == found(whole)
-        logs = [(made.folder / run / "log.txt").read_text().count("started with") for run in RUNS]
-        assert max(logs) == 2

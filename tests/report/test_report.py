@@ -38,7 +38,7 @@ def test_a_row_is_computed_from_the_tables(tmp_path):
     row = rows.row(reader.read(run))
     assert asdict(row) == {
         "env": "Toy", "dataset": "", "algo": "a", "seed": 0, "state": "finished", "reason": "",
-        "privileged": "known cost", "settings": "paper", "costs": [], "diagnostics": {},
+        "privileged": "known cost", "settings": "paper", "settings_tried": None, "costs": [], "diagnostics": {},
         "steps": 1200, "episodes": 12, "training_return": 6.5, "training_cost_return": 2.0, "training_cvar": 2.0,
         "training_over_budget": 0.0, "training_longest_run": None, "violations": 24, "violations_per_1000": 20.0,
         "steps_to_budget": 1000, "violations_to_budget": 20, "evaluated_at": 1200, "evaluation_episodes": 2,
