@@ -52,7 +52,7 @@ def test_killed_five_times_at_random_it_ends_as_an_uninterrupted_one(whole, star
     draw, asked = random.Random(1), ["suite", "run", write(tmp_path, SUITE), "--out", tmp_path, "--quiet"]
     for attempt in range(5):
         launcher = start(*asked)
-        time.sleep(6 + 8 * draw.random())
+        time.sleep(4 + 4 * draw.random())
         workers = subprocess.run(
             ["pgrep", "-f", f"experiments.worker {tmp_path}"], capture_output=True, text=True, check=False
         )
