@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from safeloop.errors import UsageError
+from safeloop.recording.run import Run
+
 CLIP = 5.0
 """OmniSafe clips normalised observations at +-5."""
 
@@ -74,3 +77,11 @@ class FrozenPolicy:
         x = torch.tanh(x) if self._squashed else x
         x = self._low + (self._high - self._low) * (x + 1) / 2
         return torch.clamp(x, self._low, self._high)
+
+
+def trained(run: Run, algo: str) -> FrozenPolicy:
+    """Return the policy of a run's checkpoint. Raises `UsageError` where there is none of the algorithm `algo`."""
+    state = run.load_checkpoint()
+    if state.get("algo") != algo:
+        raise UsageError(f"{run.path} holds a policy of {state.get('algo')}, not of {algo}")
+    return FrozenPolicy(state)

@@ -136,12 +136,9 @@ class OmniSafeAlgorithm:
 
         Raises `UsageError` where there is no checkpoint of this algorithm.
         """
-        from safeloop_baselines.frozen_policy import FrozenPolicy
+        from safeloop_baselines.frozen_policy import trained
 
-        state = run.load_checkpoint()
-        if state.get("algo") != self.info.name:
-            raise UsageError(f"{run.path} holds a policy of {state.get('algo')}, not of {self.info.name}")
-        return FrozenPolicy(state)
+        return trained(run, self.info.name)
 
     def _bridge(self) -> Any:
         from gymnasium.error import DependencyNotInstalled

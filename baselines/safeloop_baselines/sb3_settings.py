@@ -227,7 +227,7 @@ class PPOSettings(Sb3Settings):
     clip_range_vf: float | None = None
     """Clipping of the value's change; none: not clipped."""
     normalize_advantage: bool = True
-    """Whether advantages are standardised in each minibatch."""
+    """Standardise advantages in each minibatch."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
     vf_coef: float = 0.5
@@ -237,9 +237,9 @@ class PPOSettings(Sb3Settings):
     target_kl: float | None = None
     """An update stops at 1.5 times this KL divergence, in nats; none: it does not."""
     normalize_obs: bool = False
-    """Whether observations are standardised by running statistics (`VecNormalize`)."""
+    """Standardise observations by running statistics (`VecNormalize`)."""
     normalize_reward: bool = False
-    """Whether rewards are divided by a running deviation of the discounted return (`VecNormalize`)."""
+    """Divide rewards by a running deviation of the discounted return (`VecNormalize`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

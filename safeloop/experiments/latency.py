@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,8 @@ from safeloop.experiments.trained import load, threads
 from safeloop.experiments.wrapped import Wrapped
 from safeloop.recording import reader
 from safeloop.registry import find_env
-from safeloop.rng import EVALUATION, derived_seed
 from safeloop.settings import MANY, MOST_THREADS, check_whole
-from safeloop.training.evaluation import together
+from safeloop.training.evaluation import consecutive
 
 if TYPE_CHECKING:
     from safeloop.agents.policies import Checked
@@ -114,14 +114,8 @@ def latency(path: str | Path, decisions: int = DECISIONS, number_of_threads: int
         timed, spec = Timed(load(path)), find_env(settings.env, settings.env_options)
         env = spec.make()
         try:
-            episode = 0
-            while len(timed.milliseconds) < wanted:
-                seed = derived_seed(settings.seed, EVALUATION, episode)
-                for _ in together(timed, spec, [env], [seed]):
-                    activity.done = len(timed.milliseconds)
-                    if activity.done == wanted:
-                        break
-                episode += 1
+            for _ in islice(consecutive(timed, spec, env, settings.seed), wanted):
+                activity.done += 1
         finally:
             env.close()
     name, seconds = f"{settings.env}, {settings.name} seed {settings.seed}", env.metadata.get("decision_seconds")

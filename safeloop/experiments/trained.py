@@ -192,6 +192,11 @@ def load(
     return policy
 
 
+def policy_of(run: Run) -> Checked:
+    """Return the policy of a run that was opened, as `load` does."""
+    return _load(run, None, None, None, CALIBRATION)[0]
+
+
 def evaluate(
     path: str | Path,
     *,

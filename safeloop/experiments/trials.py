@@ -78,7 +78,7 @@ class Trial:
 
     @property
     def feasible(self) -> bool:
-        """Whether it is finished, and within the budget."""
+        """True where it is finished, and within the budget."""
         return self.state == FINISHED and self.objective is not None and self.objective > -BELOW
 
     def middle(self, cost: int | None = None) -> float | None:
@@ -123,7 +123,7 @@ class Tuning:
     seeds: list[int]
     """The seeds that every trial that is finished was trained with."""
     asked: Request
-    """What was asked for, with the fixed settings alone."""
+    """The request, with the fixed settings alone."""
     run: RunSettings
     """One of the runs, for everything that is equal in all of them."""
 

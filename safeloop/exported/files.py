@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,18 +15,15 @@ import torch
 from torch import Tensor
 
 from safeloop.activity import doing
-from safeloop.agents.policies import Checked
 from safeloop.errors import UsageError
-from safeloop.experiments.trained import threads
+from safeloop.experiments.trained import policy_of, threads
 from safeloop.exported.programs import Program, program
 from safeloop.files import check_parent, check_path, write_atomically
 from safeloop.networks import Drawn
 from safeloop.recording import reader
 from safeloop.recording.run import Run
-from safeloop.registry import find_algorithm, find_env
-from safeloop.rng import EVALUATION, derived_seed
-from safeloop.settings import build
-from safeloop.training.evaluation import together
+from safeloop.registry import find_env
+from safeloop.training.evaluation import consecutive
 
 SUFFIX = ".pt2"
 DESCRIPTION = "agent.json"
@@ -114,11 +112,7 @@ def export(path: str | Path, out: str | Path) -> Exported:
 
 def _loaded(run: Run) -> tuple[Any, Program]:
     """Return the run's policy, and its program. Raises `UsageError` where it can't be one."""
-    algorithm: Any = find_algorithm(run.settings.algo)
-    spec = find_env(run.settings.env, run.settings.env_options)
-    build(algorithm.info.settings, run.settings.algo_settings, owner=run.settings.algo)
-    with reader.loading(run):
-        policy = Checked(algorithm.load(run, run.settings.seed), spec)
+    policy = policy_of(run)
     try:
         return policy.policy, program(policy.policy, *policy.shape)
     except ValueError as error:
@@ -155,20 +149,15 @@ class Given:
 def _recorded(run: Run, policy: Any, ours: Program) -> tuple[Record, float | None]:
     """Return decisions of a policy in episodes of its run's evaluation, and the seconds of a decision, where known."""
     settings, record = run.settings, Record([], [], [])
-    spec, given, episode = find_env(settings.env, settings.env_options), Given(policy, ours), 0
+    spec, given = find_env(settings.env, settings.env_options), Given(policy, ours)
     env = spec.make()
     try:
         with doing("recording decisions", DECISIONS, "decisions") as activity:
-            while len(record.first) < DECISIONS:
-                seed, first = derived_seed(settings.seed, EVALUATION, episode), True
-                for (decision,) in together(given, spec, [env], [seed]):
-                    record.observations.append(np.asarray(decision.obs, np.float32).tolist())
-                    record.actions.append(np.asarray(decision.action, np.float32).tolist())
-                    record.first.append(first)
-                    activity.done, first = len(record.first), False
-                    if activity.done == DECISIONS:
-                        break
-                episode += 1
+            for decision, first in islice(consecutive(given, spec, env, settings.seed), DECISIONS):
+                record.observations.append(np.asarray(decision.obs, np.float32).tolist())
+                record.actions.append(np.asarray(decision.action, np.float32).tolist())
+                record.first.append(first)
+                activity.done += 1
         return record, env.metadata.get("decision_seconds")
     finally:
         env.close()

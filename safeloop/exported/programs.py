@@ -25,7 +25,7 @@ class Program(nn.Module):
     """A policy of one episode as a function of tensors."""
 
     memory: list[Tensor]
-    """What is remembered between decisions, as it is before the first."""
+    """The memory between decisions, as it is before the first."""
     noise: int
     """Standard normals that a decision takes."""
 

@@ -214,7 +214,7 @@ class OfflineTargetSettings:
     """Settings of the targets of critics that learn from a dataset."""
 
     clamp_targets: bool = False
-    """Whether targets are kept between the lowest and the highest discounted return in the dataset."""
+    """Keep targets between the lowest and the highest discounted return in the dataset."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,18 @@ def numbered(group: range, episodes: int) -> str:
     """Return which episodes a group has, counted from 1: `"episodes 1 to 5 of 10"`, `"episode 3 of 10"`."""
     several = len(group) > 1
     return f"episode{'s' * several} {group.start + 1}{f' to {group.stop}' * several} of {episodes}"
+
+
+def consecutive(policy: Policy, spec: EnvSpec, env: Any, seed: int) -> Iterator[tuple[Decision, bool]]:
+    """Yield the decisions of an evaluation's episodes, one episode after the other without end.
+
+    `seed` is the run's. The second of each pair tells whether the decision is its episode's first.
+    """
+    for episode in count():
+        first = True
+        for (decision,) in together(policy, spec, [env], [derived_seed(seed, EVALUATION, episode)]):
+            yield decision, first
+            first = False
 
 
 def _drive(

@@ -6,10 +6,10 @@ import pytest
 
 import safeloop
 from safeloop.cli import main as command_line
-from safeloop.experiments import latency as module
 from safeloop.experiments.latency import Latency
 from safeloop.registry import find_env
 from safeloop.rng import EVALUATION, derived_seed
+from safeloop.training import evaluation as module
 from tests.short_runs import short_rce
 
 
