@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safeloop.agents.offline_settings import OfflinePlanning
 from safeloop.agents.parts import Fitted, Learner, value_after_events
 from safeloop.agents.policies import ActorPolicy, PlannerPolicy
-from safeloop.agents.settings import OfflinePlanning
 from safeloop.cmdp import EnvSpec
 from safeloop.data.datasets import Dataset
 from safeloop.data.replay import Batch, Replay

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from safeloop.cmdp import Delay, EnvSpec
 from safeloop.learners.settings import (
-    BCSettings,
     ChoiceSettings,
     CriticSettings,
     CrossQSettings,
     CRRSettings,
     DistillationSettings,
     LearnerSettings,
-    MBOPSettings,
-    OfflineTargetSettings,
-    PLASSettings,
     SACSettings,
     TD3Settings,
     ValueEnsembleSettings,
@@ -29,7 +25,6 @@ from safeloop.settings import MANY, TRANSITIONS, check_range
 
 S = TypeVar("S", bound="OffPolicy")
 A = TypeVar("A", bound="OnlinePlanning")
-P = TypeVar("P", bound="OnlinePlanning | OfflinePlanning")
 
 
 # Agents that learn while acting
@@ -171,8 +166,11 @@ class OnlinePlanning(OffPolicy):
     def filled(self: A, spec: EnvSpec) -> A:
         """Return these settings, with numbers where None stands for one that depends on the dynamics."""
         warmup = {"points": WARMUP_OVER_POINTS, "simulator": 0}.get(self.models.kind(spec), WARMUP)
-        online, learner = self.online.filled(warmup), self.learner.filled(self.learner_name)
-        return replace(filled(self, spec, planning.BY_DYNAMICS), learner=learner, online=online)
+        usual = planning.BY_DYNAMICS[self.models.kind(spec)]
+        return replace(
+            self, models=self.models.filled(spec), planner=self.planner.filled(usual),
+            learner=self.learner.filled(self.learner_name), online=self.online.filled(warmup),
+        )  # fmt: skip
 
     @property
     def least_warmup(self) -> int:
@@ -315,97 +313,3 @@ class PoplinSettings(OnlinePlanning):
         if self.planner.search != "cem" or self.planner.actor_fraction:
             given = f"search={self.planner.search}, actor_fraction={self.planner.actor_fraction:g}"
             raise ValueError(f"{given}: POPLIN's search is cem, without an actor's sequences; leave them out")
-
-
-# Agents that learn from a dataset
-
-OFFLINE_BY_DYNAMICS: dict[str, dict[str, Any]] = {
-    kind: {**usual, "iterations": 1, "noise_correlation": 0.0} for kind, usual in planning.BY_DYNAMICS.items()
-}
-OFFLINE_BY_DYNAMICS["full"].update(horizon=4, model_noise=False)
-"""Without entities a short horizon of means: with the models' noise the spread of one particle's return over the models
-is luck more than disagreement."""
-OFFLINE_MODELS = ModelSettings(fit_steps=20_000, fit_patience=10)
-OFFLINE_PLANNER = PlannerSettings(
-    actor_fraction=1.0, iterations=1, inverse_temperature=1.0, momentum=0.0, noise_correlation=0.0,
-    pessimism=0.5, actor_noise=0.01, precision="float32",
-)  # fmt: skip
-"""A planner over a dataset's models: the actor's sequences alone (CoRL 2021, C.3), in float32: bfloat16 rounds actions
-by 0.004 near 1, which is much beside an `actor_noise` of 0.01."""
-
-
-@dataclass(frozen=True)
-class OfflineBC:
-    """Settings of behaviour cloning."""
-
-    learner: BCSettings = BCSettings()
-
-
-@dataclass(frozen=True)
-class OfflineCRR:
-    """Settings of CRR on a dataset."""
-
-    learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=3e-4)
-    critics: CriticSettings = CriticSettings(layer_norm=True)
-    crr: CRRSettings = CRRSettings()
-    targets: OfflineTargetSettings = OfflineTargetSettings()
-
-
-@dataclass(frozen=True)
-class OfflinePLAS:
-    """Settings of PLAS on a dataset."""
-
-    learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=1e-3)
-    critics: CriticSettings = CriticSettings()
-    plas: PLASSettings = PLASSettings()
-    targets: OfflineTargetSettings = OfflineTargetSettings()
-
-
-@dataclass(frozen=True)
-class OfflineValueSettings:
-    """Settings of the value that ends an offline planner's lookahead."""
-
-    value: Literal["actor", "none"] = "actor"
-    """The value at the horizon: `Q(s, pi(s))` of the learner, or none."""
-
-
-@dataclass(frozen=True)
-class OfflinePlanning:
-    """Settings of a planner over a learner of a dataset."""
-
-    models: ModelSettings = OFFLINE_MODELS
-    planner: PlannerSettings = OFFLINE_PLANNER
-    value: OfflineValueSettings = OfflineValueSettings()
-
-    def filled(self: P, spec: EnvSpec) -> P:
-        """Return these settings, with numbers where None stands for one that depends on the dynamics."""
-        # Over points a learner reads features, so it would not be its base's learner, with which it is compared.
-        auto = replace(self, models=replace(self.models, dynamics=self.models.dynamics or "auto"))
-        return filled(auto, spec, OFFLINE_BY_DYNAMICS)
-
-
-@dataclass(frozen=True)
-class LoopCRR(OfflinePlanning, OfflineCRR):
-    """Settings of LOOP on top of CRR."""
-
-
-@dataclass(frozen=True)
-class LoopPLAS(OfflinePlanning, OfflinePLAS):
-    """Settings of LOOP on top of PLAS."""
-
-
-@dataclass(frozen=True)
-class OfflineMBOP(OfflinePlanning):
-    """Settings of MBOP (Argenson & Dulac-Arnold, 2020)."""
-
-    learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=1e-3)
-    planner: PlannerSettings = replace(
-        OFFLINE_PLANNER, search="mbop", horizon=4, actor_mixture=0.25, actor_noise=0.1, pessimism=0.0
-    )
-    mbop: MBOPSettings = MBOPSettings()
-
-
-def filled(settings: P, spec: EnvSpec, by_dynamics: dict[str, dict[str, Any]]) -> P:
-    """Return a planning agent's settings with numbers in place of None."""
-    usual = by_dynamics[settings.models.kind(spec)]
-    return replace(settings, models=settings.models.filled(spec), planner=settings.planner.filled(usual))

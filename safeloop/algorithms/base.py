@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from safeloop.agents.settings import OfflinePlanning
+from safeloop.agents.offline_settings import OfflinePlanning
 from safeloop.cmdp import EnvSpec, sizes
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo, Policy, Resolved, Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from safeloop.agents.settings import (
+from safeloop.agents.offline_settings import (
     LoopCRR,
     LoopPLAS,
     OfflineBC,
