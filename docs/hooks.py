@@ -46,7 +46,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> None:
     """Warn of a list that is shown as text: in the repository it needs no empty line before it, here it does."""
-    if re.search(r"^(- |\d+\. )", re.sub(r"<pre.*?</pre>", "", html, flags=re.DOTALL), re.MULTILINE):
+    # no number but 1: a line of a paragraph may begin with a year
+    if re.search(r"^(- |1\. )", re.sub(r"<pre.*?</pre>", "", html, flags=re.DOTALL), re.MULTILINE):
         logging.getLogger("mkdocs.hooks").warning("%s: put an empty line before each list", page.file.src_uri)
 
 
