@@ -60,16 +60,16 @@ def windows(data):
 
 
 @torch.no_grad()
-def measures(model, seen, scale):
+def measures(model, seen, scale, decisions=DECISIONS):
     """Yield `h, median error, mean error, correlation of rewards` for each number of decisions; the noise is apart."""
     k, obs, rewards = model.ensemble_size, seen.obs[:, 0], 0.0
     state = obs.expand(k, -1, -1)
-    for h in range(1, LONGEST + 1):
+    for h in range(1, max(decisions) + 1):
         act = seen.act[:, h - 1].expand(k, -1, -1)
         following, memory = model.step(state, act, None)
         rewards = rewards + model.judge(state, act, following, memory)[0].mean(0)
         state = following
-        if h not in DECISIONS:
+        if h not in decisions:
             continue
         past = seen.event[:, :h].amax(1)
         weight = 1 - past.unsqueeze(1) * (1 - model.event_mask)

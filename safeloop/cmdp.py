@@ -161,6 +161,8 @@ class EnvSpec:
     simulator: Callable[[int], Any] | None = None
     """The task's own physics as a model (`protocols.Simulator`), of so many threads, where it can be rolled out from
     any full state."""
+    clipped: Mapping[int, float] = field(default_factory=dict)
+    """The numbers of an observation that the environment clips: index and limit, to -limit and limit."""
     delay: Delay | None = None
     """The delay under which the environment is, where there is one (`delay.py`)."""
     reference_returns: tuple[float, float] | None = None

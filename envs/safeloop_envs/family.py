@@ -14,6 +14,7 @@ from safeloop.cmdp import EnvSpec, LidarModel, Lidars
 from safeloop.errors import UsageError
 from safeloop.settings import build, check_range
 from safeloop_envs import goal
+from safeloop_envs.clipping import CLIPPED
 from safeloop_envs.options import LEAST_SCALE, MOST_SCALE, Options, told
 from safeloop_envs.positions import SHOWN, entities
 
@@ -207,6 +208,7 @@ class SafetyGymnasium:
             options=recorded,
             lidars=_lidars(task) if shown == "task" else None,
             entities=None if shown == "task" else entities(f"{task.kind}{task.level}"),
+            clipped=CLIPPED.get(task.robot, {}),
             simulator=partial(_simulate, task, repeat, shown, scales) if _simulated(task) else None,
             **(_known(task, bool(names)) if shown == "paper" else {}),
         )

@@ -16,6 +16,7 @@ from unittest import mock
 from safeloop.cmdp import EnvSpec, Known
 from safeloop.errors import UsageError
 from safeloop.settings import build, nearest
+from safeloop_envs.clipping import CLIPPED
 from safeloop_envs.options import Options
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Locomotion:
             reference_returns=task.reference_returns,
             references="D4RL (arXiv 2004.07219): random policy, expert" if task.reference_returns else "",
             terminated=fallen(task.healthy) if task.healthy else None,
+            clipped=CLIPPED.get(short, {}),
             simulator=partial(_simulate, short, chosen) if _simulated(task, chosen) else None,
             options=asdict(chosen),
         )

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from safeloop_envs.actions import ActionRange
+from safeloop_envs.clipping import CLIPPED
 from safeloop_envs.physics import Judged, Path, summed_until
 
 HIDDEN = {"HalfCheetah": 1, "Walker2d": 1, "Hopper": 1, "Swimmer": 2, "Ant": 2, "Humanoid": 2}
@@ -40,8 +41,8 @@ class Running:
 
     def observe(self, path: Path, own: np.ndarray) -> np.ndarray:
         """Return the observations `[M, H+1, S]`."""
-        clipped = self.robot in ("Hopper", "Walker2d")
-        velocities = path.qvel.clip(-10, 10) if clipped else path.qvel
+        limit = max(CLIPPED.get(self.robot, {}).values(), default=np.inf)
+        velocities = path.qvel.clip(-limit, limit)
         return np.concatenate((path.qpos[..., HIDDEN.get(self.robot, 0) :], velocities), -1)[..., self.observed]
 
     def judge(self, path: Path, act: np.ndarray, own: np.ndarray) -> Judged:

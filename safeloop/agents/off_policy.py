@@ -176,7 +176,7 @@ class ModelAgent(OffPolicyAgent):
         c = self.settings.models
         steps = c.fit_steps if self.fitted else self.settings.refits.first_fit_steps
         self.fitted = True
-        return self.ensemble.fit(self.replay, steps, self.settings.learner.batch_size, c.fit_patience)
+        return self.ensemble.fit(self.replay, steps, self.settings.learner.batch_size, c.fit_patience, c.fit_epochs)
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything that training has changed."""

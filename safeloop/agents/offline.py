@@ -160,7 +160,7 @@ class OfflinePlanner(OfflineAgent):
         """Fit the models on all transitions whose outcome was recorded; see `Ensemble.fit`."""
         assert self.complete is not None
         c = self.settings.models
-        return self.ensemble.fit(self.complete, c.fit_steps, self.batch_size, c.fit_patience)
+        return self.ensemble.fit(self.complete, c.fit_steps, self.batch_size, c.fit_patience, c.fit_epochs)
 
     def reads(self, obs: Tensor) -> Tensor:
         """Return the learner's inputs for observations `[..., S]`: those that the models give it."""

@@ -108,13 +108,15 @@ def ensemble(
             tracks(c, spec, device), act_dim,
             ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers, heads=heads, width=c.entity_width,
             window=c.fit_window, horizon=horizon, margin=0.0 if heads.violated else margin,
-            learning_rate=c.model_learning_rate, generator=generator, device=device,
+            learning_rate=c.model_learning_rate, reward_weight=c.reward_weight, cost_weight=c.cost_weight,
+            generator=generator, device=device,
         )  # fmt: skip
     return Ensemble(
         obs_dim, act_dim,
         ensemble_size=c.ensemble_size, sizes=[c.width] * c.layers,
         heads=heads, parts=spec.parts, factored=kind != "full", entity_width=c.entity_width,
         window=c.fit_window, learning_rate=c.model_learning_rate, reward_weight=c.reward_weight,
+        cost_weight=c.cost_weight, limits=spec.clipped if c.censored else None,
         generator=generator, device=device,
     )  # fmt: skip
 

@@ -266,6 +266,21 @@ def parts(trial: Trial) -> str:
     return f"the robot's numbers: {len(found.robot)}, {name}: {len(groups)}"
 
 
+def clipped(trial: Trial) -> str:
+    """Numbers that are said to be clipped are within their limits, and the observation has them."""
+    limits, size = trial.spec.clipped, sizes(trial.env, trial.spec)[0]
+    if not limits:
+        raise NotApplicable("no numbers are said to be clipped")
+    if wrong := [index for index in limits if not 0 <= index < size]:
+        raise Fault(f"clipped names number {wrong[0]}, expected 0 to {size - 1}: an observation has {size} numbers")
+    seen = np.abs(np.stack([obs for episode in trial.episodes for obs in episode.observations]))
+    for index, limit in limits.items():
+        if seen[:, index].max() > limit:
+            raise Fault(f"number {index} reaches {seen[:, index].max():g}, expected at most its limit, {limit:g}")
+    at_limit = sum((seen[:, index] >= limit).mean() for index, limit in limits.items()) / len(limits)
+    return f"{len(limits)} numbers within their limits, {at_limit:.1%} of them at one"
+
+
 def close(trial: Trial) -> str:
     """The environment can be closed."""
     trial.env.close()
@@ -300,5 +315,6 @@ CHECKS = (
     Check("reset", reset, ("same seed",)),
     Check("arrays", arrays, ("observations",)),
     Check("parts", parts, ("observations",)),
+    Check("clipped", clipped, ("observations",)),
 )
 """In the order of the report; those of known models follow."""

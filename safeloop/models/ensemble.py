@@ -7,6 +7,7 @@ predictions. Inputs and targets are normalised. The networks have one of two sha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from safeloop.cmdp import Entities, Lidars
 from safeloop.data.replay import Batch, Replay
+from safeloop.models.censored import clipped_side, deviance, misses
 from safeloop.models.factored import FactoredNet, jumping
-from safeloop.models.fitting import HELD, Fitted, Learned, logistic
+from safeloop.models.fitting import HELD, Fitted, Learned, logistic, passes
 from safeloop.models.full import FullNet, Heads, Prediction
 from safeloop.models.windows import inside, sides
 from safeloop.networks import Generators, initialiser, normals
@@ -32,11 +34,12 @@ class Parts(NamedTuple):
     mean: Tensor  # [K, B, S], of the change, as `raw` and `target`
     raw: Tensor
     target: Tensor
+    side: Tensor | None  # [K, B, S], 1 or -1 where the truth is clipped at its upper or lower limit, else 0
     mask: Tensor  # [K, B, S], 0 for what the dynamics do not learn
     outcome: Prediction
     reward: Tensor  # [K, B]
     calm: Tensor  # [K, B], 0 where the reward is not learned
-    losses: dict[str, Tensor]  # name -> [K], the mean losses of the logits
+    losses: dict[str, Tensor]  # name -> [K], the mean losses of the logits, with their weights
 
 
 class Ensemble(Learned):
@@ -57,11 +60,14 @@ class Ensemble(Learned):
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
         reward_weight: float = 1.0,
+        cost_weight: float = 1.0,
+        limits: Mapping[int, float] | None = None,
         generator: torch.Generator,
         device: str = "cpu",
     ):
         super().__init__()
-        self.ensemble_size, self.heads, self.window, self.reward_weight = ensemble_size, heads, window, reward_weight
+        self.ensemble_size, self.heads, self.window = ensemble_size, heads, window
+        self.reward_weight, self.cost_weight = reward_weight, cost_weight
         self.feature_size = obs_dim
         init = initialiser(generator)
         net: FullNet | FactoredNet
@@ -89,6 +95,12 @@ class Ensemble(Learned):
         if parts is not None:
             mask[jumping(parts)] = 0
         self.register_buffer("event_mask", mask, persistent=False)
+        limit = None  # [S], of the numbers that are clipped, inf for others; None: no likelihood is censored
+        if limits:
+            limit = torch.full((obs_dim,), torch.inf)
+            limit[list(limits)] = torch.tensor(list(limits.values()))
+        self.limit: Tensor | None
+        self.register_buffer("limit", limit, persistent=False)
         self.to(device)
         self.generator, self.device = generator, device
         self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -142,7 +154,11 @@ class Ensemble(Learned):
             noise = normals(mean.shape, generators, dim=1)
         if noise is not None:
             change = change.addcmul(self._variance(raw.float()).sqrt_(), noise)
-        return torch.addcmul(obs + self.delta_mean, self.delta_std, change), memory
+        return self._clipped(torch.addcmul(obs + self.delta_mean, self.delta_std, change)), memory
+
+    def _clipped(self, obs: Tensor) -> Tensor:
+        """Return predicted observations `[..., S]` as the environment shows them."""
+        return obs if self.limit is None else obs.clamp(-self.limit, self.limit)
 
     def noise_of(self, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
         """Return the noise `[K, B, S]` with which `step` would return `next_obs`."""
@@ -178,13 +194,13 @@ class Ensemble(Learned):
 
     # -- fitting ------------------------------------------------------------------------------------------
 
-    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> Fitted:
+    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0, epochs: int = 0) -> Fitted:
         """Take at most `steps` gradient steps on the replay's transitions, then restore each model's best weights.
 
         The error (mean squared error in normalised units plus logistic losses, per model) is that on at most 1000
         held-out transitions spread over the replay; if the replay is too short for a holdout, on the fitted
         transitions. A model's variance bounds are restored with its weights. `Learned._descend` describes
-        `patience` and the result.
+        `patience` and the result; there are at least `epochs` passes over the fitted transitions.
         With windows of W > 1 decisions, a step has `batch_size / W` windows, and whole blocks are held out (`sides`).
         """
         w, k = self.window, self.ensemble_size
@@ -202,7 +218,8 @@ class Ensemble(Learned):
 
         judged = held if len(held) else train
         held_batch = rows(judged[:: -(-len(judged) // (HELD // w))].expand(k, -1))
-        return self._descend(sample, held_batch, steps, patience)
+        least = passes(epochs, len(train) * w, batch_size)
+        return self._descend(sample, held_batch, max(steps, least), patience, least)
 
     def _fit_normalisers(self, data: Batch) -> None:
         """Set the means and standard deviations of inputs and targets; constant features are left unscaled."""
@@ -242,7 +259,8 @@ class Ensemble(Learned):
             mean, raw, out = self.net.transition(self.normalise(obs), data.act[:, :, t], self.delta_std)
             steps.append((obs, mean, raw, out))
             jumped = data.event[:, :, t].unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
-            obs = torch.lerp(obs + self.delta_mean + self.delta_std * mean, data.next_obs[:, :, t], jumped)
+            after = self._clipped(obs + self.delta_mean + self.delta_std * mean)
+            obs = torch.lerp(after, data.next_obs[:, :, t], jumped)
         obs, mean, raw, out = (torch.stack(x, 2).flatten(1, 2) for x in zip(*steps, strict=True))
         transitions = Batch(*(x.flatten(1, 2) for x in data))._replace(obs=obs)
         return transitions, inside(data).flatten(1), mean, raw, out
@@ -254,7 +272,7 @@ class Ensemble(Learned):
         target = (data.next_obs - data.obs - self.delta_mean) / self.delta_std
         jumped = data.event.unsqueeze(-1) * (1 - self.event_mask)  # [K, B, S]
         # Where the goal jumped, the outcome is read from the position that the goal would have had.
-        expected = self.normalise((data.obs + self.delta_mean + self.delta_std * mean).detach())
+        expected = self.normalise(self._clipped(data.obs + self.delta_mean + self.delta_std * mean).detach())
         after = torch.lerp(y, expected, jumped) if self.window == 1 else expected
         outcome = self.net.outcome(out, x, data.act, after)
         if self.heads.violated:  # a cost has a sharp edge: it is learned from predictions, its inputs in planning
@@ -262,7 +280,10 @@ class Ensemble(Learned):
         reward = (data.reward - self.reward_mean) / self.reward_std
         calm = 1 - data.event if self.heads.event else torch.ones_like(data.event)
         losses = {name: logistic(logit, getattr(data, name), there) for name, logit in outcome.logits.items()}
-        return Parts(mean, raw, target, there.unsqueeze(-1) * (1 - jumped), outcome, reward, there * calm, losses)
+        if "violated" in losses:
+            losses["violated"] = self.cost_weight * losses["violated"]
+        side = None if self.limit is None else clipped_side(data.next_obs, self.limit)
+        return Parts(mean, raw, target, side, there.unsqueeze(-1) * (1 - jumped), outcome, reward, there * calm, losses)
 
     def _loss(self, data: Batch) -> Tensor:
         """Return Gaussian negative log-likelihoods and logistic losses, summed over models, plus 0.01 times the bounds.
@@ -271,12 +292,11 @@ class Ensemble(Learned):
         over the numbers of the observation. With a `reward_weight` of 1 the reward therefore counts as much as all
         these numbers together.
         """
-        mean, raw, target, mask, outcome, reward, calm, losses = self._parts(data)
-        variance = self._variance(raw)
-        loss = (mask * ((mean - target).square() / variance + variance.log())).mean((1, 2)).sum()
+        mean, raw, target, side, mask, outcome, reward, calm, losses = self._parts(data)
+        loss = (mask * deviance(mean, self._variance(raw), target, side)).mean((1, 2)).sum()
         if outcome.reward is not None and outcome.reward_raw is not None:
             variance = self._reward_variance(outcome.reward_raw)
-            of_reward = calm * ((outcome.reward - reward).square() / variance + variance.log())
+            of_reward = calm * deviance(outcome.reward, variance, reward)
             loss = loss + self.reward_weight * of_reward.mean(1).sum()
         for error in losses.values():
             loss = loss + error.sum()
@@ -285,8 +305,8 @@ class Ensemble(Learned):
     @torch.no_grad()
     def _holdout_error(self, data: Batch) -> Tensor:
         """Return the error of each model on held-out transitions or windows, `[K]`."""
-        mean, _, target, mask, outcome, reward, calm, losses = self._parts(data)
-        error = (mask * (mean - target).square()).mean((1, 2))
+        mean, _, target, side, mask, outcome, reward, calm, losses = self._parts(data)
+        error = (mask * misses(mean, target, side).square()).mean((1, 2))
         if outcome.reward is not None:
             error = error + self.reward_weight * (calm * (outcome.reward - reward).square()).mean(1)
         for each in losses.values():

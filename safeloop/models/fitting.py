@@ -27,6 +27,11 @@ def logistic(logit: Tensor, truth: Tensor, weight: Tensor | float = 1.0) -> Tens
     return (weight * (error if error.ndim == 2 else error.sum(2))).mean(1)
 
 
+def passes(epochs: int, examples: int, batch_size: int) -> int:
+    """Return the gradient steps of so many passes over the examples, rounded up."""
+    return -(-epochs * examples // batch_size)
+
+
 class Learned(nn.Module, ABC):
     """K models in one module, whose parameters all have the models as their first dimension, with their optimiser."""
 
@@ -44,12 +49,13 @@ class Learned(nn.Module, ABC):
     def _holdout_error(self, data: Any) -> Tensor:
         """Return the error of each model on held-out examples, `[K]`."""
 
-    def _descend(self, sample: Callable[[], Any], held: Any, steps: int, patience: int = 0) -> Fitted:
+    def _descend(self, sample: Callable[[], Any], held: Any, steps: int, patience: int = 0, least: int = 0) -> Fitted:
         """Take at most `steps` gradient steps on samples, then restore each model's best weights.
 
         The held-out error is measured before the first step and every 50 steps. With `patience` > 0, fitting stops
-        after that many checks in a row without a gain: a model gains when its error is 1% below the error at its last
-        gain, so small gains add up. Returns the steps taken and the mean error before and after.
+        after `least` steps at the earliest, where that many checks in a row were without a gain: a model gains when
+        its error is 1% below the error at its last gain, so small gains add up. Returns the steps taken and the mean
+        error before and after.
         """
         parameters = list(self.parameters())
         best_error = self._holdout_error(held)
@@ -71,7 +77,7 @@ class Learned(nn.Module, ABC):
                 with torch.no_grad():
                     for kept, parameter in zip(best, parameters, strict=True):
                         kept[better] = parameter[better]
-                if patience and stale >= patience:
+                if patience and stale >= patience and done >= least:
                     break
         with torch.no_grad():
             for kept, parameter in zip(best, parameters, strict=True):

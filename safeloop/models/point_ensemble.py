@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from safeloop.data.replay import Batch, Replay
-from safeloop.models.fitting import CHECKED_EVERY, HELD, Fitted, Learned, logistic
+from safeloop.models.fitting import CHECKED_EVERY, HELD, Fitted, Learned, logistic, passes
 from safeloop.models.full import Heads
 from safeloop.models.point_net import PointNet
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
@@ -71,12 +71,16 @@ class PointEnsemble(Learned):
         margin: float = 0.0,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
+        reward_weight: float = 1.0,
+        cost_weight: float = 1.0,
         generator: torch.Generator,
         device: str = "cpu",
     ):
         super().__init__()
         self.ensemble_size, self.heads, self.window = ensemble_size, heads, window
         self.horizon, self.margin = horizon, margin
+        factors = {"reward": reward_weight, "violated": cost_weight}
+        self.weights = {name: weight * factors.get(name, 1.0) for name, weight in WEIGHTS.items()}
         self.tracks, self.feature_size = tracks, tracks.feature_size
         self.net = PointNet(ensemble_size, tracks, act_dim, heads, sizes, width, initialiser(generator))
         self.net.asks = torch.device(device).type != "cuda"
@@ -201,17 +205,19 @@ class PointEnsemble(Learned):
             rows, now = rows[on] + 1, then[on]
         return states, following
 
-    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0) -> Fitted:
+    def fit(self, replay: Replay, steps: int, batch_size: int = 256, patience: int = 0, epochs: int = 0) -> Fitted:
         """Take at most `steps` gradient steps on windows of the replay's transitions, in rounds (`fitting.Learned`).
 
         The first round of new models has windows of one decision and nothing remembered, because what is remembered
         depends on the models. With `patience` > 0, fitting stops after as many rounds without a gain of 1% as have that
-        many checks.
+        many checks, and at least `epochs` passes over the transitions.
         """
         data = replay.rows(torch.arange(len(replay), device=self.device))
         self._fit_normalisers(data)
         done, stale, rounds = 0, 0, list[Fitted]()
-        while done < steps and not (patience and stale * ROUND >= patience * CHECKED_EVERY):
+        least = passes(epochs, len(replay), batch_size)
+        steps = max(steps, least)
+        while done < steps and (done < least or not patience or stale * ROUND < patience * CHECKED_EVERY):
             rounds.append(self._round(data, min(ROUND, steps - done), batch_size, new=not self.optimizer.state))
             stale = stale + 1 if rounds[-1][2] > 0.99 * rounds[-1][1] else 0
             done += rounds[-1][0]
@@ -286,12 +292,12 @@ class PointEnsemble(Learned):
             (tracks[..., : VELOCITY.start], tracks[..., VELOCITY.start :] * ~forgotten.unsqueeze(-1)), -1
         )
         errors = self._errors(data._replace(state=self.tracks.join(robot, tracks)))
-        return torch.stack([WEIGHTS[name] * error.sum() for name, error in errors.items()]).sum()
+        return torch.stack([self.weights[name] * error.sum() for name, error in errors.items()]).sum()
 
     @torch.no_grad()
     def _holdout_error(self, data: Windows) -> Tensor:
         """Return the error of each model on held-out windows, `[K]`."""
-        return torch.stack([WEIGHTS[name] * error for name, error in self._errors(data).items()]).sum(0)
+        return torch.stack([self.weights[name] * error for name, error in self._errors(data).items()]).sum(0)
 
     def _errors(self, data: Windows) -> dict[str, Tensor]:
         """Return each model's errors by name, `[K]`, over windows whose states are predicted from the first on."""

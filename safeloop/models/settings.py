@@ -59,8 +59,15 @@ class ModelSettings:
     """Adam's learning rate of the models."""
     reward_weight: float = 1.0
     """Weight of the reward in the models' loss; with 1 it counts as much as the whole observation."""
+    cost_weight: float = 1.0
+    """Weight of a learned cost (the violations) in the models' loss."""
+    censored: bool = False
+    """Take numbers that the environment clips (`EnvSpec.clipped`) for clipped: predictions are clipped like them, and
+    one at its limit tells the models only that it is not below (a censored likelihood; privileged)."""
     fit_steps: int = 200
     """Largest number of gradient steps of a fit."""
+    fit_epochs: int = 0
+    """Least number of passes over the data in a fit, also where these are more than `fit_steps` (the paper: 5)."""
     fit_patience: int = 0
     """Checks (every 50 steps) without improvement on held-out data after which a fit ends; 0: it never ends early."""
 
@@ -70,8 +77,8 @@ class ModelSettings:
         check_range(self, "width", "entity_width", "tracks", least=1, most=MANY)
         check_range(self, "fit_window", least=1, most=10)
         check_range(self, "fit_steps", least=1, most=TRANSITIONS)
-        check_range(self, "fit_patience", least=0, most=TRANSITIONS)
-        check_range(self, "reward_weight", least=0)
+        check_range(self, "fit_patience", "fit_epochs", least=0, most=TRANSITIONS)
+        check_range(self, "reward_weight", "cost_weight", least=0)
         check_range(self, "model_learning_rate", more_than=0)
 
     def kind(self, spec: EnvSpec) -> Kind:
@@ -132,6 +139,10 @@ class ModelSettings:
         if spec.terminates and spec.terminated is not None:
             known.append("known termination")
         kind = self.kind(spec)
+        if self.censored:
+            if kind == "points" or not spec.clipped:
+                raise UsageError(f"censored=true: {spec.id} has no numbers known to be clipped; leave it out")
+            known.append("clipped numbers")
         if kind == "points" and spec.entities is not None:
             return known + PRIVILEGED["entities"]
         if kind == "points" and known:

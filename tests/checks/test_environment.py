@@ -41,7 +41,7 @@ def failures(spec, **sizes):
         ("PointGoal1", {}, {"length", "parts", "batches", "known cost", "known reward", "known event", "simulator"}),
         ("PointGoal1", {"observation": "task", "action_repeat": "20"}, {"length", "parts", "simulator"}),
         ("RCCarDrift", ["observation=path"], {"length", "batches", "known cost", "known reward"}),
-        ("Hopper", (), {"batches", "known terminated", "simulator"}),
+        ("Hopper", (), {"clipped", "batches", "known terminated", "simulator"}),
         ("AntVelocity", (), {"simulator"}),
     ],
 )
@@ -54,7 +54,7 @@ def test_environments_of_the_suite_keep_the_contract(name, options, apply):
 def test_every_check_applies_to_the_toy():
     found = check(SPEC, decisions=300)
     assert {finding.state for finding in found} == {OK}
-    assert len({finding.name for finding in found}) == len(found) == 23
+    assert len({finding.name for finding in found}) == len(found) == 24
     assert all(finding.line.isprintable() and finding.detail for finding in found)
 
 
@@ -241,6 +241,8 @@ MISTAKES = [
     ("parts", replace(SPEC, entities=Entities((0, 1), ((2,), (1,)), ("a", "b"))), "name number 1 twice"),
     ("parts", replace(SPEC, entities=Entities((0,), ((2,), (3,)), ("a", "b"))), "do not name number 1"),
     ("parts", replace(SPEC, entities=Entities((0, 1), ((2,), (3,)), ("a", "b"), 2)), "entities.goal is 2, expected"),
+    ("clipped", replace(SPEC, clipped={4: 1.0}), "clipped names number 4, expected 0 to 3"),
+    ("clipped", replace(SPEC, clipped={1: 0.1}), "expected at most its limit, 0.1"),
     ("parts", replace(SPEC, entities=None, lidars=Lidars((0, 1), ((2,), (3,)))), "expected 0 to 1, the closeness"),
     ("event bonus", replace(SPEC, event_bonus=5.0), "correct EnvSpec.event_bonus"),
     ("batches", replace(SPEC, cost=lambda o, a, n, margin=0.0: depth(o, a, n[:, :], margin)), "raised IndexError"),
@@ -315,6 +317,7 @@ CALM = informed(without=["event"])
         ("event bonus", replace(CALM, has_events=False, event=None), "the environment has no events"),
         ("event bonus", replace(SPEC, reward=None, event_bonus=0.0), "none is given"),
         ("parts", replace(SPEC, entities=None), "no entities or lidars"),
+        ("clipped", replace(SPEC, clipped={}), "no numbers are said to be clipped"),
         ("simulator", replace(SPEC, simulator=None), "EnvSpec.simulator is None"),
     ],
 )
@@ -372,8 +375,8 @@ def test_the_command_prints_a_line_a_check(main, installed):  # noqa: F811
     code, out, errors = main("check", "env", "Slider")
     assert code == 0 and not errors
     *lines, blank, last = out.splitlines()
-    assert len(lines) == 23 and all(line.startswith("ok      ") for line in lines)
-    assert (blank, last) == ("", "23 ok, 0 failed, 0 not applicable")
+    assert len(lines) == 24 and all(line.startswith("ok      ") for line in lines)
+    assert (blank, last) == ("", "24 ok, 0 failed, 0 not applicable")
 
 
 def test_an_exception_inside_the_environment_is_one_line_and_exit_code_1(main, installed):  # noqa: F811

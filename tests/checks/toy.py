@@ -101,6 +101,7 @@ SPEC = EnvSpec(
     cost_meaning="a simulator step near the hazard", budget=5.0, cost=depth, reward=progress, terminated=beyond,
     terminates=True, event=met, event_bonus=1.0, has_events=True,
     entities=Entities((0, 1), ((2,), (3,)), ("goal", "hazard"), 0), simulator=lambda threads: SliderSimulator(),
+    clipped={1: 0.6},
 )  # fmt: skip
 
 

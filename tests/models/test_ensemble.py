@@ -161,6 +161,28 @@ def test_the_reward_has_a_weight_in_the_loss():
     assert (one - none).abs().min() > 0.1 and torch.allclose(three - none, 3 * (one - none), rtol=1e-4)
 
 
+def test_a_learned_cost_has_a_weight_in_the_loss():
+    model = make(heads=Heads(violated=1))
+    batch = linear_replay(50).rows(torch.arange(50).expand(K, -1))
+
+    def losses(weight):
+        model.cost_weight = weight
+        return torch.stack((model._loss(batch), model._holdout_error(batch).sum()))
+
+    none, one, three = map(losses, (0.0, 1.0, 3.0))
+    assert (one - none).abs().min() > 0.1 and torch.allclose(three - none, 3 * (one - none), rtol=1e-4)
+
+
+def test_a_fit_has_its_least_passes_over_the_data():
+    model = make()
+    for group in model.optimizer.param_groups:
+        group["lr"] = 0.0  # nothing improves
+    # 200 transitions, 180 of which are fitted: 5 passes are 900 / 4 = 225 steps; the next check ends the fit
+    assert model.fit(linear_replay(200), 5000, 4, patience=2, epochs=5)[0] == 250
+    assert model.fit(linear_replay(200), 10, 4, epochs=5)[0] == 225
+    assert model.fit(linear_replay(200), 300, 4, epochs=5)[0] == 300
+
+
 def test_held_out_transitions_are_never_fitted():
     replay = linear_replay(200)
     train, held = replay.split()
