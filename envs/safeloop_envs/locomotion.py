@@ -80,6 +80,7 @@ TASKS = {
     "HalfCheetah": Task("HalfCheetah-v4", reference_returns=(-280.178953, 12135.0)),
     "Walker2d": Task("Walker2d-v4", _walker, reference_returns=(1.629008, 4592.3)),
     "Hopper": Task("Hopper-v4", _hopper, reference_returns=(-20.272305, 3234.3)),
+    # Ant-v4 shows no contact forces: its 27 numbers are those of the papers' Ant with a truncated observation
     "Ant": Task("Ant-v4", _ant, reference_returns=(-325.6, 3879.7)),
     "Humanoid": Task("Humanoid-v4", _humanoid, truncated=45),
     "Swimmer": Task("Swimmer-v4"),

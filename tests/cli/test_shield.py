@@ -105,6 +105,18 @@ def test_it_is_evaluated_and_the_share_that_passed_is_told(runs, main, monkeypat
     assert closed.passed == 0 and [e.return_ for e in closed.episodes] == [e.return_ for e in own.episodes]
 
 
+def test_a_policy_of_another_library_acts_under_it(runs, main, tmp_path):
+    safeloop.run(
+        "RCCarDrift", ["sb3:PPO"], steps=100, eval_episodes=1, out=tmp_path, quiet=True,
+        settings={"n_steps": 50, "batch_size": 25, "n_epochs": 1},
+    )  # fmt: skip
+    run, guard = tmp_path / "RCCarDrift/sb3-PPO/seed-0", runs / "RCCarDrift/safeloop/seed-0"
+    code, out, _ = main("eval", run, "--shield", guard, "--episodes", "1")
+    assert code == 0 and "of the actions pass, and took its own for the others." in out
+    plain, open_ = safeloop.evaluate(run, episodes=1), safeloop.evaluate(run, episodes=1, shield=guard, threshold=1e9)
+    assert open_.passed == 1 and [e.return_ for e in open_.episodes] == [e.return_ for e in plain.episodes]
+
+
 @pytest.mark.parametrize(
     ("guard", "more", "message"),
     [

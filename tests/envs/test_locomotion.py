@@ -124,3 +124,23 @@ def test_what_can_not_be_is_told():
         None,
         f"Gymnasium {gymnasium.__version__} MuJoCo, v4",
     )
+
+
+def test_ant_shows_positions_and_velocities_alone():
+    """The truncated observation of Janner et al. (2019) and CoRL 2021: 13 positions without x and y, 14 velocities."""
+    env = gymnasium.make(TASKS["Ant"].full_id, disable_env_checker=True)
+    data = env.unwrapped.data
+    stock = env.reset(seed=2)[0]
+    expected = np.concatenate((data.qpos[2:], data.qvel)).astype(np.float32)
+    assert expected.shape == (27,) and (stock.astype(np.float32) == expected).all()
+    assert (locomotion.spec("Ant").make().reset(seed=2)[0] == expected).all()
+
+
+@pytest.mark.parametrize("name", ["Hopper", "Walker2d", "HalfCheetah"])
+def test_clipped_numbers_are_the_stock_environments(name):
+    env = gymnasium.make(TASKS[name].full_id, disable_env_checker=True).unwrapped
+    env.reset(seed=0)
+    env.set_state(env.data.qpos, np.full_like(env.data.qvel, 50.0))
+    clipped = locomotion.spec(name).clipped
+    assert clipped == {i: 10.0 for i, number in enumerate(env._get_obs()) if number == 10.0}
+    assert len(clipped) == (0 if name == "HalfCheetah" else len(env.data.qvel))
