@@ -45,7 +45,7 @@ test-property: $(READY)  ## 10,000 random and mutated inputs: success or one lin
 	$(BIN)/python -m pytest tests/property --hypothesis-profile=all --hypothesis-show-statistics
 
 test-slow: $(READY)  ## the learning-regression tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2
 
 coverage: $(READY)  ## the fast tests, and which lines they and the processes that they start reach
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(FULL_DISK:%=--deselect %) $(TESTS)
