@@ -72,13 +72,15 @@ def examine(place: Place, write_checksums: bool = False) -> Iterator[Finding]:
 
 
 def _checks(folders: Sequence[Folder]) -> list[ResultCheck]:
-    from safeloop.checks import derived  # scipy takes a second to import
+    from safeloop.checks import derived, terms  # scipy and pydantic take a second to import
 
     runs = [run for folder in folders for run in folder.runs]
     tables = sum(len(derived.written(folder)) for folder in folders)
     declared = sum(len(folder.exceptions) for folder in folders)
     dated = "" if any(run.legacy for run in runs) else "each run is of today's schema and names its commit"
     none = "" if runs else "no run can be read"
+    suites = any((folder.path.parent / terms.RECORD).exists() for folder in folders)
+    without_suite = "" if suites else f"no {terms.RECORD} above the runs"
     without_tables = "" if tables else "no tables beside the runs"
     without_exceptions = "" if declared else f"no {EXCEPTIONS}"
     return [
@@ -87,6 +89,7 @@ def _checks(folders: Sequence[Folder]) -> list[ResultCheck]:
         ResultCheck("seeds", comparable.seeds, "0, 1, 2, ... of each algorithm and variant", none),
         ResultCheck("versions", comparable.versions, "one version of each package in a folder", none),
         ResultCheck("settings", comparable.settings, "one task in a folder, the same settings of all seeds", none),
+        ResultCheck("suite", terms.suite, "tasks, steps, evaluation and budgets are the suite's", without_suite),
         ResultCheck("tables", derived.differing, f"{many(tables, 'table')} as the runs give them", without_tables),
         ResultCheck("exceptions", _unneeded, f"{many(declared, 'run')} declared, with a reason", without_exceptions),
         ResultCheck("legacy", _legacy, dated, none),

@@ -17,7 +17,7 @@ from tests.report.test_report import make
 ROOT = Path(__file__).parents[2]
 VERSIONS = {"safeloop": "0.1.0", "torch": "2.5.0", "mujoco": "2.3.3", "commit": "0123456789ab", "python": "3.11.0"}
 OF_OTHERS, OURS = "other", "sac"
-EVERY = ["readable", "complete", "seeds", "versions", "settings", "tables", "exceptions", "legacy", "checksums"]
+EVERY = "readable complete seeds versions settings suite tables exceptions legacy checksums".split()
 
 
 def episodes(seed, number=12):
@@ -77,17 +77,16 @@ def told(folder):
 def test_a_sound_folder_holds_every_check(sound):
     found = {finding.name: (finding.state, finding.detail) for finding in check(sound)}
     assert list(found) == EVERY
-    assert {name for name, (state, _) in found.items() if state != OK} == {"exceptions", "checksums"}
+    assert {name for name, (state, _) in found.items() if state != OK} == {"suite", "exceptions", "checksums"}
     assert found["readable"][1] == "9 runs in 2 folders" and found["tables"][1] == "6 tables as the runs give them"
-    assert all(
-        finding.state == OK for finding in check(sound / "Toy") if finding.name not in ("exceptions", "checksums")
-    )
+    of_one = {finding.name for finding in check(sound / "Toy") if finding.state != OK}
+    assert of_one == {"suite", "exceptions", "checksums"}
 
 
 def test_the_results_of_this_project_hold_every_check():
     found = check(ROOT / "results")
     assert [finding.line for finding in found if finding.state == FAILED] == []
-    assert {finding.name for finding in found if finding.state == OK} >= {*EVERY} - {"legacy", "checksums"}
+    assert {finding.name for finding in found if finding.state == OK} >= {*EVERY} - {"suite", "legacy", "checksums"}
 
 
 DAMAGE = [
@@ -122,6 +121,36 @@ def test_a_damaged_run_fails_its_check_and_no_other(out, name, damage, words):
     found = failed(out)
     assert {each for each, _ in found} == {name}
     assert any(words in detail for _, detail in found), found
+
+
+SUITE = {
+    "name": "toys", "version": 1, "steps": 1200, "evaluation": {"episodes": 2}, "algorithms": [{"algo": OURS}],
+    "tasks": [{"env": "Toy", "budget": 4.0}, {"env": "Other"}],
+}  # fmt: skip
+
+
+def test_runs_below_a_suite_have_its_terms(out):
+    (out / "suite.json").write_text(json.dumps(SUITE))
+    assert not failed(out) and "suite no suite.json above the runs" not in told(out)
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"steps": 1000}, "steps is 1200, expected the suite's 1000: a suite with other terms needs a version"),
+        ({"algorithms": [{"algo": OURS, "steps": 5}]}, f"{OURS}/seed-0: steps is 1200, expected the suite's 5"),
+        ({"evaluation": {"episodes": 3}}, "eval_episodes is 2, expected the suite's 3"),
+        ({"evaluation": {"episodes": 2, "every": 100}}, "eval_every is 0, expected the suite's 100"),
+        ({"tasks": [{"env": "Toy", "budget": 5.0}]}, "budget is 4.0, expected the suite's 5.0"),
+        ({"tasks": [{"env": "Toy", "options": {"a": 1}}]}, "the environment's a is None, expected the suite's 1"),
+        ({"tasks": [{"env": "Other"}]}, "toys@1 has no task Toy: move the run to a folder of its own"),
+        ({"version": "one"}, "suite.json is damaged: restore it"),
+    ],
+)
+def test_other_terms_than_the_suites_fail(out, terms, words):
+    (out / "suite.json").write_text(json.dumps({**SUITE, **terms}))
+    found = failed(out)
+    assert {name for name, _ in found} == {"suite"} and any(words in detail for _, detail in found), found
 
 
 @pytest.mark.parametrize(
@@ -293,7 +322,7 @@ def test_what_no_table_can_be_made_of_is_one_line(out):
 def test_the_command_prints_a_line_a_finding(main, out):  # noqa: F811
     code, printed, _ = main("check", "results", out)
     assert code == 0 and printed.splitlines()[0] == "ok      readable          9 runs in 2 folders"
-    assert printed.splitlines()[-1] == "7 ok, 0 failed, 2 not applicable"
+    assert printed.splitlines()[-1] == "7 ok, 0 failed, 3 not applicable"
     (out / "Toy" / OURS / "seed-1" / "status.json").write_text("{}")
     code, printed, _ = main("check", "results", out)
     assert code == 1 and "FAILED  readable" in printed and "tables            " in printed
