@@ -165,7 +165,7 @@ def plugins() -> list[Finding]:
         for kind, group, check in (
             ("environments", "safeloop.envs", _try_family),
             ("algorithm", "safeloop.algorithms", lambda algorithm: algorithm.info.name),
-            ("algorithms", "safeloop.algorithm_families", lambda family: f"{len(family.names())} found"),
+            ("algorithms", "safeloop.algorithm_families", _members),
         )
         for point in entry_points(group=group)
     ]
@@ -188,6 +188,12 @@ def _try_family(family: Any) -> str:
     env.reset(seed=0)
     env.close()
     return f"{len(names)} found, {names[0]} runs"
+
+
+def _members(family: Any) -> str:
+    """Return how many algorithms a family has; it is fine where their package, an extra, is missing."""
+    lacking = family.lacks() if hasattr(family, "lacks") else ""
+    return f"{len(family.names())} found" + (f"; to run them {lacking}" if lacking else "")
 
 
 def examine() -> int:

@@ -319,7 +319,11 @@ class OfflineAlgorithm(Algorithm, Protocol):
 
 
 class AlgorithmFamily(Protocol):
-    """The object that an entry point in `safeloop.algorithm_families` loads to: algorithms `<entry point>:NAME`."""
+    """The object that an entry point in `safeloop.algorithm_families` loads to: algorithms `<entry point>:NAME`.
+
+    A family whose algorithms need a package that may be missing also has `lacks()`, which returns what is missing and
+    the command that installs it, or "": `safeloop doctor` shows it.
+    """
 
     def names(self) -> list[str]:
         """Return the names that may stand for NAME."""

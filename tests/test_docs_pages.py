@@ -27,7 +27,7 @@ POINTS = re.findall(
 """Names of our own algorithms: the entry points of this package."""
 REFERENCE = re.compile(r"`([\w/]+\.py)`((?:,?\s+`[A-Za-z_][\w.]*`)+)")
 """A reference to code: a path, then one name in that file or several."""
-FAMILIES = ("omnisafe", "sb3")
+FAMILIES = ("omnisafe", "sb3", "d3rlpy")
 """Families of algorithms of this package, one page each."""
 HEADINGS = (
     "The paper beside our code", "Departures", "Presets", "Run it", "Recorded result", "Privileged information",

@@ -11,8 +11,8 @@ import pytest
 import safeloop
 
 FORBIDDEN = {
-    "safeloop_envs", "safeloop_baselines", "omnisafe", "stable_baselines3", "sb3_contrib", "safety_gymnasium",
-    "gymnasium_robotics",
+    "safeloop_envs", "safeloop_baselines", "omnisafe", "stable_baselines3", "sb3_contrib", "d3rlpy", "gym",
+    "safety_gymnasium", "gymnasium_robotics",
 }  # fmt: skip
 SOURCES = sorted(Path(safeloop.__file__).parent.rglob("*.py"))
 
@@ -30,7 +30,7 @@ def test_safeloop_imports_no_plugin(source):
 
 HEAVY = [
     "torch", "gymnasium", "mujoco", "numba", "matplotlib", "scipy",
-    "safety_gymnasium", "gymnasium_robotics", "omnisafe", "stable_baselines3", "sb3_contrib",
+    "safety_gymnasium", "gymnasium_robotics", "omnisafe", "stable_baselines3", "sb3_contrib", "d3rlpy", "gym",
 ]  # fmt: skip
 """What takes its time to import. A mistake in arguments should be told at once, and so should names."""
 
@@ -83,6 +83,7 @@ def test_describing_an_algorithm_needs_nothing_heavy():
         ("run RCCarDrift --algo lbpo --set gamma=2", "lbpo: gamma=2.0: expected at least 0 and below 1"),
         ("run RCCarDrift --env-set tyres=soft", "expected one of brush, linear"),
         ("run HalfCheetah --algo sb3:PPO --set n_steps=1", "sb3:PPO: n_steps=1: expected at least 2"),
+        ("run HalfCheetah --algo d3rlpy:IQ", "unknown algorithm 'd3rlpy:IQ'; nearest: d3rlpy:IQL"),
         ("run HalfCheetah --algo omnisafe:PPO --set lam=2", "omnisafe:PPO: lam=2.0: expected at least 0 and at most 1"),
         ("run HalfCheetah --budget 5", "--budget 5: HalfCheetah has no cost"),
         ("run Hopper --steps 0", "--steps 0: expected at least 1"),

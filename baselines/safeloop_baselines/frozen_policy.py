@@ -53,7 +53,7 @@ def snapshot(actor: Any, normaliser: Any, action_space: gymnasium.spaces.Box) ->
 
 
 class FrozenPolicy:
-    """The deterministic policy of a `snapshot` (here or in `sb3_policy`): the mean action within the action space."""
+    """The deterministic policy of a `snapshot` (here, of sb3 or d3rlpy): the mean action within the action space."""
 
     def __init__(self, state: dict[str, Any]):
         self._layers = list(zip(state["weights"], state["biases"], strict=True))
@@ -82,6 +82,7 @@ class FrozenPolicy:
 def trained(run: Run, algo: str) -> FrozenPolicy:
     """Return the policy of a run's checkpoint. Raises `UsageError` where there is none of the algorithm `algo`."""
     state = run.load_checkpoint()
+    state = state.get("agent", state)  # of one that learns from a dataset
     if state.get("algo") != algo:
         raise UsageError(f"{run.path} holds a policy of {state.get('algo')}, not of {algo}")
     return FrozenPolicy(state)

@@ -49,6 +49,15 @@ STEPS = {"on-policy": 100_000, "off-policy": 50_000}
 """Simulator steps of a run, as many as those of `cpo` and `sac`."""
 
 
+NEEDS = "needs stable-baselines3 and sb3-contrib 2.5.0 ({}): pip install 'safeloop[sb3]'"
+
+
+def lacks() -> str:
+    """Return which package is missing and the command that installs it; "" where none is."""
+    missing = [each for module, each in PACKAGES.items() if importlib.util.find_spec(module) is None]
+    return NEEDS.format(f"{' and '.join(missing)} not installed") if missing else ""
+
+
 @dataclass(frozen=True)
 class Sb3Algorithm:
     """An algorithm of stable-baselines3 or sb3-contrib, as safeloop's `Algorithm`."""
@@ -74,14 +83,9 @@ class Sb3Algorithm:
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
         """Return the settings as they are. Raises `UsageError` where a package of the library is missing."""
-        if missing := [each for module, each in PACKAGES.items() if importlib.util.find_spec(module) is None]:
-            raise self._not_there(f"{' and '.join(missing)} not installed")
+        if fault := lacks():
+            raise UsageError(f"{self.info.name} {fault}")
         return Resolved(settings)
-
-    def _not_there(self, why: str) -> UsageError:
-        return UsageError(
-            f"{self.info.name} needs stable-baselines3 and sb3-contrib 2.5.0 ({why}): pip install 'safeloop[sb3]'"
-        )
 
     def train(self, env: Any, run: Any) -> None:
         """Train on `env` until `run.settings.steps` simulator steps, or go on from a checkpoint.
@@ -94,7 +98,7 @@ class Sb3Algorithm:
             try:
                 from safeloop_baselines.sb3_session import Session
             except ImportError as error:
-                raise self._not_there(str(error)) from None
+                raise UsageError(f"{self.info.name} {NEEDS.format(error)}") from None
             session = Session(self.info.name, env, run)
         try:
             session.learn(self.class_name, settings)
@@ -130,6 +134,10 @@ class Sb3Family:
             near = nearest(PREFIX + name, [PREFIX + known for known in ALGORITHMS])
             raise UsageError(f"unknown algorithm {PREFIX + name!r}; nearest: {near}")
         return Sb3Algorithm.named(name)
+
+    def lacks(self) -> str:
+        """Return what is missing and how to install it; "" where nothing is."""
+        return lacks()
 
 
 sb3_family = Sb3Family()

@@ -70,10 +70,17 @@ def _modules(added: dict[str, ModuleType]) -> Iterator[None]:
 
 
 @contextmanager
+def lent_modules() -> Iterator[None]:
+    """Make the modules that Gymnasium 1.x no longer has importable within this context."""
+    with _modules(_stand_ins()):
+        yield
+
+
+@contextmanager
 def _patched() -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(dataclasses, "dataclass", _dataclass_with_arrays))
-        patches.enter_context(_modules(_stand_ins()))
+        patches.enter_context(lent_modules())
         try:
             from farama_notifications import notifications
         except ImportError:

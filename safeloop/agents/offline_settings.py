@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeVar
 
 from safeloop.cmdp import EnvSpec
 from safeloop.learners.settings import (
+    BCLagSettings,
     BCSettings,
+    CPQSettings,
     CriticSettings,
     CRRSettings,
     LearnerSettings,
@@ -41,6 +43,24 @@ class OfflineBC:
     """Settings of behaviour cloning."""
 
     learner: BCSettings = BCSettings()
+
+
+@dataclass(frozen=True)
+class OfflineBCLag:
+    """Settings of behaviour cloning under a Lagrange multiplier of the cost."""
+
+    learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=3e-4)
+    critics: CriticSettings = CriticSettings(layer_norm=True)
+    bc_lag: BCLagSettings = BCLagSettings()
+
+
+@dataclass(frozen=True)
+class OfflineCPQ:
+    """Settings of CPQ."""
+
+    learner: LearnerSettings = LearnerSettings(discount=0.99, learning_rate=3e-4)
+    critics: CriticSettings = CriticSettings(layer_norm=True)
+    cpq: CPQSettings = CPQSettings()
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,8 @@ class Offline:
     """From dataset, settings and spec. Raises `UsageError` where the dataset lacks something."""
     selects: Callable[[Any, float, str], Any] | None = None
     """From dataset, the run's budget and the algorithm's name to the part of the dataset that is learned from."""
+    for_budget: bool = False
+    """The agent is trained for the run's budget, which `build` takes as the keyword `budget`."""
 
     def resolve(self, settings: Any, spec: EnvSpec) -> Resolved:
         """Return the settings for an environment, with the privileged information that they use.
@@ -119,7 +121,7 @@ class Offline:
         Raises `UsageError` where the environment can't give what the settings ask for.
         """
         refuse_without_cost(self.info, spec)
-        if self.selects is not None:
+        if self.selects is not None or self.for_budget:
             spec.need_cost(self.info.name)
         if not isinstance(settings, OfflinePlanning):
             return Resolved(settings)
@@ -158,7 +160,8 @@ class Offline:
         numbers = sizes(env, spec)
         env.close()
         c = run.settings
-        return spec, self.build(changed(settings, changes), spec, *numbers, c.seed, c.device, dataset, c.steps)
+        asked = {"budget": c.budget} if self.for_budget else {}
+        return spec, self.build(changed(settings, changes), spec, *numbers, c.seed, c.device, dataset, c.steps, **asked)
 
 
 def check_planner(settings: Any, spec: EnvSpec, constrained: bool) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of a dataset's episodes: the discounted return from each transition on, and episodes within a cost limit."""
+"""Numbers of a dataset's episodes: discounted returns, episodes within a cost limit, and that limit discounted."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ def discounted_returns(dataset: Dataset, discount: float) -> np.ndarray:
             found[first + t] = total
         first = last + 1
     return found
+
+
+def discounted_budget(budget: float, discount: float, decisions: int) -> float:
+    """Return the discounted cost of an episode of so many decisions whose cost return is `budget`, spread evenly."""
+    if discount == 1:
+        return budget
+    return budget / decisions * (1 - discount**decisions) / (1 - discount)
+
+
+def costs_needed(dataset: Dataset, algorithm: str) -> None:
+    """Raise `UsageError` where the dataset has no costs, for an `algorithm` that learns them."""
+    if dataset.cost is None:
+        raise UsageError(f"{dataset.path}: costs is missing, and {algorithm} keeps a cost within a limit")
 
 
 def within_budget(dataset: Dataset, budget: float, algorithm: str) -> Dataset:

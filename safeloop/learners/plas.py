@@ -48,6 +48,22 @@ class Autoencoder(nn.Module):
         """Return actions `[B, A]` in [-1, 1]."""
         return torch.tanh(self.decoder(torch.cat((obs, z), -1).unsqueeze(0))[0])
 
+    def loss(self, batch: Batch, kl_weight: float, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error of decoded actions plus `kl_weight` times z's divergence from the prior."""
+        mean, log_std = self.encode(batch.obs, batch.act)
+        z = mean + log_std.exp() * normals(mean.shape, [generator])
+        missed = (self.decode(batch.obs, z) - batch.act).square().mean()
+        return missed + kl_weight * _divergences(mean, log_std).mean()
+
+    def divergence(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Return the divergence of z from the prior, in the mean over its numbers, `[B]`."""
+        return _divergences(*self.encode(obs, act)).mean(-1)
+
+
+def _divergences(mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergences of Gaussians from the standard one, any shape."""
+    return -0.5 * (1 + 2 * log_std - mean.square() - (2 * log_std).exp())
+
 
 class PLAS:
     """The PLAS learner: autoencoder, latent actor, twin critics and target networks, with one `update` per batch.
@@ -109,21 +125,13 @@ class PLAS:
         following = c.minimum_weight * q.amin(0) + (1 - c.minimum_weight) * q.amax(0)
         return one_step(batch, following, self.shared.discount, self.bounds)
 
-    def autoencoder_loss(self, batch: Batch) -> Tensor:
-        """Return the mean squared error of decoded actions plus `kl_weight` times z's divergence from the prior."""
-        mean, log_std = self.autoencoder.encode(batch.obs, batch.act)
-        z = mean + log_std.exp() * normals(mean.shape, [self.generator])
-        missed = (self.autoencoder.decode(batch.obs, z) - batch.act).square().mean()
-        divergence = -0.5 * (1 + 2 * log_std - mean.square() - (2 * log_std).exp()).mean()
-        return missed + self.settings.kl_weight * divergence
-
     def update(self, batch: Batch) -> None:
         """Take one gradient step on `batch`: of the autoencoder at first, later of critics and latent actor."""
         autoencoder_optimizer, actor_optimizer, critic_optimizer = self.optimizers
         self.updates += 1
         if self.updates <= self.pretraining:
             autoencoder_optimizer.zero_grad(set_to_none=True)
-            self.autoencoder_loss(batch).backward()
+            self.autoencoder.loss(batch, self.settings.kl_weight, self.generator).backward()
             autoencoder_optimizer.step()
             return
         critic_loss = self.targets(batch).loss(self.critic)

@@ -53,7 +53,7 @@ class ChoiceSettings:
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """Settings of the critics of SAC, TD3, CRR and PLAS."""
+    """Settings of the critics of SAC, TD3, CRR, PLAS, BCLag and CPQ."""
 
     layer_norm: bool = False
     """Layer normalisation in the critics (not CrossQ's), which bounds values of actions outside the data (Ball et al.,
@@ -207,6 +207,45 @@ class BCSettings:
         """Raise `ValueError` for a value out of range."""
         check_range(self, "batch_size", "hidden", least=1, most=MANY)
         check_range(self, "learning_rate", more_than=0)
+
+
+@dataclass(frozen=True)
+class BCLagSettings:
+    """Settings of behaviour cloning under a Lagrange multiplier (safeloop/learners/bc_lag.py)."""
+
+    multiplier_rate: float = 1e-3
+    """Step of the multiplier at each gradient step, times the violation in discounted cost."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "multiplier_rate", more_than=0)
+
+
+@dataclass(frozen=True)
+class CPQSettings:
+    """Settings of CPQ (safeloop/learners/cpq.py)."""
+
+    samples: int = 10
+    """The actor's actions in each state of a batch, of which those outside the data are given large cost values."""
+    inside: float = 0.95
+    """Share of a batch's own actions whose codes are as near to the prior as those that count as inside the data."""
+    outside_scale: float = 1.5
+    """Cost value that actions outside the data are raised to, in units of the threshold."""
+    penalty_rate: float = 1e-3
+    """Step of the penalty's weight alpha at each gradient step, times what that cost value lacks."""
+    penalty_limit: float = 10.0
+    """Largest alpha."""
+    recovery: float = 1.0
+    """Weight of the cost value beyond the threshold in the actor's loss; 0, the paper's: no gradient there."""
+    kl_weight: float = 0.5
+    """Weight of the Kullback-Leibler divergence in the autoencoder's loss."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a value out of range."""
+        check_range(self, "samples", least=1, most=1000)
+        check_range(self, "inside", least=0, most=1)
+        check_range(self, "outside_scale", least=1)
+        check_range(self, "penalty_rate", "penalty_limit", "recovery", "kl_weight", least=0)
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,8 @@ ROOT = Path(__file__).parents[2]
 VERSIONS = {"safeloop": "0.1.0", "torch": "2.5.0", "mujoco": "2.3.3", "commit": "0123456789ab", "python": "3.11.0"}
 OF_OTHERS, OURS = "other", "sac"
 EVERY = [
-    "readable",
-    "complete",
-    "seeds",
-    "versions",
-    "settings",
-    "suite",
-    "tables",
-    "exceptions",
-    "legacy",
-    "checksums",
-]
+    "readable", "complete", "seeds", "versions", "settings", "suite", "tables", "exceptions", "legacy", "checksums",
+]  # fmt: skip
 
 
 def episodes(seed, number=12):

@@ -105,7 +105,7 @@ def test_plass_target_mixes_the_smaller_and_the_larger_critic():
 
 
 def test_the_autoencoders_divergence_is_that_of_gaussians():
-    learner, data = plas(kl_weight=0.5), batch()
+    learner, data = plas(), batch()
     mean, log_std = learner.autoencoder.encode(data.obs, data.act)
     code = torch.distributions.Normal(mean, log_std.exp())
     divergence = torch.distributions.kl_divergence(code, torch.distributions.Normal(0.0, 1.0)).mean()
@@ -113,7 +113,9 @@ def test_the_autoencoders_divergence_is_that_of_gaussians():
     z = mean + log_std.exp() * torch.randn(B, 2 * A, generator=torch.Generator().manual_seed(3))
     missed = (learner.autoencoder.decode(data.obs, z) - data.act).square().mean()
     learner.generator.manual_seed(3)
-    assert torch.allclose(learner.autoencoder_loss(data), missed + 0.5 * divergence, atol=1e-5)
+    found = learner.autoencoder.loss(data, 0.5, learner.generator)
+    assert torch.allclose(found, missed + 0.5 * divergence, atol=1e-5)
+    assert torch.allclose(learner.autoencoder.divergence(data.obs, data.act).mean(), divergence, atol=1e-6)
 
 
 def test_the_autoencoder_learns_first_and_then_stays_as_it_is():

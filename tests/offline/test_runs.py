@@ -268,7 +268,10 @@ def test_the_verbs_former_name_still_works_and_says_the_new_one(pendulum, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algos": ["sac"]}, "sac learns while acting: of a dataset learn bc, bc-safe, crr, loop-crr, loop-plas, mbop"),
+        (
+            {"algos": ["sac"]},
+            "sac learns while acting: of a dataset learn bc, bc-lag, bc-safe, cpq, crr, loop-crr, loop-plas, mbop",
+        ),
         ({"env": "Hopper"}, r"observations have 4 numbers, those of Hopper \(.*\) 11: give --env NAME"),
         ({"env": "Hoper"}, "unknown environment 'Hoper'"),
         ({"sweep": 217}, "--sweep 217: expected 1 to 216"),
