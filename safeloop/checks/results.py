@@ -73,14 +73,15 @@ def examine(place: Place, write_checksums: bool = False) -> Iterator[Finding]:
 
 def _checks(folders: Sequence[Folder]) -> list[ResultCheck]:
     from safeloop.checks import derived, terms  # scipy and pydantic take a second to import
+    from safeloop.experiments.suite import RECORD
 
     runs = [run for folder in folders for run in folder.runs]
     tables = sum(len(derived.written(folder)) for folder in folders)
     declared = sum(len(folder.exceptions) for folder in folders)
     dated = "" if any(run.legacy for run in runs) else "each run is of today's schema and names its commit"
     none = "" if runs else "no run can be read"
-    suites = any((folder.path.parent / terms.RECORD).exists() for folder in folders)
-    without_suite = "" if suites else f"no {terms.RECORD} above the runs"
+    suites = any((folder.path.parent / RECORD).exists() for folder in folders)
+    without_suite = "" if suites else f"no {RECORD} above the runs"
     without_tables = "" if tables else "no tables beside the runs"
     without_exceptions = "" if declared else f"no {EXCEPTIONS}"
     return [
