@@ -1,11 +1,12 @@
-"""Time the parts of training, in this checkout or another: python analysis/training_profile.py CHECKOUT [ENV ALGO]
+"""Time the parts of training: python analysis/training_profile.py CHECKOUT [ENV ALGO [OBSERVATION]]
 
-The other one needs the names that this script imports; an earlier one has a script of its own that fits it.
+The checkout is this one or another, which needs the names that this script imports; an earlier one has a script of its
+own that fits it.
 
-Trains `safeloop` on PointGoal1, or ALGO on ENV, with the default settings: 200 random decisions, then at least 200
-that are timed, to the end of an episode, with fits of the models (of at most 200 gradient steps) among them. One
-thread. Prints milliseconds a decision; those of `model` are of fits and, for learners from imagined transitions, of
-imagining these.
+Trains `safeloop` on PointGoal1, or ALGO on ENV, with the default settings and the environment's default observation:
+200 random decisions, then at least 200 that are timed, to the end of an episode, with fits of the models (of at most
+200 gradient steps) among them. One thread. Prints milliseconds a decision; those of `model` are of fits and, for
+learners from imagined transitions, of imagining these.
 """
 
 import json
@@ -15,7 +16,8 @@ import time
 from pathlib import Path
 
 checkout = Path(sys.argv[1]).resolve()
-env, algo = sys.argv[2:] or ("PointGoal1", "safeloop")
+env, algo, *observation = sys.argv[2:] or ("PointGoal1", "safeloop")
+options = {"observation": observation[0]} if observation else {}
 sys.path[:0] = [str(checkout), str(checkout / "envs"), str(checkout / "baselines")]
 
 from safeloop.agents.off_policy import ModelAgent, OffPolicyAgent  # noqa: E402
@@ -60,8 +62,8 @@ asked_settings = {"warmup": DECISIONS, "fit_every": DECISIONS, "first_fit_steps"
 settings = flat(build(find_algorithm(algo).info.settings, {**preset, **asked_settings}, owner=algo))
 with tempfile.TemporaryDirectory() as folder:
     asked = RunSettings(
-        env, algo, steps=2 * DECISIONS * find_env(env, {}).action_repeat, seed=0, budget=25.0, eval_episodes=0,
-        algo_settings=settings,
+        env, algo, steps=2 * DECISIONS * find_env(env, options).action_repeat, seed=0, budget=25.0, eval_episodes=0,
+        algo_settings=settings, env_options=find_env(env, options).options,
     )  # fmt: skip
     worker.train(Run.create(Path(folder) / "run", asked), 1)
     seconds["all"] = time.perf_counter() - begun[0]

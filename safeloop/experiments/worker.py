@@ -78,6 +78,7 @@ def train(run: Run, threads: int) -> None:
     """Train `run` to its end, or from its checkpoint to its end."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
+    torch.set_flush_denormal(True)  # arithmetic on numbers below 1e-38, as weights become that nothing uses, is slow
     settings = run.settings
     spec, algorithm = find_env(settings.env, settings.env_options), find_algorithm(settings.algo)
     if settings.dataset:

@@ -402,3 +402,15 @@ def test_one_step_errors_are_in_deviations_of_changes_and_leave_out_what_jumped(
     expected = torch.full((4,), squares.mean().item())
     expected[1] = squares[stays].mean()
     assert torch.allclose(model.errors(batch), expected) and expected[1] != expected[0]
+
+
+def test_weights_that_are_as_good_as_0_are_0_after_a_fit():
+    """So that no product is taken with numbers below float32's normal range, which processors are slow at."""
+    model = make()
+    with torch.no_grad():
+        weight = model.net.net.weights[0]
+        weight[0, 0, :4] = torch.tensor([3e-39, -1e-21, 1e-19, 0.5])
+    for group in model.optimizer.param_groups:
+        group["lr"] = 0.0
+    model.fit(linear_replay(50), 1)
+    assert weight[0, 0, :4].tolist() == pytest.approx([0.0, 0.0, 1e-19, 0.5], rel=1e-6, abs=0)
