@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"(?<=\]\()([\w./-]+)")
+LINK = re.compile(r"(?<=\]\()([\w./@-]+)")
 REPORT = re.compile(r"`site/(report/[\w-]+\.html)`")
 """A page that `make docs` writes and only the site has."""
 

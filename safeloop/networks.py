@@ -98,15 +98,27 @@ def initialiser(generator: torch.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
 
 
+NARROW = 0 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 16
+"""Outputs below which a product is computed transposed: without AVX-512 matrix libraries are slow at few columns."""
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return `x @ weight + bias` for `[K, B, in], [K, in, out], [K, 1, out]`.
 
-    Without gradients, narrow outputs are computed transposed, because matrix libraries are slow at products with few
-    columns. With gradients they are not, because a transposed gradient is slower still.
+    Without gradients, narrow outputs are computed transposed where that is faster (`NARROW`). With gradients they are
+    not, because a transposed gradient is slower still.
     """
-    if weight.shape[-1] < 16 and not torch.is_grad_enabled():
+    if weight.shape[-1] < NARROW and not torch.is_grad_enabled():
         return torch.baddbmm(bias.mT, weight.mT, x.mT).mT
     return torch.baddbmm(bias, x, weight)
+
+
+def length(vector: Tensor) -> Tensor:
+    """Return the lengths `[...]` of vectors in a plane, `[..., 2]`."""
+    if torch.is_grad_enabled():
+        return vector.norm(dim=-1)  # its gradient at 0 is 0
+    x, y = vector.unbind(-1)  # torch's norm of two numbers takes three times as long
+    return (x * x).addcmul_(y, y).sqrt_()
 
 
 def normalised_relu(x: Tensor) -> Tensor:

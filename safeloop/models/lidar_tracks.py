@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from safeloop.cmdp import Lidars
 from safeloop.models.decoding import decode
 from safeloop.models.tracks import CERTAIN, FAR, GATE, NUMBERS, POSITION, PRESENT, Tracks
+from safeloop.networks import length
 
 HIDDEN = 0.2
 """Distance within which an object whose place is not certain is taken for one that was expected, metres."""
@@ -51,7 +52,7 @@ class LidarTracks(Tracks):
         """
         seen, tracks = self._seen(obs), self.split(expected)[1]
         there = tracks[..., PRESENT] > 0
-        gap = (seen[..., None, POSITION] - tracks[..., None, :, POSITION]).norm(dim=-1)  # [..., G*n, E]
+        gap = length(seen[..., None, POSITION] - tracks[..., None, :, POSITION])  # [..., G*n, E]
         gap = gap.masked_fill(~(there.unsqueeze(-2) & self.same & (seen[..., PRESENT : PRESENT + 1] > 0)), FAR)
         near, which = gap.min(-1)
         own = tracks.gather(-2, which.unsqueeze(-1).expand(*which.shape, NUMBERS))
@@ -59,7 +60,7 @@ class LidarTracks(Tracks):
         known = (certain & sure & (near < GATE)).unsqueeze(-1)
         velocity = torch.where(known, position - own[..., POSITION], 0.0)
         placed = (~certain & sure & (near < HIDDEN)).unsqueeze(-1)
-        toward = F.normalize(own[..., POSITION], dim=-1) * position.norm(dim=-1, keepdim=True)  # its distance is shown
+        toward = F.normalize(own[..., POSITION], dim=-1) * length(position).unsqueeze(-1)  # its distance is shown
         position = torch.where(placed, toward, position)
         flags = torch.cat((seen[..., PRESENT : PRESENT + 1], certain.unsqueeze(-1) | placed), -1)
         found = torch.cat((position, flags, velocity, known), -1)
@@ -75,14 +76,14 @@ class LidarTracks(Tracks):
         index = (torch.atan2(y, x) * (n / (2 * math.pi))).floor().long() % n
         shown = rings.flatten(-2).gather(-1, self.kind * n + index)  # [..., E]
         blank = (rings <= 0).all(-1)[..., self.kind] & self.many
-        return blank | (shown > 1 - tracks[..., POSITION].norm(dim=-1) / self.sensor.reach)
+        return blank | (shown > 1 - length(tracks[..., POSITION]) / self.sensor.reach)
 
     def match(self, tracks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each of `tracks [..., E, 7]` the nearest target of its lidar, and whether it is near, `[..., E]`.
 
         The only object of a lidar is always the same.
         """
-        gap = (tracks[..., None, POSITION] - targets[..., None, :, POSITION]).norm(dim=-1)  # [..., E, E]
+        gap = length(tracks[..., None, POSITION] - targets[..., None, :, POSITION])  # [..., E, E]
         same = self.kind.unsqueeze(1) == self.kind
         near, which = gap.masked_fill(~(same & (targets[..., None, :, PRESENT] > 0)), FAR).min(-1)
         weight = tracks[..., PRESENT] * (near < torch.where(self.many, HIDDEN / 2, FAR / 2))
@@ -101,7 +102,7 @@ class LidarTracks(Tracks):
     def _nearest(self, obs: Tensor, rows: Tensor, ring: Tensor) -> Tensor:
         """Return the states with the nearest of the objects `rows [..., R, 7]` of each lidar; `ring [R]` is theirs."""
         rows = rows * rows[..., PRESENT : PRESENT + 1]
-        distance = rows[..., POSITION].norm(dim=-1).masked_fill(rows[..., PRESENT] == 0, FAR)
+        distance = length(rows[..., POSITION]).masked_fill(rows[..., PRESENT] == 0, FAR)
         others = ring != torch.arange(len(self.bins), device=ring.device).unsqueeze(1)  # [G, R]
         order = (distance.unsqueeze(-2) + 2 * FAR * others).topk(self.columns, -1, largest=False).indices
         order = order.flatten(-2)[..., self.slots]  # [..., E]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from safeloop.models.factored import ACTION_SCALES, EntityNet
 from safeloop.models.full import Heads
 from safeloop.models.tracks import CERTAIN, KNOWN, POSITION, PRESENT, VELOCITY, Tracks
-from safeloop.networks import EnsembleMLP
+from safeloop.networks import EnsembleMLP, length
 
 STEP, TURN = 0.1, 0.05
 """Units of the networks' outputs: changes of a position and of a velocity, metres."""
@@ -81,7 +81,7 @@ class PointNet(nn.Module):
 
     def seen(self, position: Tensor) -> Tensor:
         """Return positions with their distances, near ones spread out: `[..., 2]` to `[..., 5]`."""
-        return torch.cat((position, spread(position.norm(dim=-1, keepdim=True))), -1)
+        return torch.cat((position, spread(length(position).unsqueeze(-1))), -1)
 
     def contacts(
         self, modulation: Tensor, robots: tuple[Tensor, Tensor], tracks: tuple[Tensor, Tensor], within: Tensor
@@ -93,7 +93,7 @@ class PointNet(nn.Module):
         """
         (before, after), goal = tracks, self.tracks.goal
         a, b = before[..., POSITION], after[..., POSITION]
-        near = (torch.minimum(a.norm(dim=-1), b.norm(dim=-1)) < within) & (before[..., PRESENT] > 0)  # [K, E, B]
+        near = (torch.minimum(length(a), length(b)) < within) & (before[..., PRESENT] > 0)  # [K, E, B]
         if self.asks:
             track, row = near.any(0).nonzero(as_tuple=True)
         else:
@@ -102,7 +102,7 @@ class PointNet(nn.Module):
         a, b = a[:, track, row], b[:, track, row]  # [K, P, 2]
         inputs = [self.seen(a), self.seen(b), before[:, track, row, CERTAIN : CERTAIN + 1]]
         if goal is not None:
-            inputs.append(spread((b - after[:, goal, row, POSITION]).norm(dim=-1, keepdim=True)))
+            inputs.append(spread(length(b - after[:, goal, row, POSITION]).unsqueeze(-1)))
         if self.compass is not None:
             inputs += [self.turned(robot[:, row], x) for robot, x in zip(robots, (a, b), strict=True)]
         logit = self.contact_net.rows(modulation[:, row], torch.cat(inputs, -1), self.tracks.kind[track])
@@ -137,7 +137,7 @@ class PointNet(nn.Module):
             for side in single:
                 inputs += [self.seen(x[..., POSITION]) for x in side]
                 inputs += [
-                    (x[..., POSITION] - y[..., POSITION]).norm(dim=-1, keepdim=True)
+                    length(x[..., POSITION] - y[..., POSITION]).unsqueeze(-1)
                     for i, x in enumerate(side)
                     for y in side[:i]
                 ]

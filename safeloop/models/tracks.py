@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from safeloop.cmdp import Entities
+from safeloop.networks import length
 
 POSITION, PRESENT, CERTAIN, VELOCITY, KNOWN = slice(0, 2), 2, 3, slice(4, 6), 6
 """Columns of a track: metres, 0 or 1, 0 or 1, metres per decision, 0 or 1."""
@@ -80,7 +81,7 @@ class Tracks(ABC):
     def within(self, state: Tensor, reach: Tensor) -> Tensor:
         """Return states without the objects farther than `reach []`, but for those that there is one each of."""
         robot, tracks = self.split(state)
-        stays = ~self.many | (tracks[..., POSITION].norm(dim=-1) < reach)
+        stays = ~self.many | (length(tracks[..., POSITION]) < reach)
         return self.join(robot, tracks * stays.unsqueeze(-1))
 
     def features(self, state: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class Tracks(ABC):
         """
         robot, tracks = self.split(state)
         there = tracks[..., PRESENT]
-        distance = tracks[..., POSITION].norm(dim=-1).masked_fill(there == 0, FAR)
+        distance = length(tracks[..., POSITION]).masked_fill(there == 0, FAR)
         order = (distance + self.kind * 2 * FAR).argsort(-1)  # within each kind
         rows = (tracks[..., : PRESENT + 1] * there.unsqueeze(-1)).gather(
             -2, order.unsqueeze(-1).expand(*order.shape, 3)

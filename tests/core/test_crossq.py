@@ -114,14 +114,18 @@ def test_batches_are_renormalised_after_as_many_updates_of_each_network(monkeypa
 
 
 def test_the_value_of_a_constant_reward_is_its_geometric_sum():
-    """By plain batch statistics at first, then by renormalised ones."""
-    crossq = make(
-        discount=0.3, backup_entropy=False, learning_rate=0.01, statistics_momentum=0.1, renormalise_after=120
-    )
-    data = batch(64, reward=1.0)
-    for _ in range(250):
-        crossq.update(data)
-    assert crossq.value(data.obs).mean().item() == pytest.approx(1 / 0.7, abs=0.12)
+    """By plain batch statistics at first, then by renormalised ones; values swing, so these are means of many."""
+    data, found = batch(64, reward=1.0), []
+    for seed in range(4):
+        crossq = make(
+            seed, discount=0.3, backup_entropy=False, learning_rate=0.01, statistics_momentum=0.1,
+            renormalise_after=250,
+        )  # fmt: skip
+        for i in range(500):
+            crossq.update(data)
+            if i >= 400 and i % 10 == 0:
+                found.append(crossq.value(data.obs).mean().item())
+    assert sum(found) / len(found) == pytest.approx(1 / 0.7, abs=0.12)
 
 
 def test_the_actor_climbs_the_critic():
