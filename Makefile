@@ -18,11 +18,13 @@ FULL_DISK := tests/cli/test_faults.py::test_a_run_that_can_not_write_is_one_line
 help:  ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-$(READY): $(PINS) $(INSTEAD) requirements/no-deps.txt requirements/dev.txt requirements/dev-no-deps.txt pyproject.toml
+$(READY): $(PINS) $(INSTEAD) requirements/no-deps.txt requirements/dev.txt requirements/dev-no-deps.txt requirements/uv.txt \
+		pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q -r $(PINS) -r requirements/dev.txt
 	$(BIN)/python -m pip install -q --no-deps $(INSTEAD:%=-r % )-r requirements/no-deps.txt -r requirements/dev-no-deps.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -r requirements/uv.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	$(BIN)/safeloop doctor
 	@touch $@

@@ -39,6 +39,9 @@ EVERYWHERE = ("torch", "gymnasium", "mujoco", "pettingzoo")
 WITHOUT_DEPENDENCIES = {"safety-gymnasium": "1.0.0", "gymnasium-robotics": "1.2.2", "omnisafe": "0.5.0"}
 """Their own pins exclude one another, so they are installed with --no-deps."""
 
+WITH_UV, UV = {"robel": "0.1.2"}, "0.13.9"
+"""Packages whose metadata current pip refuses, so that uv installs them, and its version. Only Claw needs robel."""
+
 RENDER = """
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>")
@@ -85,6 +88,12 @@ def _pip(*arguments: str) -> str:
     return shlex.join([sys.executable, "-m", "pip", "install", *arguments])
 
 
+def with_uv(name: str) -> str:
+    """Return the command that installs a package of `WITH_UV`."""
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, "--no-deps"]
+    return f"{_pip(f'uv=={UV}')} && {shlex.join([*uv, f'{name}=={WITH_UV[name]}'])}"
+
+
 def _requirements() -> Path | None:
     """Return the pinned set for this Python, where safeloop runs from a checkout."""
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}.txt"
@@ -128,6 +137,11 @@ def packages() -> list[Finding]:
     if lacking and not pinned:  # one command for all of them
         command = _pip(*(ordinary[name] for name in lacking))
         found = [Finding(f.name, f.fine, f.text, command if f.name in lacking else f.remedy) for f in found]
+    for name, wanted in WITH_UV.items():
+        version = _version(name)
+        fine = version == wanted
+        text = version if fine else f"{version or 'not installed'}, tested with {wanted} (only Claw needs it)"
+        found.append(Finding(name, fine, text, "" if fine else with_uv(name)))
     return found
 
 

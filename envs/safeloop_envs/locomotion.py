@@ -1,4 +1,4 @@
-"""Tasks without a cost: Gymnasium's MuJoCo locomotion, and Adroit's pen. This module imports no simulator.
+"""Tasks without a cost: Gymnasium's MuJoCo locomotion, Adroit's pen, and the claw. This module imports no simulator.
 
 The terminations here are those of the tasks, as functions of the observation (Janner et al. 2019 give their planner and
 learner the same).
@@ -16,6 +16,7 @@ from unittest import mock
 from safeloop.cmdp import EnvSpec, Known
 from safeloop.errors import UsageError
 from safeloop.settings import build, nearest
+from safeloop_envs.claw_spec import CLAW, claw_spec
 from safeloop_envs.clipping import CLIPPED
 from safeloop_envs.options import Options
 
@@ -90,28 +91,33 @@ TASKS = {
 
 
 class Locomotion:
-    """Gymnasium's MuJoCo tasks by the robot's name, and `PenGoal`: turning a pen in the hand (CoRL 2021, C.2)."""
+    """Gymnasium's MuJoCo tasks by the robot's name, and the two of CoRL 2021, C.2, in which a hand turns something.
+
+    These are `PenGoal`, a pen in the hand, and `Claw`, a valve.
+    """
 
     def names(self) -> list[str]:
         """Return the short names of the tasks."""
-        return list(TASKS)
+        return [*TASKS, CLAW]
 
     def canonical(self, name: str) -> str | None:
         """Return the short name of a task given by it or by its full id, `HalfCheetah-v4`; None for any other name."""
         by_id = {task.full_id: short for short, task in TASKS.items() if short != "PenGoal"}
-        return name if name in TASKS else by_id.get(name)
+        return name if name in self.names() else by_id.get(name)
 
     def spec(self, name: str, **options: Any) -> EnvSpec:
         """Return the spec of a task.
 
         Options: `observation`, `task` (the task's own) or, for some, `truncated` (positions and velocities of the
-        joints alone); `action_repeat`, simulator steps per decision (default 1).
+        joints alone); `action_repeat`, simulator steps per decision (default 1). `Claw` has others (`ClawOptions`).
 
         Raises `UsageError` for an unknown task or option and for an invalid value.
         """
         short = self.canonical(name)
         if short is None:
-            raise UsageError(f"no locomotion task named {name!r}; nearest: {nearest(name, TASKS)}")
+            raise UsageError(f"no locomotion task named {name!r}; nearest: {nearest(name, self.names())}")
+        if short == CLAW:
+            return claw_spec(**options)
         task = TASKS[short]
         chosen = build(Options, {"observation": task.observations[0], "action_repeat": 1}, options, owner=short)
         if chosen.observation not in task.observations:

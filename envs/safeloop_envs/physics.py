@@ -188,7 +188,7 @@ class TaskSimulator:
     def rollout(self, state: np.ndarray, act: np.ndarray) -> Simulated:
         """Return the rollouts of actions `[M, H, A]` from full states `[M, F]`."""
         act, own = np.clip(act, -1.0, 1.0), state[:, self.own :]
-        controls = self.task.control(act).repeat(self.task.substeps, 1)
+        controls = self._controls(state, act).repeat(self.task.substeps, 1)
         path = self.physics.path(state[:, : self.own], controls, self.task.senses)
         with np.errstate(all="ignore"):
             found = self.task.judge(path, act, own)
@@ -197,6 +197,10 @@ class TaskSimulator:
         following = np.broadcast_to(own[:, None], (*decisions.shape[:2], own.shape[1]))
         states = np.concatenate((decisions, following), 2)
         return Simulated(states, found.reward, cost, found.terminated, found.event, path.valid)
+
+    def _controls(self, state: np.ndarray, act: np.ndarray) -> np.ndarray:
+        """Return the controls `[M, H, U]` of actions `[M, H, A]` from full states `[M, F]`."""
+        return self.task.control(act)
 
     def observe(self, state: np.ndarray) -> np.ndarray:
         """Return the observations `[M, S]` of full states `[M, F]`."""

@@ -81,7 +81,7 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._steps >= self.task.episode_steps:
             raise RuntimeError("no episode is under way: call reset() before step()")
         act = self._actions.control(action)
-        self.data.ctrl[:] = self.task.control(act)
+        self.data.ctrl[:] = self._control(act)
         path = [self._moment()]
         for _ in range(self.task.substeps):
             mujoco.mj_step(self.model, self.data)
@@ -100,6 +100,10 @@ class PhysicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             info["event"] = bool(found.event[0, 0])
         ended = found.terminated is not None and bool(found.terminated[0, 0])
         return self._observe(), float(found.reward[0, 0]), ended, over, info
+
+    def _control(self, act: np.ndarray) -> np.ndarray:
+        """Return the control `[U]` of an action `[A]` in the present state."""
+        return self.task.control(act)
 
     def _more(self, over: bool) -> dict[str, Any]:
         """Return more of a decision's info, such as diagnostics; `over` at an episode's end."""

@@ -22,6 +22,7 @@ def test_its_pins_are_those_of_the_requirements():
     tested = _pinned("python3.11.txt")
     assert {name.lower(): version for name, version in doctor.ORDINARY.items()}.items() <= tested.items()
     assert _pinned("no-deps.txt") == doctor.WITHOUT_DEPENDENCIES
+    assert _pinned("uv.txt") == doctor.WITH_UV and _pinned("dev.txt")["uv"] == doctor.UV
     assert (tested["gymnasium"], _pinned("gymnasium1.txt")["gymnasium"]) == doctor.GYMNASIUMS
 
 
@@ -60,6 +61,15 @@ def test_without_the_requirements_folder_commands_are_complete(monkeypatch, lack
     assert bad["omnisafe"] == f"{sys.executable} -m pip install --no-deps omnisafe==0.5.0"
     assert bad["gymnasium"] == bad["xmltodict"]
     assert bad["gymnasium"].startswith(f"{sys.executable} -m pip install gymnasium==0.29.1 xmltodict")
+
+
+def test_a_package_that_pip_refuses_is_installed_with_uv_into_this_python(lacking):
+    for version in (None, "0.1.1"):
+        lacking(robel=version)
+        [finding] = [f for f in doctor.packages() if f.name == "robel"]
+        assert not finding.fine and finding.text.endswith("tested with 0.1.2 (only Claw needs it)")
+        uv = f"{sys.executable} -m uv pip install --python {sys.executable} --no-deps robel==0.1.2"
+        assert finding.remedy == f"{sys.executable} -m pip install uv=={doctor.UV} && {uv}"
 
 
 def test_in_a_checkout_the_command_is_the_pinned_set(lacking):
