@@ -138,10 +138,9 @@ def packages() -> list[Finding]:
         command = _pip(*(ordinary[name] for name in lacking))
         found = [Finding(f.name, f.fine, f.text, command if f.name in lacking else f.remedy) for f in found]
     for name, wanted in WITH_UV.items():
-        version = _version(name)
-        fine = version == wanted
-        text = version if fine else f"{version or 'not installed'}, tested with {wanted} (only Claw needs it)"
-        found.append(Finding(name, fine, text, "" if fine else with_uv(name)))
+        version = _version(name)  # an extra: it is fine without
+        text = version if version == wanted else f"{version or 'not installed'}; Claw needs {wanted}: {with_uv(name)}"
+        found.append(Finding(name, True, text))
     return found
 
 

@@ -63,13 +63,14 @@ def test_without_the_requirements_folder_commands_are_complete(monkeypatch, lack
     assert bad["gymnasium"].startswith(f"{sys.executable} -m pip install gymnasium==0.29.1 xmltodict")
 
 
-def test_a_package_that_pip_refuses_is_installed_with_uv_into_this_python(lacking):
-    for version in (None, "0.1.1"):
+def test_a_package_that_pip_refuses_is_an_extra_with_a_command_of_uv(lacking):
+    uv = f"{sys.executable} -m uv pip install --python {sys.executable} --no-deps robel==0.1.2"
+    for version, said in ((None, "not installed"), ("0.1.1", "0.1.1")):
         lacking(robel=version)
         [finding] = [f for f in doctor.packages() if f.name == "robel"]
-        assert not finding.fine and finding.text.endswith("tested with 0.1.2 (only Claw needs it)")
-        uv = f"{sys.executable} -m uv pip install --python {sys.executable} --no-deps robel==0.1.2"
-        assert finding.remedy == f"{sys.executable} -m pip install uv=={doctor.UV} && {uv}"
+        assert finding.fine
+        command = f"{sys.executable} -m pip install uv=={doctor.UV} && {uv}"
+        assert finding.text == f"{said}; Claw needs 0.1.2: {command}"
 
 
 def test_in_a_checkout_the_command_is_the_pinned_set(lacking):

@@ -1,5 +1,7 @@
 """The claw that turns a valve: its limits and rewards by hand, its episodes, and its simulator."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from safeloop_envs.claw import ClawSimulator
 from safeloop_envs.physics import Path
 
 A, S = 9, 21
+pytestmark = pytest.mark.skipif(find_spec("robel") is None, reason="robel, which has Claw's model files, is missing")
 
 
 @pytest.fixture(scope="module")
