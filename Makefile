@@ -41,13 +41,13 @@ run: $(READY)  ## the main job: safeloop, CPO and PPO-Lagrangian on PointGoal1, 
 	$(BIN)/safeloop run PointGoal1 --out $(OUT)
 
 test: $(READY)  ## the fast tests (TESTS=tests/envs: those of the environments alone)
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 test-property: $(READY)  ## 10,000 random and mutated inputs: success or one line
 	$(BIN)/python -m pytest tests/property --hypothesis-profile=all --hypothesis-show-statistics
 
 test-slow: $(READY)  ## the learning-regression tests
-	$(BIN)/python -m pytest -m slow -n 2
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 coverage: $(READY)  ## the fast tests, and which lines they and the processes that they start reach
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(FULL_DISK:%=--deselect %) $(TESTS)

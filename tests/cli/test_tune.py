@@ -283,6 +283,7 @@ def test_a_seed_that_is_reported_is_not_tuned_on(trained, tmp_path):
     tune(tmp_path, seeds=1)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_the_real_command_ends_as_an_uninterrupted_one(start, main, tmp_path):
     whole, parts, asked = tmp_path / "whole", tmp_path / "parts", [*REAL, "--trials", "2", "--out"]
     code, out, errors = main(*asked, whole)
