@@ -41,7 +41,7 @@ run: $(READY)  ## the main job: safeloop, CPO and PPO-Lagrangian on PointGoal1, 
 	$(BIN)/safeloop run PointGoal1 --out $(OUT)
 
 test: $(READY)  ## the fast tests (TESTS=tests/envs: those of the environments alone)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n 2 $(TESTS)
 
 test-property: $(READY)  ## 10,000 random and mutated inputs: success or one line
 	$(BIN)/python -m pytest tests/property --hypothesis-profile=all --hypothesis-show-statistics
