@@ -23,7 +23,7 @@ from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo, Policy, Resolved
 from safeloop.recording.run import Run
 from safeloop.registry import find_env
-from safeloop.settings import build, nearest
+from safeloop.settings import build
 from safeloop_baselines.d3rlpy_settings import (
     BCSettings,
     CQLSettings,
@@ -31,6 +31,7 @@ from safeloop_baselines.d3rlpy_settings import (
     IQLSettings,
     TD3PlusBCSettings,
 )
+from safeloop_baselines.library_family import LibraryFamily
 
 PREFIX = "d3rlpy:"
 
@@ -116,23 +117,5 @@ class D3rlpyAlgorithm:
         return trained(run, self.info.name)
 
 
-class D3rlpyFamily:
-    """The family of these algorithms, the entry point `d3rlpy` in `safeloop.algorithm_families`."""
-
-    def names(self) -> list[str]:
-        """Return the names of the library's algorithms that run here."""
-        return list(ALGORITHMS)
-
-    def algorithm(self, name: str) -> D3rlpyAlgorithm:
-        """Return the algorithm `d3rlpy:NAME`. Raises `UsageError` for one that is unknown."""
-        if name not in ALGORITHMS:
-            near = nearest(PREFIX + name, [PREFIX + known for known in ALGORITHMS])
-            raise UsageError(f"unknown algorithm {PREFIX + name!r}; nearest: {near}")
-        return D3rlpyAlgorithm.named(name)
-
-    def lacks(self) -> str:
-        """Return what is missing and how to install it; "" where nothing is."""
-        return lacks()
-
-
-d3rlpy_family = D3rlpyFamily()
+d3rlpy_family = LibraryFamily(PREFIX, list(ALGORITHMS), D3rlpyAlgorithm.named, lacks)
+"""The entry point `d3rlpy` in `safeloop.algorithm_families`."""

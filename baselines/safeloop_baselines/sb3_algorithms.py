@@ -23,7 +23,8 @@ from safeloop.cmdp import EnvSpec
 from safeloop.errors import UsageError
 from safeloop.protocols import AlgorithmInfo, Policy, Resolved
 from safeloop.recording.run import Run
-from safeloop.settings import build, nearest
+from safeloop.settings import build
+from safeloop_baselines.library_family import LibraryFamily
 from safeloop_baselines.sb3_settings import (
     CrossQSettings,
     OffPolicySettings,
@@ -121,23 +122,5 @@ class Sb3Algorithm:
         return trained(run, self.info.name)
 
 
-class Sb3Family:
-    """The family of these algorithms, the entry point `sb3` in `safeloop.algorithm_families`."""
-
-    def names(self) -> list[str]:
-        """Return the names of the library's algorithms that run here."""
-        return list(ALGORITHMS)
-
-    def algorithm(self, name: str) -> Sb3Algorithm:
-        """Return the algorithm `sb3:NAME`. Raises `UsageError` for one that is unknown."""
-        if name not in ALGORITHMS:
-            near = nearest(PREFIX + name, [PREFIX + known for known in ALGORITHMS])
-            raise UsageError(f"unknown algorithm {PREFIX + name!r}; nearest: {near}")
-        return Sb3Algorithm.named(name)
-
-    def lacks(self) -> str:
-        """Return what is missing and how to install it; "" where nothing is."""
-        return lacks()
-
-
-sb3_family = Sb3Family()
+sb3_family = LibraryFamily(PREFIX, list(ALGORITHMS), Sb3Algorithm.named, lacks)
+"""The entry point `sb3` in `safeloop.algorithm_families`."""

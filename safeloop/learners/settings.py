@@ -67,7 +67,7 @@ class SACSettings:
     initial_temperature: float = 0.1
     """Weight of the entropy at the start, in SAC and CrossQ."""
     backup_entropy: bool = True
-    """Whether the targets of SAC's and CrossQ's critics include the entropy, as published; without it their values are
+    """Include the entropy in the targets of SAC's and CrossQ's critics, as published; without it their values are
     returns."""
 
     def __post_init__(self) -> None:

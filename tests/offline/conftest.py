@@ -1,7 +1,10 @@
 """Small datasets of random drives, and small agents and runs of them."""
 
+from contextlib import contextmanager
+
 import pytest
 
+from safeloop.agents.offline import OfflineAgent
 from safeloop.data.datasets import read
 from safeloop.experiments.collect import collect
 from safeloop.experiments.specify import Request, fitting_env, specify
@@ -28,6 +31,23 @@ def point(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "point-random"
     collect("PointGoal1", ["random"], path, episodes=2, quiet=True)
     return path
+
+
+@contextmanager
+def killed_at(update, monkeypatch, watch=lambda agent: None):
+    """Expect that training in the block is killed at this update, the first being 0; `watch` sees the agent at each."""
+    usual, count = OfflineAgent.update, iter(range(update + 1))
+
+    def stopping(agent):
+        watch(agent)
+        if next(count) == update:
+            raise KeyboardInterrupt
+        usual(agent)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OfflineAgent, "update", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def small(name, **changes):

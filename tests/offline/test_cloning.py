@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import safeloop
-from safeloop.agents.offline import OfflineAgent
 from safeloop.data.datasets import read
 from safeloop.data.episodes import within_budget
 from safeloop.errors import UsageError
@@ -18,7 +17,7 @@ from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm
 from tests.core.test_sac import A, S, batch
 from tests.models.test_ensemble import through_a_file
-from tests.offline.conftest import specified
+from tests.offline.conftest import killed_at, specified
 
 
 def bc(**changes):
@@ -110,17 +109,8 @@ def test_a_resumed_bc_safe_ends_as_an_uninterrupted_one(point, tmp_path, monkeyp
     algorithm, settings = find_algorithm("bc-safe"), specify(asked, env, options, data)[0]
     whole, killed = (Run.create(tmp_path / name, settings) for name in ("whole", "killed"))
     algorithm.train_on(data, whole)
-    update, count = OfflineAgent.update, iter(range(25))
-
-    def stopping(agent):
-        if next(count) == 15:
-            raise KeyboardInterrupt
-        update(agent)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OfflineAgent, "update", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            algorithm.train_on(data, killed)
+    with killed_at(15, monkeypatch):
+        algorithm.train_on(data, killed)
     algorithm.train_on(data, killed)
     one, other = (run.load_checkpoint()["agent"]["learner"]["actor"] for run in (whole, killed))
     assert all(torch.equal(one[key], other[key]) for key in one)

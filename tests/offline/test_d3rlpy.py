@@ -13,7 +13,6 @@ import torch
 
 import safeloop
 from safeloop import doctor
-from safeloop.agents.offline import OfflineAgent
 from safeloop.data.datasets import read
 from safeloop.data.episodes import discounted_returns
 from safeloop.errors import UsageError
@@ -25,7 +24,7 @@ from safeloop.training import offline as training
 from safeloop_baselines import d3rlpy_agent, d3rlpy_algorithms
 from safeloop_baselines.d3rlpy_agent import d3rlpy
 from tests.core.test_sac import batch as transitions
-from tests.offline.conftest import PENDULUM, specified
+from tests.offline.conftest import PENDULUM, killed_at, specified
 
 B, S, A = 6, 5, 3
 SMALL = {
@@ -108,22 +107,9 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name, pendulum, tmp_path, mon
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)
     whole = trained(tmp_path / "whole", pendulum, name, eval_every=15)
     run = Run.create(tmp_path / "killed", replace(asked(pendulum, name), eval_every=15))
-    algorithm, data, update, count = (
-        find_algorithm(f"d3rlpy:{name}"),
-        read(pendulum),
-        OfflineAgent.update,
-        iter(range(30)),
-    )
-
-    def stopping(agent):
-        if next(count) == 24:
-            raise KeyboardInterrupt
-        update(agent)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OfflineAgent, "update", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            algorithm.train_on(data, run)
+    algorithm, data = find_algorithm(f"d3rlpy:{name}"), read(pendulum)
+    with killed_at(24, monkeypatch):
+        algorithm.train_on(data, run)
     assert run.load_checkpoint()["steps"] == 20
     algorithm.train_on(data, run)
     assert run.evaluations.read() == whole.evaluations.read() and len(run.evaluations.read()) == 4

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import safeloop
-from safeloop.agents.offline import OfflineAgent, buffer, events
+from safeloop.agents.offline import buffer, events
 from safeloop.data.datasets import read
 from safeloop.errors import UsageError
 from safeloop.experiments import specify
@@ -20,7 +20,7 @@ from safeloop.recording.reader import open_run, runs_under
 from safeloop.recording.run import Run
 from safeloop.registry import find_algorithm, find_env
 from safeloop.training import offline as training
-from tests.offline.conftest import PENDULUM, agent, small, specified, trained
+from tests.offline.conftest import PENDULUM, agent, killed_at, small, specified, trained
 
 NAMES = ("bc", "crr", "plas", "loop-crr", "loop-plas", "mbop")
 
@@ -118,18 +118,8 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name, pendulum, tmp_path, mon
     whole = trained(tmp_path / "whole", pendulum, name)
     run = Run.create(tmp_path / "killed", specified(pendulum, name))
     algorithm, data = find_algorithm(name), read(pendulum)
-
-    def killed(agent, count=[0]):  # noqa: B006
-        count[0] += 1
-        if count[0] == 25:
-            raise KeyboardInterrupt
-        return update(agent)
-
-    update = OfflineAgent.update
-    with monkeypatch.context() as patch:
-        patch.setattr(OfflineAgent, "update", killed)
-        with pytest.raises(KeyboardInterrupt):
-            algorithm.train_on(data, run)
+    with killed_at(24, monkeypatch):
+        algorithm.train_on(data, run)
     assert run.load_checkpoint()["steps"] == 20
     algorithm.train_on(data, run)
     assert [e.return_ for e in run.evaluations.read()] == [e.return_ for e in whole.evaluations.read()]

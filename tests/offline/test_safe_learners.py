@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import safeloop
-from safeloop.agents.offline import OfflineAgent
 from safeloop.data.datasets import read
 from safeloop.data.episodes import discounted_budget, discounted_returns
 from safeloop.errors import UsageError
@@ -24,7 +23,7 @@ from safeloop.training import offline as training
 from tests.core.test_sac import A, B, S, batch
 from tests.core.toy import settings_of
 from tests.models.test_ensemble import through_a_file
-from tests.offline.conftest import small, specified
+from tests.offline.conftest import killed_at, small, specified
 from tests.offline.test_cloning import priced
 
 NAMES = ("bc-lag", "cpq")
@@ -212,20 +211,11 @@ def run_of(name, data, folder, **asked):
 def test_a_killed_run_ends_as_an_uninterrupted_one_and_has_the_runs_budget(name, point, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)
     data = priced(read(point), [3.0, 9.0, 2.0, 0.0, 9.0, 3.5], 70)
-    algorithm, update, count, seen = find_algorithm(name), OfflineAgent.update, iter(range(25)), []
+    algorithm, seen = find_algorithm(name), []
     whole, killed = (run_of(name, data, tmp_path / each, steps=25, budget=8.0) for each in ("whole", "killed"))
     algorithm.train_on(data, whole)
-
-    def stopping(agent):
-        seen.append(agent.learner.threshold)
-        if next(count) == 15:
-            raise KeyboardInterrupt
-        update(agent)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OfflineAgent, "update", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            algorithm.train_on(data, killed)
+    with killed_at(15, monkeypatch, lambda agent: seen.append(agent.learner.threshold)):
+        algorithm.train_on(data, killed)
     algorithm.train_on(data, killed)
     assert set(seen) == {discounted_budget(8.0, 0.99, 200)}  # 1,000 simulator steps, 5 a decision
     assert killed.evaluations.read() == whole.evaluations.read()
