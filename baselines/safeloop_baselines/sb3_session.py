@@ -93,6 +93,16 @@ class Session(session.Session):
         return snapshot(self.model)
 
     def end(self) -> None:
-        """Save everything, so that a run which is stopped while it is evaluated can go on with that, and evaluate."""
+        """Save everything, so that a run which is stopped while it is evaluated can go on with that, and evaluate.
+
+        A run too short for a single update says so.
+        """
         self._save()
+        if self.model._n_updates == 0:
+            first = "n_steps" if hasattr(self.model, "n_steps") else "learning_starts"
+            self.run.notify(
+                f"{self.name} learned nothing: its first update is after {first}={getattr(self.model, first):,} "
+                f"decisions, and {self.env.simulator_steps:,} simulator steps are fewer. "
+                f"Train for longer, or --set {first}=..."
+            )
         self.evaluate_at_end()

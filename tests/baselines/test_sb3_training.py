@@ -47,6 +47,21 @@ def test_every_algorithm_trains_and_records_every_simulator_step(train, name, ca
     assert run.path.parent.name == f"sb3-{name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "more"), [("PPO", "n_steps", {}), ("SAC", "learning_starts", {"buffer_size": 100})]
+)
+def test_a_run_too_short_for_an_update_says_so(train, monkeypatch, name, setting, more):
+    notices = []
+    monkeypatch.setattr(Run, "notify", property(lambda run: notices.append, lambda run, _: None), raising=False)
+    train(f"sb3:{name}", changes=SMALL[name], steps=150)
+    assert notices == []
+    train(f"sb3:{name}", changes=SMALL[name] | {setting: 88} | more, steps=150)
+    assert notices == [
+        f"sb3:{name} learned nothing: its first update is after {setting}=88 decisions, and 160 "
+        f"simulator steps are fewer. Train for longer, or --set {setting}=..."
+    ]
+
+
 @EVERY
 def test_same_seed_gives_the_same_episodes_and_evaluating_changes_nothing(train, name):
     runs = ((3, 20), (3, 0), (4, 0))
