@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGES = (
     "safeloop", "torch", "numpy", "mujoco", "gymnasium", "safety-gymnasium", "omnisafe",
-    "stable-baselines3", "sb3-contrib", "d3rlpy",
+    "stable-baselines3", "sb3-contrib", "d3rlpy", "dm-control", "gymnasium-robotics", "robel",
 )  # fmt: skip
 """Packages whose versions are recorded."""
 NOT_INSTALLED = "not installed"
