@@ -34,11 +34,14 @@ class Job:
     fresh: bool
     track: tuple[str, ...] = ()
     """Trackers that its rows are mirrored to (`recording/trackers.py`)."""
+    one_of_tasks: bool = False
+    """True beside runs of other environments: its name has the environment then."""
 
     @property
     def name(self) -> str:
-        """`cpo seed 0`."""
-        return f"{self.run.settings.name} seed {self.run.settings.seed}"
+        """`cpo seed 0`, or `PointGoal1 cpo seed 0`: the only one of its name among those trained side by side."""
+        settings = self.run.settings
+        return f"{settings.env} " * self.one_of_tasks + f"{settings.name} seed {settings.seed}"
 
     @property
     def steps(self) -> int:

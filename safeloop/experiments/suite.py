@@ -171,7 +171,7 @@ class Launcher:
                 found = prepare.prepare(out, asked, dataset.path if dataset else None, leave=True)
                 work.jobs += found.jobs
                 work.notices += found.notices
-        work.jobs = [replace(job, track=self.track) for job in work.jobs]
+        work.jobs = [replace(job, track=self.track, one_of_tasks=True) for job in work.jobs]
         work.jobs.sort(key=lambda job: job.run.settings.seed)
         failures = execute(work, make(), display())
         return [failure for failure in failures if not _done_elsewhere(failure)]

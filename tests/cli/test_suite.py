@@ -141,6 +141,14 @@ def test_one_run_that_fails_stops_no_other(main, tmp_path):
     assert [each.state for each in states] == ["finished", "finished", "failed", "failed"]
 
 
+def test_runs_of_two_tasks_side_by_side_have_names_of_their_own(main, tmp_path):
+    both = SUITE.replace("algorithms:", "  - env: PointBox\nalgorithms:").replace("steps: 20000", "steps: 3000")
+    code, _, errors = main("suite", "run", write(tmp_path, both), "--out", tmp_path, "--jobs", 2, "--seeds", 1)
+    assert code == 0
+    for task in ("WallStop", "PointBox"):
+        assert f"{task} cem-linear seed 0: started" in errors and f"{task} cem-linear four seed 0: finished" in errors
+
+
 def test_the_state_of_every_run_is_told_while_it_trains(main, start, tmp_path):
     suite = write(tmp_path, SUITE.replace("steps: 20000", "steps: 3000000"))
     code, out, _ = main("suite", "status", suite, "--out", tmp_path)
