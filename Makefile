@@ -77,6 +77,8 @@ reports: $(READY)
 	$(BIN)/safeloop report results/safe results/safe/lidar results/safe/positions results/safe/points \
 		results/safe/points/positions --out docs/report/safe.html --title "Tasks with a cost" --quiet
 	$(BIN)/safeloop report results/rc_car results/rc_car/baselines --out docs/report/rc-car.html --title "RC car" --quiet
+	$(BIN)/safeloop report results/safety-navigation-1@1 --out docs/report/safety-navigation-1.html \
+		--title "Three tasks of safety-navigation-1@1" --quiet
 	$(BIN)/safeloop report results/online --out docs/report/online.html --title "Tasks without a cost" --quiet
 
 clean:  ## remove the virtual environments and the site (results are kept)
