@@ -102,7 +102,6 @@ class Session(session.Session):
             first = "n_steps" if hasattr(self.model, "n_steps") else "learning_starts"
             self.run.notify(
                 f"{self.name} learned nothing: its first update is after {first}={getattr(self.model, first):,} "
-                f"decisions, and {self.env.simulator_steps:,} simulator steps are fewer. "
-                f"Train for longer, or --set {first}=..."
+                f"decisions, and this run had {self.model.num_timesteps:,}. Train for longer, or --set {first}=..."
             )
         self.evaluate_at_end()

@@ -57,8 +57,8 @@ def test_a_run_too_short_for_an_update_says_so(train, monkeypatch, name, setting
     assert notices == []
     train(f"sb3:{name}", changes=SMALL[name] | {setting: 88} | more, steps=150)
     assert notices == [
-        f"sb3:{name} learned nothing: its first update is after {setting}=88 decisions, and 160 "
-        f"simulator steps are fewer. Train for longer, or --set {setting}=..."
+        f"sb3:{name} learned nothing: its first update is after {setting}=88 decisions, and this run "
+        f"had 80. Train for longer, or --set {setting}=..."
     ]
 
 
