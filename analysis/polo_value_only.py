@@ -29,6 +29,17 @@ class Unrewarded(Watched):
         """Nothing is kept."""
 
 
+def driven(agent, env, plans, seed):
+    """Drive an evaluation episode by a planner's plans, and yield the root's height and the reward of each decision."""
+    done, first = False, True
+    env.reset(seed=derived_seed(seed, EVALUATION, 0))
+    while not done:
+        plan = agent.plan(env.get_state()[None], first, plans)
+        _, reward, terminated, truncated, _ = env.step(plan.action[0].numpy())
+        first, done = False, terminated or truncated
+        yield env.data.qpos[2], reward
+
+
 def rows(path):
     """Yield the rows of a run."""
     run, spec = opened(path)
@@ -39,14 +50,9 @@ def rows(path):
             replace(agent.settings.planner, horizon=horizon), replace(agent.parts, model=model),
             [torch.Generator().manual_seed(seed)],
         )  # fmt: skip
-        env, done, decision = spec.make(), False, 0
-        env.reset(seed=derived_seed(seed, EVALUATION, 0))
-        while not done:
-            plan = agent.plan(env.get_state()[None], decision == 0, plans)
-            _, reward, terminated, truncated, _ = env.step(plan.action[0].numpy())
-            decision, done = decision + 1, terminated or truncated
+        for decision, (height, reward) in enumerate(driven(agent, spec.make(), plans, seed), 1):
             if decision % EVERY == 0:
-                yield label(path, 2), way, horizon, decision, f"{env.data.qpos[2]:.3f}", f"{reward:.3f}"
+                yield label(path, 2), way, horizon, decision, f"{height:.3f}", f"{reward:.3f}"
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ TOUCH = ("head", "right_hand", "left_hand", "right_right_foot", "left_left_foot"
 """Sites of the touch sensors that are read: head, hands and feet."""
 
 
-def model(box: bool = False) -> mujoco.MjModel:
+def model(box: bool = False, head_size: float = 1.0) -> mujoco.MjModel:
     """Return dm_control's humanoid with a time step of 0.008 s and the sensors of the observation.
 
+    `head_size` multiplies the radius of its head.
     Raises `UsageError` where dm_control, which has the model file, is not installed.
     """
     missing = (
@@ -48,6 +49,7 @@ def model(box: bool = False) -> mujoco.MjModel:
     wanted += [(S.mjSENS_TOUCH, site, name) for name in TOUCH]
     for i, (kind, of, name) in enumerate(wanted):
         spec.add_sensor(name=f"observed{i}", type=kind, objtype=of, objname=name)
+    spec.geom("head").size *= head_size
     if box:
         cube = spec.worldbody.add_body(name="box", pos=[BOX_START, 0, BOX_SIZE / 2])
         cube.add_freejoint()
@@ -68,8 +70,8 @@ class Humanoid:
 
     substeps, episode_steps, senses = 1, 600, False
 
-    def __init__(self, kind: str, sparse: bool = False, control_cost: float = 0.0) -> None:
-        self.kind, self.sparse, self.model = kind, sparse, model(kind == "box")
+    def __init__(self, kind: str, sparse: bool = False, control_cost: float = 0.0, head_size: float = 1.0) -> None:
+        self.kind, self.sparse, self.model = kind, sparse, model(kind == "box", head_size)
         self._effort = control_cost * inverse_mass(self.model)
 
     def control(self, act: np.ndarray) -> np.ndarray:

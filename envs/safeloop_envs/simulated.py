@@ -32,9 +32,12 @@ class HumanoidOptions:
     control_cost: float = 1e-7
     """Weight of the squared forces, scaled by the inverse of the mass matrix; the paper does not give it. Full random
     actions cost 0.03 in each decision."""
+    head_size: float = 1.0
+    """Size of the head as a multiple of the model's; its mass grows with the volume (Figure 4b)."""
 
     def __post_init__(self) -> None:
         check_range(self, "control_cost", least=0)
+        check_range(self, "head_size", more_than=0)
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,18 @@ def test_an_episode_has_600_decisions_of_8_milliseconds():
     assert env.data.time == pytest.approx(4.8)
 
 
+def test_a_larger_head_weighs_more():
+    own, larger = (Humanoid("getup", head_size=size).model for size in (1.0, 1.5))
+    head = own.geom("head").id
+    assert larger.geom_size[head, 0] == pytest.approx(1.5 * own.geom_size[head, 0])
+    assert larger.body_mass.sum() - own.body_mass.sum() == pytest.approx(own.body("head").mass[0] * (1.5**3 - 1))
+
+
 def test_options_that_can_not_be_are_refused():
     with pytest.raises(UsageError, match=r"control_cost=-1\.0: expected"):
         find_env("HumanoidWalk", {"control_cost": -1.0})
+    with pytest.raises(UsageError, match=r"head_size=0\.0: expected more than 0"):
+        find_env("HumanoidWalk", {"head_size": 0.0})
     with pytest.raises(UsageError, match="HumanoidWalk has no setting 'sparse'"):
         find_env("HumanoidWalk", {"sparse": True})
     with pytest.raises(UsageError, match="PointBox: it has no options, got sparse"):
