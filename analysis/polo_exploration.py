@@ -127,7 +127,7 @@ def draw_values(rows: list[dict[str, str]], path: Path) -> None:
             axes.plot(CENTRES[i], CENTRES[j], ".", color="white" if name != RANDOM else "black", markersize=3)
             for x, y in WALLS["box" if world == "PointBox" else "maze"]:
                 axes.plot([x, x], [y - HALF_WALL[1], y + HALF_WALL[1]], color="black", linewidth=2)
-            axes.set(title=f"{world}: {name}", xlabel="x (m)", ylabel="y (m)")
+            axes.set(title=f"{world}: {name}", xlabel="x (m)", ylabel="y (m)" if name == names[0] else None)
     figure.savefig(path, dpi=100)
 
 
