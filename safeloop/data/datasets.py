@@ -1,4 +1,4 @@
-"""Datasets of transitions. This module reads D4RL's and DSRL's HDF5 files and Minari's folders, and writes the latter.
+"""Datasets of transitions. This module reads D4RL's and DSRL's HDF5 files and Minari's folders.
 
 D4RL (Fu et al., 2020) and DSRL (Liu et al., 2024) have one array for each of observations, actions, rewards,
 terminals and timeouts (DSRL also for costs); Minari has a group for each episode, with one observation more than
@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +21,6 @@ import numpy as np
 from safeloop.errors import UsageError
 
 MAIN, METADATA = "main_data.hdf5", "metadata.json"
-MINARI_VERSION = "0.5.3"
-"""Version of the Minari layout that is written."""
 OURS = "safeloop"
 """Key in Minari's metadata where our datasets name their environment and their policy."""
 LARGEST = 1e15
@@ -337,91 +332,3 @@ def _checked(path: Path, found: dict[str, Any]) -> Dataset:
         row = int(np.argmax(found["cost"] < 0))
         raise UsageError(f"{path}: {place('costs', row)} is {found['cost'][row]:g}: expected at least 0")
     return Dataset(path=path, **found)
-
-
-# Writing
-
-
-@contextmanager
-def writer(path: str | Path, about: dict[str, Any]) -> Iterator[Any]:
-    """Yield a function that adds an `EpisodeData` to a new dataset in Minari's layout in the folder `path`.
-
-    The folder appears when it is complete. `about` is stored in the metadata (`env`, `env_options`, `policy`).
-    Raises `UsageError` where the folder exists already or can't be written.
-    """
-    path = Path(path)
-    if path.exists():
-        raise UsageError(f"{path} exists already: choose another --out, or remove it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        (partial / "data").mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror}; choose another --out") from None
-    try:
-        totals, sizes = [0, 0], [0, 0]
-        with h5py.File(partial / "data" / MAIN, "w", track_order=True) as file:
-
-            def add(episode: EpisodeData) -> None:
-                _add(file, totals[0], episode)
-                totals[0] += 1
-                totals[1] += len(episode.reward)
-                sizes[:] = episode.obs.shape[1], episode.act.shape[1]
-
-            yield add
-        (partial / "data" / METADATA).write_text(json.dumps(_about(path, totals, sizes, about), indent=2) + "\n")
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _about(path: Path, totals: list[int], sizes: list[int], about: dict[str, Any]) -> dict[str, Any]:
-    """Return Minari's metadata."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", path.name)
-    return {
-        "dataset_id": name if re.search(r"-v\d+$", name) else f"{name}-v0",
-        "total_episodes": totals[0],
-        "total_steps": totals[1],
-        "data_format": "hdf5",
-        "observation_space": _box(sizes[0], np.inf, "float32"),
-        "action_space": _box(sizes[1], 1.0, "float32"),
-        "algorithm_name": str(about.get("policy", "")),
-        "minari_version": MINARI_VERSION,
-        OURS: about,
-    }
-
-
-def _box(size: int, bound: float, dtype: str) -> str:
-    """Return a gymnasium `Box` in Minari's form."""
-    box = {"type": "Box", "dtype": dtype, "shape": [size], "low": [-bound] * size, "high": [bound] * size}
-    return json.dumps(box)
-
-
-def _add(file: h5py.File, number: int, episode: EpisodeData) -> None:
-    group = file.create_group(f"episode_{number}", track_order=True)
-    n = len(episode.reward)
-    group.attrs["id"], group.attrs["total_steps"] = number, n
-    for key, values in (
-        ("observations", episode.obs.astype(np.float32)), ("actions", episode.act.astype(np.float32)),
-        ("rewards", episode.reward.astype(np.float64)),
-        ("terminations", episode.terminated), ("truncations", episode.truncated),
-    ):  # fmt: skip
-        group.create_dataset(key, data=values)
-    infos = group.create_group("infos")  # one more than decisions: a reset has infos too
-    if episode.cost is not None:
-        infos.create_dataset("cost", data=np.concatenate(([0.0], episode.cost)))
-    if episode.event is not None:
-        infos.create_dataset("event", data=np.concatenate(([False], episode.event)))
-
-
-def pieces(dataset: Dataset) -> Iterable[EpisodeData]:
-    """Yield the episodes of a dataset, also those that were cut short."""
-    first = 0
-    for last in np.flatnonzero(dataset.ends):
-        rows = slice(first, int(last) + 1)
-        first = rows.stop
-        obs = np.concatenate((dataset.obs[rows], dataset.next_obs[last : last + 1]))
-        cost, event = (None if x is None else x[rows] for x in (dataset.cost, dataset.event))
-        yield EpisodeData(
-            obs, dataset.act[rows], dataset.reward[rows], cost,
-            dataset.terminated[rows], dataset.truncated[rows], event,
-        )  # fmt: skip

@@ -15,7 +15,8 @@ import numpy as np
 
 from safeloop.activity import Activity
 from safeloop.cmdp import EnvSpec, sizes
-from safeloop.data.datasets import Dataset, EpisodeData, pieces, read, writer
+from safeloop.data.datasets import Dataset, EpisodeData, read
+from safeloop.data.minari import pieces, writer
 from safeloop.errors import UsageError
 from safeloop.experiments.progress import heartbeat
 from safeloop.experiments.specify import Pairs, pairs

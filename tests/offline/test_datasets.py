@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from safeloop.data.datasets import Dataset, EpisodeData, pieces, read, writer
+from safeloop.data.datasets import Dataset, EpisodeData, read
+from safeloop.data.minari import pieces, writer
 from safeloop.errors import UsageError
 
 S, A = 3, 2
