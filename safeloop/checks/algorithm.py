@@ -400,7 +400,8 @@ def examine(
         return
     name = algorithm if isinstance(algorithm, str) and algorithm in algorithm_names() else found.info.name
     given = _given(settings, name, found)
-    from safeloop.checks.short_runs import TASK, Trial, prepared  # torch takes a second to import
+    from safeloop.checks.short_runs import Trial  # torch takes a second to import
+    from safeloop.checks.small_task import TASK, prepared
 
     with tempfile.TemporaryDirectory(prefix="safeloop-check-") as folder, prepared(Path(folder)):
         spec = find_env(env or TASK)

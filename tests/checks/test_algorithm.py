@@ -17,7 +17,8 @@ from safeloop.activity import under_way
 from safeloop.checks import algorithm, environment
 from safeloop.checks.algorithm import check, examine
 from safeloop.checks.findings import FAILED, NOT_APPLICABLE
-from safeloop.checks.short_runs import TASK, Counting, Family, small
+from safeloop.checks.short_runs import Counting, small
+from safeloop.checks.small_task import TASK, Family
 from safeloop.errors import UsageError
 from safeloop.protocols import Resolved
 from safeloop.registry import find_algorithm
