@@ -2,16 +2,22 @@
 
 Takes runs of `polo` on `HumanoidGetup`. Drives one evaluation episode of each run's seed in three ways: as it was
 trained; with plans of `LONG` decisions that see no reward, so that they are scored by the value at their end alone; and
-greedily, by the value after one decision. Writes the height of the root and the reward of every `EVERY`-th decision.
+greedily, by the value after one decision. Writes the height of the root and the reward of every `EVERY`-th decision,
+and draws the heights beside OUT.csv, as OUT.png (Lowrey et al., 2019, Figure 3, right).
 """
 
+import csv
+import sys
+from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from rows import label, opened, trained_agent, write_rows
 
 from safeloop.models.trajectories import Watched
 from safeloop.planning.planners import planner
+from safeloop.report import style
 from safeloop.rng import EVALUATION, derived_seed
 
 LONG, EVERY = 64, 5
@@ -55,5 +61,24 @@ def rows(path):
                 yield label(path, 2), way, horizon, decision, f"{height:.3f}", f"{reward:.3f}"
 
 
+def draw(path):
+    """Draw the heights of a table by time, a line for each run."""
+    found = defaultdict(list)
+    with open(path) as file:
+        for row in csv.DictReader(file):
+            found[row["way"], row["run"]].append((int(row["decision"]), float(row["height"])))
+    figure = style.Figure(figsize=(6, 4), layout="constrained")
+    axes, ways = figure.subplots(), list(dict.fromkeys(way for way, _ in found))
+    for (way, run), points in found.items():
+        first = run == next(r for w, r in found if w == way)
+        axes.plot(*zip(*points, strict=True), label=way if first else None, **style.look(ways.index(way)))
+    axes.axhline(1.1, color="black", linewidth=0.8, label="standing")
+    axes.set(xlabel="decisions (8 ms each)", ylabel="height of the root (m)", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path.with_suffix(".png"), dpi=120)
+
+
 if __name__ == "__main__":
     write_rows(__doc__, ("run", "way", "horizon", "decision", "height", "reward"), rows)
+    draw(Path(sys.argv[1]))
