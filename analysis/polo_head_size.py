@@ -6,15 +6,12 @@ for each horizon, with those values and without any. Writes each episode's mean 
 of the root in its last second (Lowrey et al., 2019, Figure 4b).
 """
 
-from dataclasses import replace
 from statistics import fmean
 
-import torch
 from polo_value_only import driven
 from rows import label, opened, trained_agent, write_rows
 
 from safeloop.models.simulator import SimulatorModel
-from safeloop.planning.planners import planner
 from safeloop.registry import find_env
 
 SIZES, HORIZONS, LAST = (1.0, 1.5, 2.0), (8, 16, 32, 64), 125
@@ -28,13 +25,9 @@ def rows(path):
         spec = find_env(settings.env, {**settings.env_options, "head_size": size})
         for horizon in HORIZONS:
             for value in (agent.parts.value, None):
-                parts = replace(agent.parts, model=SimulatorModel(spec.simulator(1), obs), value=value)
-                plans = planner(
-                    replace(agent.settings.planner, horizon=horizon),
-                    parts,
-                    [torch.Generator().manual_seed(settings.seed)],
-                )
-                heights, rewards = zip(*driven(agent, spec.make(), plans, settings.seed), strict=True)
+                model = SimulatorModel(spec.simulator(1), obs)
+                drive = driven(agent, spec, settings.seed, horizon, model=model, value=value)
+                heights, rewards = zip(*drive, strict=True)
                 yield (
                     label(path, 2), size, horizon, "learned" if value else "none",
                     f"{fmean(rewards):.4f}", f"{fmean(heights[-LAST:]):.3f}",

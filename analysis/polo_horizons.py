@@ -18,10 +18,9 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
-from rows import write_table
+from rows import opened, write_table
 
 from safeloop.recording.reader import read
-from safeloop.recording.run import Run
 from safeloop.report import style
 
 HEAD = ("agent", "horizon", "inverse_temperature", "effective_size", "seed", "decisions", "reward", "effective_number")
@@ -29,10 +28,9 @@ HEAD = ("agent", "horizon", "inverse_temperature", "effective_size", "seed", "de
 
 def row(path: str) -> tuple:
     """Return a run's row of `horizons.csv`."""
-    recorded = read(Run.open(Path(path)))
+    recorded = read(opened(path)[0])
     settings, given = recorded.run.settings, recorded.run.settings.algo_settings
-    last = recorded.evaluations[-1].simulator_steps
-    episodes = [x for x in recorded.evaluations if x.simulator_steps == last]
+    episodes = recorded.last_evaluation
     reward = sum(x.return_ for x in episodes) / sum(x.length for x in episodes)
     wanted = given["effective_size"]
     return (

@@ -35,9 +35,14 @@ class Unrewarded(Watched):
         """Nothing is kept."""
 
 
-def driven(agent, env, plans, seed):
-    """Drive an evaluation episode by a planner's plans, and yield the root's height and the reward of each decision."""
-    done, first = False, True
+def driven(agent, spec, seed, horizon, **changed):
+    """Drive an evaluation episode with plans of another horizon and some changed parts of the planner.
+
+    Yields the root's height and the reward of each decision.
+    """
+    settings, parts = replace(agent.settings.planner, horizon=horizon), replace(agent.parts, **changed)
+    plans = planner(settings, parts, [torch.Generator().manual_seed(seed)])
+    env, done, first = spec.make(), False, True
     env.reset(seed=derived_seed(seed, EVALUATION, 0))
     while not done:
         plan = agent.plan(env.get_state()[None], first, plans)
@@ -52,11 +57,7 @@ def rows(path):
     agent, seed = trained_agent(path), run.settings.seed
     for way, horizon in (("trained", agent.settings.planner.horizon), ("value alone", LONG), ("greedy", 1)):
         model = agent.parts.model if way == "trained" else Unrewarded(agent.parts.model)
-        plans = planner(
-            replace(agent.settings.planner, horizon=horizon), replace(agent.parts, model=model),
-            [torch.Generator().manual_seed(seed)],
-        )  # fmt: skip
-        for decision, (height, reward) in enumerate(driven(agent, spec.make(), plans, seed), 1):
+        for decision, (height, reward) in enumerate(driven(agent, spec, seed, horizon, model=model), 1):
             if decision % EVERY == 0:
                 yield label(path, 2), way, horizon, decision, f"{height:.3f}", f"{reward:.3f}"
 

@@ -1,4 +1,4 @@
-"""Whether an algorithm keeps its protocol: what `safeloop check algorithm NAME` finds."""
+"""This module checks that an algorithm keeps its protocol, for `safeloop check algorithm NAME`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an algorithm's record and settings are as its protocol asks: the checks before anything is trained."""
+"""This module checks an algorithm's record and settings, before anything is trained."""
 
 from __future__ import annotations
 
